@@ -1,10 +1,15 @@
 //! Pounce scores a stream of short posts with a transformer classifier and
 //! tells who is unhappy while something can still be done about it.
 
+pub mod app;
+pub mod config;
 pub mod discontent;
 pub mod inference;
+pub mod metrics;
 pub mod post;
 pub mod score;
+pub mod service;
+pub mod telemetry;
 
 /// The messages of `proto/pounce/v1`, generated at build time.
 pub mod proto {

@@ -1,3 +1,54 @@
 //! Parses the command line, runs one command, and turns its outcome into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use pounce::app;
+use pounce::config::ServeFlags;
+use pounce::telemetry;
+
+/// Exit code of bad configuration, as clap has it for bad flags.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Streaming sentiment over gRPC: posts in, scored events and alerts out.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    /// Which log lines to write, in RUST_LOG's syntax
+    #[arg(long, env = "RUST_LOG", default_value = "info", global = true, value_name = "FILTER")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(Box<ServeFlags>),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(&cli.log);
+    match cli.command {
+        Command::Serve(flags) => serve(*flags).await,
+    }
+}
+
+async fn serve(flags: ServeFlags) -> ExitCode {
+    let config = match flags.checked() {
+        Ok(config) => config,
+        Err(error) => return fail(&error, BAD_CONFIGURATION),
+    };
+    match Box::pin(app::run(config)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, if error.is_configuration() { BAD_CONFIGURATION } else { 1 }),
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the last word to a person")]
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("pounce: {error}");
+    ExitCode::from(code)
+}

@@ -2,8 +2,21 @@
 //!
 //! Knows posts, scores and metrics; nothing of the wire or of topics.
 
+//!
+//! ```text
+//! Lane::score   normalise -> (cache) -> tokens -> room -> scheduler ... -> Scored
+//!                                                           |       ^
+//! worker thread                        waiting: next batch <+       |
+//!                                      engine: token ids -> logits -+
+//! ```
+
 pub mod engine;
 pub mod labels;
+mod language;
 pub mod model;
 pub mod normalise;
+mod scheduler;
+pub mod scorer;
 pub mod tokens;
+pub mod waiting;
+mod worker;

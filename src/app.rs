@@ -1,0 +1,211 @@
+//! Wires everything: start, serve, drain.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tonic::transport::server::TcpIncoming;
+
+use crate::config::Config;
+use crate::inference::engine::EngineError;
+use crate::inference::model::{Model, ModelError};
+use crate::inference::scorer::Scorer;
+use crate::metrics;
+use crate::service::drain::{self, DrainSender, Phase};
+use crate::service::health::Health;
+use crate::service::{self, http};
+
+/// Time that calls cut off at the end of a drain have to say so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why the service did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The model can't be served.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An engine can't be built or run.
+    #[error("the model can't be run: {0}")]
+    Engine(#[from] EngineError),
+    /// An address can't be bound.
+    #[error("can't listen on {addr} ({flag}): {source}")]
+    Bind {
+        /// Which setting holds it.
+        flag: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The recorder of metrics can't be installed.
+    #[error("metrics can't be recorded: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// The system refused a thread, a signal or a socket.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+    /// The gRPC transport failed.
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
+    /// Calls were still open when the drain's time was up.
+    #[error("calls were still open {0:?} after the drain began and were cut off")]
+    CutOff(Duration),
+}
+
+impl AppError {
+    /// Whether the settings are at fault, so that trying again is of no use.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Model(_) | Self::Engine(_) | Self::Bind { .. })
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+/// # Errors
+/// [`AppError`]; bad configuration shows before a socket opens.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    let handle = metrics::install()?;
+    let mut signals = Signals::new()?;
+
+    let model = Model::open(&config.model, &config.model_spec)?;
+    tracing::info!(
+        model = model.name,
+        revision = model.revision,
+        engine = model.engine.name(),
+        workers = config.scorer.workers,
+        "model opened"
+    );
+    metrics::serving(env!("CARGO_PKG_VERSION"), &model.name, &model.revision);
+    let (scorer, workers, warm) = Scorer::start(model, config.scorer.clone())?;
+
+    let grpc = bind("--grpc-addr", config.grpc_addr).await?;
+    let http = bind("--http-addr", config.http_addr).await?;
+    let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
+
+    let (drain_sender, drain) = drain::channel();
+    let health = Health::new(scorer.clone(), drain.clone());
+    let upkeep = tokio::spawn(upkeep(handle.clone()));
+    let http = tokio::spawn(serve_http(http, http::router(handle, health.clone()), drain.clone()));
+    let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));
+    let mut grpc =
+        tokio::spawn(service::serve(grpc, config.service, scorer.clone(), health.clone(), drain));
+
+    tokio::select! {
+        warm = warm => warm?,
+        () = signals.terminate() => return Ok(()),
+    }
+    health.warmed();
+    tracing::info!(grpc = %grpc_addr, http = %http_addr, "serving");
+
+    let served = tokio::select! {
+        served = &mut grpc => flatten(served),
+        notice = signals.next() => {
+            let notice = if notice == Notice::Wanted { config.drain_notice } else { Duration::ZERO };
+            tokio::spawn(exit_on(signals));
+            drained(&drain_sender, notice, config.drain_timeout, grpc).await
+        }
+    };
+    scorer.close();
+    if tokio::task::spawn_blocking(move || workers.join()).await.is_err() {
+        tracing::error!("a worker did not end well");
+    }
+    drain_sender.advance(Phase::Stopping);
+    if http.await.is_err() {
+        tracing::error!("the HTTP port did not end well");
+    }
+    upkeep.abort();
+    tracing::info!("stopped");
+    served
+}
+
+async fn bind(flag: &'static str, addr: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(addr).await.map_err(|source| AppError::Bind { flag, addr, source })
+}
+
+/// Takes the service through the phases of its end.
+async fn drained(
+    drain: &DrainSender,
+    notice: Duration,
+    timeout: Duration,
+    mut grpc: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+) -> Result<(), AppError> {
+    tracing::info!(?notice, ?timeout, "draining");
+    metrics::draining();
+    drain.advance(Phase::Notice);
+    tokio::time::sleep(notice).await;
+    drain.advance(Phase::Draining);
+    if let Ok(served) = tokio::time::timeout(timeout, &mut grpc).await {
+        return flatten(served);
+    }
+    drain.advance(Phase::Stopping);
+    // Calls end now; a connection that still does not is left to the exit.
+    let _ = tokio::time::timeout(LAST_WORDS, &mut grpc).await;
+    grpc.abort();
+    Err(AppError::CutOff(notice + timeout))
+}
+
+fn flatten(
+    served: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
+) -> Result<(), AppError> {
+    match served {
+        Ok(served) => Ok(served?),
+        Err(error) => Err(AppError::System(std::io::Error::other(error))),
+    }
+}
+
+async fn serve_http(listener: TcpListener, router: axum::Router, mut drain: drain::Drain) {
+    let served = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { drain.reached(Phase::Stopping).await })
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the HTTP port failed");
+    }
+}
+
+async fn upkeep(handle: metrics_exporter_prometheus::PrometheusHandle) {
+    let mut ticks = tokio::time::interval(metrics::UPKEEP);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+/// A second signal ends the process at once.
+async fn exit_on(mut signals: Signals) {
+    signals.next().await;
+    tracing::warn!("second signal: exiting at once");
+    std::process::exit(130);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notice {
+    /// SIGTERM: an orchestrator takes us out of its endpoints meanwhile.
+    Wanted,
+    /// SIGINT: a person waits at a terminal.
+    Skipped,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Notice {
+        tokio::select! {
+            _ = self.terminate.recv() => Notice::Wanted,
+            _ = self.interrupt.recv() => Notice::Skipped,
+        }
+    }
+
+    async fn terminate(&mut self) {
+        self.next().await;
+    }
+}

@@ -1,0 +1,243 @@
+//! Flags and `POUNCE_*` variables become one checked [`Config`].
+//!
+//! Only `app` and `main` import it; every check across settings lives here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::discontent::flags::Thresholds;
+use crate::inference::model::{EngineKind, ModelSpec};
+use crate::inference::scorer::ScorerLimits;
+use crate::inference::waiting::BatchLimits;
+use crate::service::ServiceSpec;
+
+/// How to run the service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gRPC listens.
+    pub grpc_addr: SocketAddr,
+    /// Where HTTP listens.
+    pub http_addr: SocketAddr,
+    /// The model's folder.
+    pub model: PathBuf,
+    /// How to read it.
+    pub model_spec: ModelSpec,
+    /// What inference may use.
+    pub scorer: ScorerLimits,
+    /// What callers are granted.
+    pub service: ServiceSpec,
+    /// Time between not being ready and asking streams to end.
+    pub drain_notice: Duration,
+    /// Time for streams to end.
+    pub drain_timeout: Duration,
+}
+
+/// A setting that can't be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Below its least value.
+    #[error("{flag} must be at least {min}, but is {value}")]
+    TooSmall {
+        /// The flag at fault.
+        flag: &'static str,
+        /// What it is.
+        value: usize,
+        /// What it must be.
+        min: usize,
+    },
+    /// Two settings that contradict each other.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// The flags of `pounce serve`.
+#[derive(Debug, Args)]
+pub struct ServeFlags {
+    /// Address of the gRPC port
+    #[arg(
+        long,
+        env = "POUNCE_GRPC_ADDR",
+        default_value = "127.0.0.1:50051",
+        value_name = "IP:PORT"
+    )]
+    grpc_addr: SocketAddr,
+    /// Address of the HTTP port: /metrics, /healthz, /readyz
+    #[arg(
+        long,
+        env = "POUNCE_HTTP_ADDR",
+        default_value = "127.0.0.1:9464",
+        value_name = "IP:PORT"
+    )]
+    http_addr: SocketAddr,
+    /// Folder of the model
+    #[arg(long, env = "POUNCE_MODEL", default_value = "model", value_name = "DIR")]
+    model: PathBuf,
+    /// Engine that runs the model [default: what the folder holds]
+    #[arg(long, env = "POUNCE_ENGINE", value_enum)]
+    engine: Option<EngineKind>,
+    /// Names of the model's outputs, in output order, instead of config.json's
+    #[arg(long, env = "POUNCE_LABELS", value_delimiter = ',', value_name = "NAME,..")]
+    labels: Option<Vec<String>>,
+    /// Worker threads [default: one a core of the process's quota]
+    #[arg(long, env = "POUNCE_WORKERS", value_name = "N")]
+    workers: Option<usize>,
+    /// Posts waiting or being scored, over all streams and calls
+    #[arg(long, env = "POUNCE_QUEUE_POSTS_MAX", default_value_t = 8192, value_name = "N")]
+    queue_posts_max: usize,
+    /// Bytes of their texts
+    #[arg(long, env = "POUNCE_QUEUE_BYTES_MAX", default_value_t = 16 << 20, value_name = "BYTES")]
+    queue_bytes_max: usize,
+    /// Bytes of remembered scores; 0 remembers none
+    #[arg(long, env = "POUNCE_CACHE_BYTES_MAX", default_value_t = 16 << 20, value_name = "BYTES")]
+    cache_bytes_max: usize,
+    /// Posts that run through the model together
+    #[arg(long, env = "POUNCE_FORWARD_POSTS_MAX", default_value_t = 8, value_name = "N")]
+    forward_posts_max: usize,
+    /// Tokens that run through the model together, padding included
+    #[arg(long, env = "POUNCE_FORWARD_TOKENS_MAX", default_value_t = 2048, value_name = "N")]
+    forward_tokens_max: usize,
+    /// Bytes of a post's text
+    #[arg(long, env = "POUNCE_TEXT_BYTES_MAX", default_value_t = 8192, value_name = "BYTES")]
+    text_bytes_max: usize,
+    /// Bytes of a gRPC message
+    #[arg(long, env = "POUNCE_MESSAGE_BYTES_MAX", default_value_t = 4 << 20, value_name = "BYTES")]
+    message_bytes_max: usize,
+    /// Posts of a ScoreBatch call
+    #[arg(long, env = "POUNCE_BATCH_POSTS_MAX", default_value_t = 256, value_name = "N")]
+    batch_posts_max: usize,
+    /// Unanswered posts of a stream
+    #[arg(
+        long,
+        env = "POUNCE_STREAM_POSTS_IN_FLIGHT_MAX",
+        default_value_t = 256,
+        value_name = "N"
+    )]
+    stream_posts_in_flight_max: usize,
+    /// Open streams a connection
+    #[arg(long, env = "POUNCE_CONNECTION_STREAMS_MAX", default_value_t = 128, value_name = "N")]
+    connection_streams_max: u32,
+    /// Seconds after which a stream is asked to move to another server; 0: never
+    #[arg(long, env = "POUNCE_STREAM_AGE_MAX", default_value_t = 1800, value_name = "SECONDS")]
+    stream_age_max: u64,
+    /// P(negative) from which a post is discontent of severity low, medium, high
+    #[arg(
+        long,
+        env = "POUNCE_DISCONTENT",
+        value_delimiter = ',',
+        num_args = 3,
+        default_values_t = [0.60, 0.80, 0.95],
+        value_name = "LOW,MEDIUM,HIGH"
+    )]
+    discontent: Vec<f64>,
+    /// P(positive) from which the post of an influential author is an advocate's
+    #[arg(long, env = "POUNCE_ADVOCATE", default_value_t = 0.80, value_name = "P")]
+    advocate: f64,
+    /// Followers from which an author is influential
+    #[arg(long, env = "POUNCE_INFLUENTIAL_FOLLOWERS", default_value_t = 10_000, value_name = "N")]
+    influential_followers: u64,
+    /// Topics that metrics name, at most 50; the rest are `_other`
+    #[arg(long, env = "POUNCE_TOPIC_LABELS", value_delimiter = ',', value_name = "TOPIC,..")]
+    topic_labels: Vec<String>,
+    /// Offer gRPC reflection
+    #[arg(
+        long,
+        env = "POUNCE_REFLECTION",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        value_name = "BOOL"
+    )]
+    reflection: bool,
+    /// Seconds between not being ready and asking streams to end, after SIGTERM
+    #[arg(long, env = "POUNCE_DRAIN_NOTICE", default_value_t = 5, value_name = "SECONDS")]
+    drain_notice: u64,
+    /// Seconds for streams to end; what is still open then is cut off
+    #[arg(long, env = "POUNCE_DRAIN_TIMEOUT", default_value_t = 20, value_name = "SECONDS")]
+    drain_timeout: u64,
+}
+
+/// Labels of `pounce_topic_posts_total` that a dashboard can bear.
+const TOPIC_LABELS_MAX: usize = 50;
+/// Share of a batch that may be padding: past it, a batch of its own is faster.
+const PADDING_MAX: f64 = 0.15;
+
+impl ServeFlags {
+    /// Checks everything that can be checked without touching the system.
+    /// # Errors
+    /// [`ConfigError`] naming the flag.
+    pub fn checked(self) -> Result<Config, ConfigError> {
+        let workers = self.workers.unwrap_or_else(cores);
+        for (flag, value, min) in [
+            ("--workers", workers, 1),
+            ("--queue-posts-max", self.queue_posts_max, 1),
+            ("--queue-bytes-max", self.queue_bytes_max, self.text_bytes_max),
+            ("--forward-posts-max", self.forward_posts_max, 1),
+            ("--forward-tokens-max", self.forward_tokens_max, 1),
+            ("--text-bytes-max", self.text_bytes_max, 1),
+            ("--message-bytes-max", self.message_bytes_max, self.text_bytes_max + 2048),
+            ("--batch-posts-max", self.batch_posts_max, 1),
+            ("--stream-posts-in-flight-max", self.stream_posts_in_flight_max, 1),
+            ("--connection-streams-max", self.connection_streams_max as usize, 1),
+        ] {
+            if value < min {
+                return Err(ConfigError::TooSmall { flag, value, min });
+            }
+        }
+        if self.topic_labels.len() > TOPIC_LABELS_MAX {
+            return Err(ConfigError::Conflict(format!(
+                "--topic-labels names {} topics, more than {TOPIC_LABELS_MAX}",
+                self.topic_labels.len()
+            )));
+        }
+        let [discontent_low, discontent_medium, discontent_high] = self.discontent[..] else {
+            return Err(ConfigError::Conflict("--discontent takes three numbers".to_owned()));
+        };
+        let thresholds = Thresholds {
+            discontent_low,
+            discontent_medium,
+            discontent_high,
+            advocate: self.advocate,
+            influential_followers: self.influential_followers,
+        };
+        let thresholds =
+            thresholds.checked().map_err(|error| ConfigError::Conflict(error.to_string()))?;
+        Ok(Config {
+            grpc_addr: self.grpc_addr,
+            http_addr: self.http_addr,
+            model: self.model,
+            model_spec: ModelSpec { engine: self.engine, labels: self.labels },
+            scorer: ScorerLimits {
+                workers,
+                queue_posts_max: self.queue_posts_max,
+                queue_bytes_max: self.queue_bytes_max,
+                cache_bytes_max: self.cache_bytes_max,
+                batch: BatchLimits {
+                    posts_max: self.forward_posts_max,
+                    tokens_max: self.forward_tokens_max,
+                    padding_max: PADDING_MAX,
+                },
+            },
+            service: ServiceSpec {
+                thresholds,
+                text_bytes_max: self.text_bytes_max,
+                message_bytes_max: self.message_bytes_max,
+                batch_posts_max: self.batch_posts_max,
+                stream_posts_in_flight_max: self.stream_posts_in_flight_max,
+                connection_streams_max: self.connection_streams_max,
+                stream_age_max: Some(Duration::from_secs(self.stream_age_max))
+                    .filter(|age| !age.is_zero()),
+                topic_labels: self.topic_labels,
+                reflection: self.reflection,
+            },
+            drain_notice: Duration::from_secs(self.drain_notice),
+            drain_timeout: Duration::from_secs(self.drain_timeout),
+        })
+    }
+}
+
+/// Cores that the process may use: those of its cgroup's quota.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

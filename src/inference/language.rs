@@ -1,0 +1,130 @@
+//! Whether a text is confidently in a language that the model does not know.
+//!
+//! The only file that names the language detector.
+
+use whatlang::{Detector, Lang};
+
+use crate::post::LanguageTag;
+
+/// Letters below which a detector's word is worth nothing.
+const LETTERS_MIN: usize = 24;
+/// Detector confidence, 0 to 1, from which its word is taken.
+const CONFIDENCE_MIN: f64 = 0.95;
+
+/// Languages a model knows.
+pub(super) struct KnownLanguages {
+    primary: Vec<String>,
+    detector: Detector,
+}
+
+impl KnownLanguages {
+    /// From primary BCP 47 tags; an empty list knows every language.
+    pub(super) fn new(primary: &[String]) -> Self {
+        Self { primary: primary.to_vec(), detector: Detector::new() }
+    }
+
+    /// True if the sender says so, or, where the sender does not, the text of
+    /// normalised form `text` is confidently in another language.
+    pub(super) fn is_foreign(&self, text: &str, tagged: Option<&LanguageTag>) -> bool {
+        if self.primary.is_empty() {
+            return false;
+        }
+        if let Some(tag) = tagged {
+            return !self.primary.contains(&tag.primary());
+        }
+        let words = without_placeholders(text);
+        if words.chars().filter(|c| c.is_alphabetic()).count() < LETTERS_MIN {
+            return false;
+        }
+        self.detector
+            .detect(&words)
+            .is_some_and(|info| info.confidence() >= CONFIDENCE_MIN && !self.knows(info.lang()))
+    }
+
+    fn knows(&self, lang: Lang) -> bool {
+        // whatlang speaks ISO 639-3, BCP 47 the shortest code there is.
+        let short = iso_639_1(lang);
+        self.primary.iter().any(|known| known == lang.code() || Some(known.as_str()) == short)
+    }
+}
+
+/// Drops mentions, links and tags: they have no language.
+fn without_placeholders(text: &str) -> String {
+    let words = text.split(' ').filter(|word| {
+        !(word.starts_with(['@', '#']) || ["http", "EMAIL", "NUMBER"].contains(word))
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn iso_639_1(lang: Lang) -> Option<&'static str> {
+    Some(match lang {
+        Lang::Eng => "en",
+        Lang::Spa => "es",
+        Lang::Por => "pt",
+        Lang::Fra => "fr",
+        Lang::Deu => "de",
+        Lang::Ita => "it",
+        Lang::Nld => "nl",
+        Lang::Pol => "pl",
+        Lang::Rus => "ru",
+        Lang::Ukr => "uk",
+        Lang::Ara => "ar",
+        Lang::Heb => "he",
+        Lang::Hin => "hi",
+        Lang::Ben => "bn",
+        Lang::Tur => "tr",
+        Lang::Vie => "vi",
+        Lang::Ind => "id",
+        Lang::Cmn => "zh",
+        Lang::Jpn => "ja",
+        Lang::Kor => "ko",
+        Lang::Tha => "th",
+        Lang::Swe => "sv",
+        Lang::Dan => "da",
+        Lang::Nob => "nb",
+        Lang::Fin => "fi",
+        Lang::Ces => "cs",
+        Lang::Ron => "ro",
+        Lang::Ell => "el",
+        Lang::Hun => "hu",
+        Lang::Bul => "bg",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn foreign(text: &str) -> bool {
+        KnownLanguages::new(&["en".to_owned()]).is_foreign(text, None)
+    }
+
+    #[test]
+    fn another_language_is_noticed() {
+        assert!(foreign("ich warte seit einer stunde in der warteschleife und niemand hebt ab"));
+        assert!(foreign(
+            "llevo una hora esperando en el teléfono y nadie me contesta, qué vergüenza"
+        ));
+        assert!(foreign(
+            "サポートに電話しても一時間ずっと待たされていて誰も出てくれません、本当に困っています"
+        ));
+    }
+
+    #[test]
+    fn english_slang_and_short_texts_are_let_through() {
+        assert!(!foreign("lol nah fam ur wifi is dead AGAIN smh"));
+        assert!(!foreign("been on hold for 47 minutes and counting, is anybody there at all"));
+        assert!(!foreign("danke"));
+        assert!(!foreign("@user @user http #fail #fail #fail"));
+    }
+
+    #[test]
+    fn the_senders_word_counts_more_than_the_detectors() {
+        let english = KnownLanguages::new(&["en".to_owned()]);
+        let tag = |tag: &str| LanguageTag::parse(tag.as_bytes()).expect("a tag");
+        assert!(english.is_foreign("ok", Some(&tag("de"))));
+        assert!(!english.is_foreign("na gut", Some(&tag("en-GB"))));
+        assert!(!KnownLanguages::new(&[]).is_foreign("na gut", Some(&tag("de"))));
+    }
+}

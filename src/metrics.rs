@@ -1,0 +1,371 @@
+//! Every metric's name, unit, help and buckets. Call sites say what happened.
+//!
+//! Never a label: post, author, or a topic outside the configured list.
+
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::inference::scorer::Timings;
+use crate::inference::waiting::Closed;
+use crate::score::{Probabilities, Sentiment, Severity};
+
+/// Seconds: 1 ms to 10 s.
+const LATENCY: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Seconds: 10 s to 4 h, with the promised 15 minutes among them.
+const RESPONSE: [f64; 10] = [10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 14400.0];
+const TENTHS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+const POWERS: [f64; 14] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
+/// Label of topics outside the configured list.
+pub const TOPIC_OTHER: &str = "_other";
+
+/// How often histogram samples are folded into buckets between scrapes.
+pub const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why a post was taken out of the queue without a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// The queue was full.
+    Shed,
+    /// The caller went away.
+    Cancelled,
+    /// The caller's deadline passed.
+    Deadline,
+}
+
+impl DropReason {
+    const ALL: [Self; 3] = [Self::Shed, Self::Cancelled, Self::Deadline];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shed => "shed",
+            Self::Cancelled => "cancelled",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+fn closed_name(closed: Closed) -> &'static str {
+    match closed {
+        Closed::Full => "full",
+        Closed::Tokens => "tokens",
+        Closed::Padding => "padding",
+        Closed::Drained => "drained",
+    }
+}
+
+/// Reasons of `pounce_posts_rejected_total`: the rejection codes in lower case.
+pub const REJECTIONS: [&str; 9] = [
+    "missing",
+    "too_long",
+    "invalid_utf8",
+    "out_of_range",
+    "unknown_value",
+    "resource_exhausted",
+    "deadline_exceeded",
+    "internal",
+    "unavailable",
+];
+
+/// Flags of `pounce_post_flags_total` other than discontent, which has a severity.
+pub const FLAGS: [&str; 8] = [
+    "influential_author",
+    "advocate",
+    "truncated",
+    "duplicate_text",
+    "language_unknown_to_model",
+    "topic_alert",
+    "late",
+    "duplicate",
+];
+
+/// Installs the recorder of this process. Histogram samples pile up until
+/// [`PrometheusHandle::run_upkeep`] is called, which is due every [`UPKEEP`].
+/// # Errors
+/// If a recorder was installed before.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let buckets = [
+        ("pounce_post_duration_seconds", &LATENCY[..]),
+        ("pounce_stage_duration_seconds", &LATENCY[..]),
+        ("pounce_alert_ack_seconds", &RESPONSE[..]),
+        ("pounce_alert_detection_delay_seconds", &RESPONSE[..]),
+        ("pounce_discontent_score", &TENTHS[..]),
+        ("pounce_batch_posts", &POWERS[..]),
+        ("pounce_batch_padded_tokens", &POWERS[..]),
+    ];
+    let mut builder = PrometheusBuilder::new();
+    for (name, bounds) in buckets {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)?;
+    }
+    let handle = builder.install_recorder()?;
+    describe();
+    zero();
+    Ok(handle)
+}
+
+fn describe() {
+    describe_counter!("grpc_server_started_total", "gRPC calls started");
+    describe_counter!("grpc_server_handled_total", "gRPC calls ended, by status code");
+    describe_counter!("grpc_server_msg_received_total", "gRPC messages received");
+    describe_counter!("grpc_server_msg_sent_total", "gRPC messages sent");
+    describe_counter!("pounce_posts_total", "Posts scored");
+    describe_counter!("pounce_topic_posts_total", "Posts counted for a topic of the allow-list");
+    describe_counter!("pounce_posts_rejected_total", "Posts answered with a rejection");
+    describe_counter!("pounce_post_flags_total", "Flags set on scored posts");
+    describe_counter!("pounce_posts_dropped_total", "Posts taken out of the queue unscored");
+    describe_counter!("pounce_tokens_total", "Tokens run through the model");
+    describe_counter!("pounce_batches_closed_total", "Batches formed, by why they were closed");
+    describe_counter!("pounce_worker_restarts_total", "Engines rebuilt after a panic");
+    describe_histogram!("pounce_discontent_score", "Probability of discontent of scored posts");
+    describe_histogram!(
+        "pounce_post_duration_seconds",
+        Unit::Seconds,
+        "From accepting a post to its reply"
+    );
+    describe_histogram!(
+        "pounce_stage_duration_seconds",
+        Unit::Seconds,
+        "Time of a post in each stage"
+    );
+    describe_histogram!("pounce_batch_posts", "Posts a batch");
+    describe_histogram!("pounce_batch_padded_tokens", "Tokens a batch, padding included");
+    describe_gauge!("pounce_queue_posts", "Posts waiting for a worker");
+    describe_gauge!("pounce_queue_capacity", "Posts that may wait or run");
+    describe_gauge!("pounce_streams_open", "Open ScoreStream calls");
+    describe_gauge!("pounce_workers", "Workers with an engine");
+    describe_gauge!("pounce_workers_busy", "Workers running a batch");
+    describe_gauge!("pounce_draining", "1 while the process drains");
+    describe_gauge!("pounce_build_info", "1; the label tells the version");
+    describe_gauge!("pounce_model_info", "1; the labels tell the model");
+}
+
+/// Makes every series exist before anything happens, or `rate()` misses the
+/// first event and `absent()` fires.
+fn zero() {
+    for reason in REJECTIONS {
+        counter!("pounce_posts_rejected_total", "reason" => reason).absolute(0);
+    }
+    for reason in DropReason::ALL {
+        counter!("pounce_posts_dropped_total", "reason" => reason.name()).absolute(0);
+    }
+    for severity in Severity::ALL {
+        let labels = [("flag", "discontent"), ("severity", severity.name())];
+        counter!("pounce_post_flags_total", &labels).absolute(0);
+    }
+    for flag in FLAGS {
+        counter!("pounce_post_flags_total", "flag" => flag, "severity" => "").absolute(0);
+    }
+    for kind in ["real", "padding"] {
+        counter!("pounce_tokens_total", "kind" => kind).absolute(0);
+    }
+    for closed in [Closed::Full, Closed::Tokens, Closed::Padding, Closed::Drained] {
+        counter!("pounce_batches_closed_total", "reason" => closed_name(closed)).absolute(0);
+    }
+    counter!("pounce_worker_restarts_total").absolute(0);
+    for stage in ["tokenize", "queue", "infer", "reply"] {
+        let _ = histogram!("pounce_stage_duration_seconds", "stage" => stage);
+    }
+    let _ = histogram!("pounce_post_duration_seconds");
+    let _ = histogram!("pounce_batch_posts");
+    let _ = histogram!("pounce_batch_padded_tokens");
+    for name in [
+        "pounce_queue_posts",
+        "pounce_queue_capacity",
+        "pounce_streams_open",
+        "pounce_workers",
+        "pounce_workers_busy",
+        "pounce_draining",
+    ] {
+        gauge!(name).set(0.0);
+    }
+}
+
+/// The process serves this model.
+pub fn serving(version: &'static str, model: &str, revision: &str) {
+    gauge!("pounce_build_info", "version" => version).set(1.0);
+    gauge!("pounce_model_info", "model" => model.to_owned(), "revision" => revision.to_owned())
+        .set(1.0);
+    for sentiment in Sentiment::ALL {
+        posts_counter(sentiment, model).absolute(0);
+    }
+    let _ = histogram!("pounce_discontent_score", "model" => model.to_owned());
+}
+
+fn posts_counter(sentiment: Sentiment, model: &str) -> metrics::Counter {
+    counter!("pounce_posts_total", "sentiment" => sentiment.name(), "model" => model.to_owned())
+}
+
+/// A topic of the allow-list has this label.
+pub fn topic_known(topic: &str) {
+    for sentiment in Sentiment::ALL {
+        topic_counter(topic, sentiment).absolute(0);
+    }
+}
+
+fn topic_counter(topic: &str, sentiment: Sentiment) -> metrics::Counter {
+    let topic = topic.to_owned();
+    counter!("pounce_topic_posts_total", "topic" => topic, "sentiment" => sentiment.name())
+}
+
+/// A post of a topic was counted; `topic` is of the allow-list or `_other`.
+pub fn topic_post(topic: &str, sentiment: Sentiment) {
+    topic_counter(topic, sentiment).increment(1);
+}
+
+/// A post was scored, `took` after it was accepted.
+pub fn post_scored(probabilities: &Probabilities, model: &str, took: Duration) {
+    posts_counter(probabilities.sentiment(), model).increment(1);
+    histogram!("pounce_discontent_score", "model" => model.to_owned())
+        .record(f64::from(probabilities.negative));
+    histogram!("pounce_post_duration_seconds").record(took);
+}
+
+/// The model ran on a post.
+pub fn post_inferred(timings: &Timings) {
+    for (stage, took) in
+        [("tokenize", timings.tokenize), ("queue", timings.queue), ("infer", timings.infer)]
+    {
+        histogram!("pounce_stage_duration_seconds", "stage" => stage).record(took);
+    }
+}
+
+/// A reply waited this long to be handed to the transport.
+pub fn reply_sent(waited: Duration) {
+    histogram!("pounce_stage_duration_seconds", "stage" => "reply").record(waited);
+}
+
+/// A post was flagged as discontent.
+pub fn post_discontent(severity: Severity) {
+    let labels = [("flag", "discontent"), ("severity", severity.name())];
+    counter!("pounce_post_flags_total", &labels).increment(1);
+}
+
+/// A post got another flag, one of [`FLAGS`].
+pub fn post_flagged(flag: &'static str) {
+    counter!("pounce_post_flags_total", "flag" => flag, "severity" => "").increment(1);
+}
+
+/// A post was answered with a rejection, for one of [`REJECTIONS`].
+pub fn post_rejected(reason: &'static str) {
+    counter!("pounce_posts_rejected_total", "reason" => reason).increment(1);
+}
+
+/// A post left the queue unscored.
+pub fn posts_dropped(reason: DropReason) {
+    counter!("pounce_posts_dropped_total", "reason" => reason.name()).increment(1);
+}
+
+/// A batch of `rows` posts, `real` tokens and `padded` tokens with padding was formed.
+pub fn batch_formed(rows: usize, real: usize, padded: usize, closed: Closed) {
+    histogram!("pounce_batch_posts").record(as_f64(rows));
+    histogram!("pounce_batch_padded_tokens").record(as_f64(padded));
+    counter!("pounce_tokens_total", "kind" => "real").increment(real as u64);
+    counter!("pounce_tokens_total", "kind" => "padding").increment((padded - real) as u64);
+    counter!("pounce_batches_closed_total", "reason" => closed_name(closed)).increment(1);
+}
+
+/// So many posts wait for a worker.
+pub fn queue_length(posts: usize) {
+    gauge!("pounce_queue_posts").set(as_f64(posts));
+}
+
+/// So many posts may wait or run.
+pub fn queue_capacity(posts: usize) {
+    gauge!("pounce_queue_capacity").set(as_f64(posts));
+}
+
+/// So many workers have an engine.
+pub fn workers(alive: usize) {
+    gauge!("pounce_workers").set(as_f64(alive));
+}
+
+/// A worker began or ended a batch.
+pub fn worker_busy(busy: bool) {
+    gauge!("pounce_workers_busy").increment(if busy { 1.0 } else { -1.0 });
+}
+
+/// A worker builds its engine anew.
+pub fn worker_restarted() {
+    counter!("pounce_worker_restarts_total").increment(1);
+}
+
+/// A ScoreStream call began or ended.
+pub fn stream_open(open: bool) {
+    gauge!("pounce_streams_open").increment(if open { 1.0 } else { -1.0 });
+}
+
+/// The process began to drain.
+pub fn draining() {
+    gauge!("pounce_draining").set(1.0);
+}
+
+/// A gRPC method exists.
+pub fn grpc_known(service: &'static str, method: &'static str, kind: &'static str) {
+    grpc_started_counter(service, method, kind).absolute(0);
+    for name in ["grpc_server_msg_received_total", "grpc_server_msg_sent_total"] {
+        counter!(name, "grpc_service" => service, "grpc_method" => method).absolute(0);
+    }
+    grpc_handled_counter(service, method, kind, "OK").absolute(0);
+}
+
+fn grpc_started_counter(
+    service: &'static str,
+    method: &'static str,
+    kind: &'static str,
+) -> metrics::Counter {
+    let labels = [("grpc_type", kind), ("grpc_service", service), ("grpc_method", method)];
+    counter!("grpc_server_started_total", &labels)
+}
+
+fn grpc_handled_counter(
+    service: &'static str,
+    method: &'static str,
+    kind: &'static str,
+    code: &'static str,
+) -> metrics::Counter {
+    let labels = [
+        ("grpc_type", kind),
+        ("grpc_service", service),
+        ("grpc_method", method),
+        ("grpc_code", code),
+    ];
+    counter!("grpc_server_handled_total", &labels)
+}
+
+/// A gRPC call began.
+pub fn grpc_started(service: &'static str, method: &'static str, kind: &'static str) {
+    grpc_started_counter(service, method, kind).increment(1);
+}
+
+/// A gRPC call ended.
+pub fn grpc_handled(
+    service: &'static str,
+    method: &'static str,
+    kind: &'static str,
+    code: &'static str,
+) {
+    grpc_handled_counter(service, method, kind, code).increment(1);
+}
+
+/// gRPC messages came in.
+pub fn grpc_received(service: &'static str, method: &'static str, messages: u64) {
+    let labels = [("grpc_service", service), ("grpc_method", method)];
+    counter!("grpc_server_msg_received_total", &labels).increment(messages);
+}
+
+/// gRPC messages went out.
+pub fn grpc_sent(service: &'static str, method: &'static str, messages: u64) {
+    let labels = [("grpc_service", service), ("grpc_method", method)];
+    counter!("grpc_server_msg_sent_total", &labels).increment(messages);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,156 @@
+//! The path of one post through the service: parse, score, flag, show.
+//!
+//! Shared by the unary, batch and stream calls; the only place where a scored
+//! post becomes an event.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use super::wire::{self, Refusal};
+use crate::discontent::flags::{PostFlags, Thresholds};
+use crate::inference::scorer::{Lane, Scored, Scorer, WhenFull};
+use crate::metrics;
+use crate::post::{Post, Timestamp};
+use crate::proto::{self, Flag, ScoredEvent};
+
+/// Time within which somebody should answer an unhappy author.
+const RESPOND_WITHIN: Duration = Duration::from_secs(15 * 60);
+
+/// What is needed to answer a post.
+pub(super) struct Desk {
+    pub(super) scorer: Scorer,
+    pub(super) thresholds: Thresholds,
+    pub(super) text_bytes_max: usize,
+    /// Topics that metrics may name.
+    pub(super) topic_labels: Vec<String>,
+}
+
+/// How a call wants its posts answered.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) thresholds: Thresholds,
+    pub(super) deadline: Option<Instant>,
+    pub(super) when_full: WhenFull,
+}
+
+impl Desk {
+    /// Answers one post with an event, or says why not. Dropping the future
+    /// takes the post out of the queue.
+    pub(super) async fn answer(
+        &self,
+        lane: &Lane,
+        terms: &Terms,
+        wire: &proto::Post,
+        sequence: u64,
+    ) -> Result<ScoredEvent, Refusal> {
+        let accepted = Instant::now();
+        let answered = self.scored(lane, terms, wire).await;
+        match answered {
+            Ok((post, scored)) => Ok(self.event(&post, &scored, terms, sequence, accepted)),
+            Err(refusal) => {
+                metrics::post_rejected(refusal.metric());
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn scored(
+        &self,
+        lane: &Lane,
+        terms: &Terms,
+        wire: &proto::Post,
+    ) -> Result<(Post, Scored), Refusal> {
+        let post = wire::post(wire, self.text_bytes_max)?;
+        let language = post.language.as_ref();
+        let scored = lane.score(&post.text, language, terms.deadline, terms.when_full).await?;
+        Ok((post, scored))
+    }
+
+    fn event(
+        &self,
+        post: &Post,
+        scored: &Scored,
+        terms: &Terms,
+        sequence: u64,
+        accepted: Instant,
+    ) -> ScoredEvent {
+        let flags = terms.thresholds.flags(&scored.probabilities, post.followers());
+        let at = post.posted_at.unwrap_or_else(now);
+        let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
+        let total = accepted.elapsed();
+        self.record(post, scored, &flags, total);
+        ScoredEvent {
+            post_id: post.id.to_string(),
+            sequence,
+            probabilities: Some(wire::show_probabilities(&scored.probabilities)),
+            sentiment: wire::show_sentiment(scored.probabilities.sentiment()).into(),
+            discontent: scored.probabilities.negative.into(),
+            severity: wire::show_severity(flags.discontent).into(),
+            flags: shown(&flags, scored).map(i32::from).collect(),
+            respond_by: respond_by.map(wire::show_timestamp),
+            tokens: Some(proto::TokenCounts {
+                used: u32::try_from(scored.tokens_used).unwrap_or(u32::MAX),
+                total: u32::try_from(scored.tokens_total).unwrap_or(u32::MAX),
+            }),
+            model_revision: self.scorer.model().revision.clone(),
+            timings: Some(proto::StageTimings {
+                tokenize: Some(wire::show_duration(scored.timings.tokenize)),
+                queue: Some(wire::show_duration(scored.timings.queue)),
+                infer: Some(wire::show_duration(scored.timings.infer)),
+                total: Some(wire::show_duration(total)),
+            }),
+            alert_ids: Vec::new(),
+        }
+    }
+
+    fn record(&self, post: &Post, scored: &Scored, flags: &PostFlags, total: Duration) {
+        metrics::post_scored(&scored.probabilities, &self.scorer.model().name, total);
+        if let Some(severity) = flags.discontent {
+            metrics::post_discontent(severity);
+        }
+        for flag in shown(flags, scored).filter(|flag| *flag != Flag::Discontent) {
+            metrics::post_flagged(metric(flag));
+        }
+        if let Some(topic) = &post.topic {
+            let known = self.topic_labels.iter().find(|known| *known == topic.as_str());
+            let label = known.map_or(metrics::TOPIC_OTHER, String::as_str);
+            metrics::topic_post(label, scored.probabilities.sentiment());
+        }
+    }
+}
+
+/// The flags that are set, in the order of the wire's numbers.
+fn shown(flags: &PostFlags, scored: &Scored) -> impl Iterator<Item = Flag> {
+    [
+        (flags.discontent.is_some(), Flag::Discontent),
+        (flags.influential_author, Flag::InfluentialAuthor),
+        (flags.advocate, Flag::Advocate),
+        (scored.tokens_total > scored.tokens_used, Flag::Truncated),
+        (scored.duplicate_text, Flag::DuplicateText),
+        (scored.foreign_language, Flag::LanguageUnknownToModel),
+    ]
+    .into_iter()
+    .filter_map(|(set, flag)| set.then_some(flag))
+}
+
+/// As one of [`metrics::FLAGS`].
+fn metric(flag: Flag) -> &'static str {
+    match flag {
+        Flag::InfluentialAuthor => "influential_author",
+        Flag::Advocate => "advocate",
+        Flag::Truncated => "truncated",
+        Flag::DuplicateText => "duplicate_text",
+        Flag::LanguageUnknownToModel => "language_unknown_to_model",
+        Flag::TopicAlert => "topic_alert",
+        Flag::Late => "late",
+        Flag::Duplicate => "duplicate",
+        Flag::Discontent | Flag::Unspecified => "discontent",
+    }
+}
+
+/// The wall clock, as event time.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::MIN.after(since)
+}

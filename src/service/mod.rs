@@ -1,0 +1,143 @@
+//! The wire: gRPC and HTTP. Handlers are shells around the scorer.
+//!
+//! Knows the scorer, the flags and the messages; nothing of tensors, batches
+//! or worker threads.
+
+mod calls;
+mod desk;
+pub mod drain;
+pub mod health;
+pub mod http;
+mod scoring;
+mod stream;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use self::calls::CountCalls;
+use self::desk::Desk;
+use self::drain::{Drain, Phase};
+use self::health::Health;
+use self::scoring::Scoring;
+use crate::discontent::flags::Thresholds;
+use crate::inference::scorer::Scorer;
+use crate::proto::scoring_service_server::ScoringServiceServer;
+use crate::proto::{DESCRIPTOR_SET, Limits};
+
+/// Unread bytes of one stream that h2 takes in before the sender must wait.
+/// Small, so that backpressure reaches a writer soon.
+const STREAM_WINDOW: u32 = 32 * 1024;
+/// Unread bytes of one connection. h2 0.4.20 answers too many unread tiny
+/// frames with GOAWAY; its budget is half of this window.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// How often an idle connection is asked whether it lives, and how long it may
+/// take to answer.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the service grants its callers.
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    /// Probabilities from which posts are flagged.
+    pub thresholds: Thresholds,
+    /// Bytes of a post's text.
+    pub text_bytes_max: usize,
+    /// Bytes of a gRPC message.
+    pub message_bytes_max: usize,
+    /// Posts of a `ScoreBatch` call.
+    pub batch_posts_max: usize,
+    /// Unanswered posts of a stream.
+    pub stream_posts_in_flight_max: usize,
+    /// Open streams a connection.
+    pub connection_streams_max: u32,
+    /// Age at which a stream is asked to move.
+    pub stream_age_max: Option<Duration>,
+    /// Topics that metrics may name.
+    pub topic_labels: Vec<String>,
+    /// Whether reflection is offered.
+    pub reflection: bool,
+}
+
+impl ServiceSpec {
+    /// As `GetModel` shows it.
+    fn limits(&self, scorer: &Scorer) -> Limits {
+        let shown = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+        Limits {
+            text_bytes_max: shown(self.text_bytes_max),
+            text_tokens_max: shown(scorer.model().tokens_max),
+            message_bytes_max: shown(self.message_bytes_max),
+            batch_posts_max: shown(self.batch_posts_max),
+            stream_posts_in_flight_max: shown(self.stream_posts_in_flight_max),
+            queue_posts_max: shown(scorer.limits().queue_posts_max),
+            connection_streams_max: self.connection_streams_max,
+            connections_max: 0,
+            token_posts_per_second_max: 0,
+            stream_age_max: self.stream_age_max.map(wire::show_duration),
+        }
+    }
+}
+
+/// Serves gRPC on `incoming` until the drain has begun and all calls have ended.
+/// # Errors
+/// If the transport fails.
+pub async fn serve(
+    incoming: TcpIncoming,
+    spec: ServiceSpec,
+    scorer: Scorer,
+    health: Health,
+    mut drain: Drain,
+) -> Result<(), tonic::transport::Error> {
+    for topic in spec.topic_labels.iter().map(String::as_str).chain([crate::metrics::TOPIC_OTHER]) {
+        crate::metrics::topic_known(topic);
+    }
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    health.report_once(&reporter).await;
+    let reporting = tokio::spawn(health.report(reporter));
+
+    let mut routes = Routes::new(scoring(&spec, &scorer, &drain)).add_service(health_service);
+    if spec.reflection {
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .expect("the descriptor sets were written by the build");
+        routes = routes.add_service(reflection);
+    }
+    let served = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(spec.connection_streams_max)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(CountCalls::new())
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, async move {
+            drain.reached(Phase::Draining).await;
+        })
+        .await;
+    reporting.abort();
+    served
+}
+
+fn scoring(spec: &ServiceSpec, scorer: &Scorer, drain: &Drain) -> ScoringServiceServer<Scoring> {
+    let desk = Desk {
+        scorer: scorer.clone(),
+        thresholds: spec.thresholds,
+        text_bytes_max: spec.text_bytes_max,
+        topic_labels: spec.topic_labels.clone(),
+    };
+    ScoringServiceServer::new(Scoring {
+        desk: Arc::new(desk),
+        limits: spec.limits(scorer),
+        batch_posts_max: spec.batch_posts_max,
+        stream_posts_in_flight_max: spec.stream_posts_in_flight_max,
+        stream_age_max: spec.stream_age_max,
+        drain: drain.clone(),
+    })
+    .max_decoding_message_size(spec.message_bytes_max)
+}

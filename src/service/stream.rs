@@ -1,0 +1,292 @@
+//! One `ScoreStream` call as one stream expression: dropping it drops its work.
+//!
+//! Each message read becomes a future that ends in a reply; at most
+//! `posts_in_flight_max` are unanswered, and the next message is read only
+//! while there is room. The transport polls this stream when it can send, so a
+//! reader that stalls stops the reading, and a reply counts as unanswered until
+//! the transport took it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesOrdered, FuturesUnordered};
+use futures::{Stream, StreamExt};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::desk::{Desk, Terms};
+use super::drain::{Drain, Phase};
+use super::wire::{self, Refusal};
+use crate::inference::scorer::{Lane, WhenFull};
+use crate::metrics;
+use crate::post::Fault;
+use crate::proto::score_stream_request::Request;
+use crate::proto::score_stream_response::Reply;
+use crate::proto::{
+    self, ReplyOrder, ScoreStreamRequest, ScoreStreamResponse, ScoredEvent, StreamOptions,
+    StreamSummary,
+};
+
+/// What the server grants every stream.
+#[derive(Clone)]
+pub(super) struct StreamTerms {
+    pub(super) posts_in_flight_max: usize,
+    /// Age at which the stream is asked to move to another server.
+    pub(super) age_max: Option<Duration>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) drain: Drain,
+}
+
+/// Answers the messages of one stream; see the module's words for how.
+pub(super) fn replies<S>(
+    desk: Arc<Desk>,
+    mut terms: StreamTerms,
+    mut requests: S,
+) -> impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send
+where
+    S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin,
+{
+    let rotation = terms.age_max.map(|age| Instant::now() + age);
+    let mut session = Session::new(desk, &terms);
+    async_stream::stream! {
+        let _open = OpenStream::new();
+        let mut reading = true;
+        let mut broken = None;
+        loop {
+            match session.step(&mut requests, reading, &mut terms.drain, rotation).await {
+                Step::Reply(reply) => yield Ok(session.hand_over(reply)),
+                Step::Request(Ok(request)) => session.accept(request),
+                Step::Request(Err(status)) => {
+                    broken = Some(status);
+                    reading = false;
+                }
+                Step::InputEnded => reading = false,
+                Step::Drain => {
+                    reading = false;
+                    yield Ok(message(Reply::Drain(proto::Drain {
+                        accepted_through: session.summary.received,
+                    })));
+                }
+                Step::Stop => {
+                    broken = Some(Status::unavailable("the server has stopped"));
+                    break;
+                }
+                Step::Answered => break,
+            }
+        }
+        match broken {
+            Some(status) => yield Err(status),
+            None if terms.deadline.is_some_and(|at| at <= Instant::now()) => {
+                yield Err(Status::deadline_exceeded("the deadline of the stream passed"));
+            }
+            None => yield Ok(message(Reply::Summary(session.summary))),
+        }
+    }
+}
+
+fn message(reply: Reply) -> ScoreStreamResponse {
+    ScoreStreamResponse { reply: Some(reply) }
+}
+
+#[allow(clippy::large_enum_variant, reason = "a step lives for one turn of the loop")]
+enum Step {
+    Reply(Finished),
+    Request(Result<ScoreStreamRequest, Status>),
+    InputEnded,
+    Drain,
+    Stop,
+    Answered,
+}
+
+/// A reply, and since when it has been ready to leave.
+struct Finished {
+    reply: Result<ScoredEvent, proto::Rejection>,
+    ready: Instant,
+}
+
+type Pending = Pin<Box<dyn Future<Output = Finished> + Send>>;
+
+enum InFlight {
+    Ordered(FuturesOrdered<Pending>),
+    AsReady(FuturesUnordered<Pending>),
+}
+
+impl InFlight {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ordered(futures) => futures.len(),
+            Self::AsReady(futures) => futures.len(),
+        }
+    }
+
+    fn push(&mut self, future: Pending) {
+        match self {
+            Self::Ordered(futures) => futures.push_back(future),
+            Self::AsReady(futures) => futures.push(future),
+        }
+    }
+
+    /// The next reply; waits without end while nothing is in flight.
+    async fn next(&mut self) -> Finished {
+        let next = match self {
+            Self::Ordered(futures) => futures.next().await,
+            Self::AsReady(futures) => futures.next().await,
+        };
+        match next {
+            Some(finished) => finished,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Session {
+    desk: Arc<Desk>,
+    lane: Arc<Lane>,
+    post_terms: Terms,
+    posts_in_flight_max: usize,
+    server_in_flight_max: usize,
+    in_flight: InFlight,
+    begun: bool,
+    summary: StreamSummary,
+}
+
+impl Session {
+    fn new(desk: Arc<Desk>, terms: &StreamTerms) -> Self {
+        Self {
+            lane: Arc::new(desk.scorer.lane()),
+            post_terms: Terms {
+                thresholds: desk.thresholds,
+                deadline: terms.deadline,
+                when_full: WhenFull::Wait,
+            },
+            posts_in_flight_max: terms.posts_in_flight_max,
+            server_in_flight_max: terms.posts_in_flight_max,
+            in_flight: InFlight::Ordered(FuturesOrdered::new()),
+            begun: false,
+            summary: StreamSummary::default(),
+            desk,
+        }
+    }
+
+    /// Waits for whatever comes next; replies before requests, so that room is
+    /// made before more is taken in. Safe to drop.
+    async fn step<S>(
+        &mut self,
+        requests: &mut S,
+        reading: bool,
+        drain: &mut Drain,
+        rotation: Option<Instant>,
+    ) -> Step
+    where
+        S: Stream<Item = Result<ScoreStreamRequest, Status>> + Unpin,
+    {
+        if !reading && self.in_flight.len() == 0 {
+            return Step::Answered;
+        }
+        let room = self.in_flight.len() < self.posts_in_flight_max;
+        let next_phase = if reading { Phase::Draining } else { Phase::Stopping };
+        tokio::select! {
+            biased;
+            reply = self.in_flight.next() => Step::Reply(reply),
+            () = drain.reached(next_phase) => if reading { Step::Drain } else { Step::Stop },
+            () = at(rotation), if reading => Step::Drain,
+            request = requests.next(), if reading && room => match request {
+                Some(request) => Step::Request(request),
+                None => Step::InputEnded,
+            },
+        }
+    }
+
+    fn accept(&mut self, request: ScoreStreamRequest) {
+        let begun = std::mem::replace(&mut self.begun, true);
+        match request.request {
+            Some(Request::Post(post)) => self.accept_post(*post),
+            Some(Request::Options(options)) if !begun => {
+                if let Err(refusal) = self.set_options(&options) {
+                    self.refuse(refusal);
+                }
+            }
+            Some(Request::Options(_)) => {
+                let first = "options must be the first message of a stream";
+                self.refuse(Fault::OutOfRange { range: first }.of("options").into());
+            }
+            None => self.refuse(Fault::Unknown { value: 0 }.of("request").into()),
+        }
+    }
+
+    fn accept_post(&mut self, post: proto::Post) {
+        self.summary.received += 1;
+        let sequence = self.summary.received;
+        let (desk, lane, terms) = (Arc::clone(&self.desk), Arc::clone(&self.lane), self.post_terms);
+        self.in_flight.push(Box::pin(async move {
+            let reply = desk
+                .answer(&lane, &terms, &post, sequence)
+                .await
+                .map_err(|refusal| refusal.rejection(wire::echoed_id(&post.id), sequence));
+            Finished { reply, ready: Instant::now() }
+        }));
+    }
+
+    fn set_options(&mut self, options: &StreamOptions) -> Result<(), Refusal> {
+        let order = ReplyOrder::try_from(options.reply_order)
+            .map_err(|_| Fault::Unknown { value: options.reply_order }.of("options.reply_order"))?;
+        self.post_terms.thresholds =
+            wire::thresholds(options.thresholds.as_ref(), &self.desk.thresholds)?;
+        if order == ReplyOrder::Ready {
+            self.in_flight = InFlight::AsReady(FuturesUnordered::new());
+        }
+        if let wanted @ 1.. = options.posts_in_flight_max {
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            self.posts_in_flight_max = wanted.min(self.server_in_flight_max);
+        }
+        Ok(())
+    }
+
+    /// Tells of a message that is no post; the stream goes on as it was.
+    fn refuse(&mut self, refusal: Refusal) {
+        metrics::post_rejected(refusal.metric());
+        let rejection = refusal.rejection(String::new(), 0);
+        let finished = Finished { reply: Err(rejection), ready: Instant::now() };
+        self.in_flight.push(Box::pin(std::future::ready(finished)));
+    }
+
+    fn hand_over(&mut self, finished: Finished) -> ScoreStreamResponse {
+        metrics::reply_sent(finished.ready.elapsed());
+        match finished.reply {
+            Ok(event) => {
+                self.summary.scored += 1;
+                let discontent = i32::from(proto::Flag::Discontent);
+                self.summary.flagged += u64::from(event.flags.contains(&discontent));
+                message(Reply::Event(event))
+            }
+            Err(rejection) => {
+                self.summary.rejected += u64::from(rejection.sequence > 0);
+                message(Reply::Rejection(rejection))
+            }
+        }
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Counts a stream for as long as it lives.
+struct OpenStream;
+
+impl OpenStream {
+    fn new() -> Self {
+        metrics::stream_open(true);
+        Self
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        metrics::stream_open(false);
+    }
+}
