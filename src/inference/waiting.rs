@@ -190,7 +190,6 @@ mod tests {
         }
         waiting.next_batch(&LIMITS);
         waiting.push(JobId(100), LaneId(2), 200);
-        waiting.next_batch(&LIMITS);
         let (jobs, _) = ids(waiting.next_batch(&LIMITS));
         assert_eq!(jobs, [100]);
     }
