@@ -2,6 +2,7 @@
 //! tells who is unhappy while something can still be done about it.
 
 pub mod app;
+pub mod client;
 pub mod config;
 pub mod discontent;
 pub mod inference;

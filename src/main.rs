@@ -1,5 +1,7 @@
 //! Parses the command line, runs one command, and turns its outcome into an exit code.
 
+mod commands;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the service
     Serve(Box<ServeFlags>),
+    /// Score JSON lines with a running service
+    Score(commands::score::ScoreFlags),
 }
 
 #[tokio::main]
@@ -33,6 +37,7 @@ async fn main() -> ExitCode {
     telemetry::start(&cli.log);
     match cli.command {
         Command::Serve(flags) => serve(*flags).await,
+        Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
     }
 }
 
@@ -45,6 +50,10 @@ async fn serve(flags: ServeFlags) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, if error.is_configuration() { BAD_CONFIGURATION } else { 1 }),
     }
+}
+
+fn report(outcome: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
+    outcome.unwrap_or_else(|error| fail(error.as_ref(), 1))
 }
 
 #[allow(clippy::print_stderr, reason = "the last word to a person")]

@@ -1,0 +1,139 @@
+//! A client of the service that loses nothing: what `pounce score` uses, and
+//! other Rust services may.
+//!
+//! ```no_run
+//! use futures::StreamExt;
+//! use pounce::client::{Client, StreamSpec};
+//! use pounce::proto::Post;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect("http://127.0.0.1:50051")?;
+//! let post = Post {
+//!     id: "1".into(),
+//!     text: "been on hold for 47 minutes".into(),
+//!     ..Post::default()
+//! };
+//! let mut replies = client.score_all(futures::stream::iter([Ok(post)]), StreamSpec::default());
+//! while let Some(reply) = replies.next().await {
+//!     println!("{:?}", reply?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Knows the messages; nothing of how the service answers them.
+
+pub mod json;
+mod resume;
+
+use std::time::Duration;
+
+use futures::Stream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+pub use self::resume::{Reply, StreamSpec};
+use crate::proto::scoring_service_client::ScoringServiceClient;
+use crate::proto::{GetModelRequest, GetModelResponse, Post, Rejection};
+
+/// Bytes of a message from the service: a batch of events is the largest.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Why the service could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error("{addr} is no address of the form http://host:port: {reason}")]
+    Address {
+        /// What was given.
+        addr: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The service refused the call; trying again would not help.
+    #[error("the service refused the call ({code:?}): {message}", code = .0.code(), message = .0.message())]
+    Refused(Box<Status>),
+    /// The service could not be reached, or went away, for too long.
+    #[error("gave up after {patience:?} without progress: {message}", message = .last.message())]
+    GaveUp {
+        /// How long it was tried.
+        patience: Duration,
+        /// What was heard last.
+        last: Box<Status>,
+    },
+}
+
+/// A connection to the service that is made when needed and made anew when
+/// lost. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    service: ScoringServiceClient<Channel>,
+}
+
+impl Client {
+    /// Prepares a connection to `addr`, such as `http://127.0.0.1:50051`;
+    /// connects with the first call.
+    /// # Errors
+    /// [`ClientError::Address`].
+    pub fn connect(addr: &str) -> Result<Self, ClientError> {
+        let fault = |reason: String| ClientError::Address { addr: addr.to_owned(), reason };
+        let endpoint = Endpoint::from_shared(addr.to_owned()).map_err(|e| fault(e.to_string()))?;
+        if endpoint.uri().scheme().is_none() {
+            return Err(fault("the scheme is missing".to_owned()));
+        }
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true)
+            .connect_lazy();
+        Ok(Self::over(channel))
+    }
+
+    /// Speaks over a channel that was made in another way.
+    #[must_use]
+    pub fn over(channel: Channel) -> Self {
+        let service = ScoringServiceClient::new(channel);
+        Self { service: service.max_decoding_message_size(MESSAGE_BYTES_MAX) }
+    }
+
+    /// What is being served.
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn model(&self) -> Result<GetModelResponse, ClientError> {
+        let response = self.service.clone().get_model(GetModelRequest {}).await;
+        Ok(response.map_err(|status| ClientError::Refused(Box::new(status)))?.into_inner())
+    }
+
+    /// Scores posts as they come: one reply for each, in order, whatever
+    /// happens to the connection. When the server drains, restarts or is lost,
+    /// the unanswered posts go to a new stream. An `Err` among the posts is
+    /// passed through in its place. Dropping the stream cancels what is open.
+    ///
+    /// The stream ends after the last reply, or with an error.
+    pub fn score_all<S>(
+        &self,
+        posts: S,
+        spec: StreamSpec,
+    ) -> std::pin::Pin<Box<dyn Stream<Item = Result<Reply, ClientError>> + Send>>
+    where
+        S: Stream<Item = Result<Post, Rejection>> + Send + Unpin + 'static,
+    {
+        Box::pin(resume::score_all(self.service.clone(), posts, spec))
+    }
+}
+
+/// Whether the call may succeed later or elsewhere.
+fn is_passing(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::Unknown
+            | Code::Internal
+            | Code::Cancelled
+            | Code::Aborted
+            | Code::ResourceExhausted
+    )
+}
