@@ -182,6 +182,12 @@ impl Scorer {
         self.inner.scheduler.close();
     }
 
+    /// Texts that somebody waits for, queued or in the model.
+    #[must_use]
+    pub fn posts_open(&self) -> usize {
+        self.inner.limits.queue_posts_max - self.inner.posts.available_permits()
+    }
+
     /// Workers with an engine.
     #[must_use]
     pub fn workers_alive(&self) -> usize {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 
 /// A text as the model reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,10 @@ pub enum TokenizerError {
 /// Splits texts into at most `tokens_max` tokens.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
+    /// Tokens of a text, special ones left out.
+    content_max: usize,
+    /// Special tokens around it.
+    special: usize,
 }
 
 impl TextTokenizer {
@@ -53,20 +57,20 @@ impl TextTokenizer {
     /// [`TokenizerError::Load`] if it is missing, damaged, or needs more special
     /// tokens than `tokens_max`.
     pub fn load(file: &Path, tokens_max: usize) -> Result<Self, TokenizerError> {
-        let tokenizer = Tokenizer::from_file(file).map_err(|e| TokenizerError::Load {
-            file: file.display().to_string(),
-            reason: e.to_string(),
-        })?;
-        Self::new(tokenizer, tokens_max)
-            .map_err(|reason| TokenizerError::Load { file: file.display().to_string(), reason })
+        let fault = |reason| TokenizerError::Load { file: file.display().to_string(), reason };
+        let tokenizer = Tokenizer::from_file(file).map_err(|e| fault(e.to_string()))?;
+        Self::new(tokenizer, tokens_max).map_err(fault)
     }
 
     /// Wraps a tokenizer that was made in another way than from a file.
     fn new(mut tokenizer: Tokenizer, tokens_max: usize) -> Result<Self, String> {
-        let truncation = TruncationParams { max_length: tokens_max, ..TruncationParams::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(|e| e.to_string())?;
+        tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
         tokenizer.with_padding(None);
-        Ok(Self { tokenizer })
+        let special = tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(false));
+        match tokens_max.checked_sub(special) {
+            Some(content_max @ 1..) => Ok(Self { tokenizer, content_max, special }),
+            _ => Err(format!("{special} special tokens leave no room within {tokens_max}")),
+        }
     }
 
     /// Splits `text`; what is over the limit is cut off its end.
@@ -74,16 +78,40 @@ impl TextTokenizer {
     /// [`TokenizerError::Encode`]; never for a text that the vocabulary covers.
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
         let fault = || TokenizerError::Encode { bytes: text.len() };
-        let encoding = self.tokenizer.encode_fast(text, true).map_err(|_| fault())?;
+        // In two steps, since the tokenizer's own truncation does not tell how
+        // much it cut off.
+        let mut content = self.tokenizer.encode_fast(text, false).map_err(|_| fault())?;
+        let total = content.len() + self.special;
+        content.truncate(self.content_max, 0, TruncationDirection::Right);
+        let whole = self.tokenizer.post_process(content, None, true).map_err(|_| fault())?;
         let ids: Result<Vec<i32>, _> =
-            encoding.get_ids().iter().map(|&id| i32::try_from(id)).collect();
-        let special = |mask: &[u32]| mask.iter().filter(|&&flag| flag == 1).count();
-        let cut_off: usize = encoding
-            .get_overflowing()
-            .iter()
-            .map(|part| part.len() - special(part.get_special_tokens_mask()))
-            .sum();
-        let ids = ids.map_err(|_| fault())?;
-        Ok(Tokens { total: ids.len() + cut_off, ids })
+            whole.get_ids().iter().map(|&id| i32::try_from(id)).collect();
+        Ok(Tokens { ids: ids.map_err(|_| fault())?, total })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny(tokens_max: usize) -> TextTokenizer {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_tokenizer.json");
+        TextTokenizer::load(&file, tokens_max).expect("the fixture")
+    }
+
+    #[test]
+    fn what_is_over_the_limit_is_cut_off_and_counted() {
+        let tokens = tiny(4).encode("good bad good bad good bad").expect("words");
+        assert_eq!((tokens.ids.len(), tokens.total), (4, 6));
+        assert!(tokens.truncated());
+        let tokens = tiny(6).encode("good bad good bad good bad").expect("words");
+        assert_eq!((tokens.ids.len(), tokens.total), (6, 6));
+        assert!(!tokens.truncated());
+    }
+
+    #[test]
+    fn a_long_text_is_counted_whole() {
+        let tokens = tiny(64).encode(&"good ".repeat(1000)).expect("words");
+        assert_eq!((tokens.ids.len(), tokens.total), (64, 1000));
     }
 }

@@ -152,17 +152,18 @@ impl Worker {
 
     /// Builds the engine anew until it runs; false if the scheduler closes before.
     fn rebuild(&mut self) -> bool {
-        let mut delay = REBUILD_DELAY;
+        self.engine = self.try_build();
+        if self.engine.is_some() {
+            return true;
+        }
         self.scheduler.worker_alive(false);
-        while self.engine.is_none() {
-            if self.scheduler.closes_within(delay) {
-                return false;
-            }
+        let mut delay = REBUILD_DELAY;
+        while self.engine.is_none() && !self.scheduler.closes_within(delay) {
             delay = (delay * 2).min(REBUILD_DELAY_MAX);
             self.engine = self.try_build();
         }
         self.scheduler.worker_alive(true);
-        true
+        self.engine.is_some()
     }
 
     fn try_build(&self) -> Option<Box<dyn Engine>> {

@@ -1,0 +1,243 @@
+//! A whole service in this process, on an engine whose every move the test decides.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(unreachable_pub, reason = "shared by test files")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use pounce::client::Client;
+use pounce::discontent::flags::Thresholds;
+use pounce::inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
+use pounce::inference::labels::Labels;
+use pounce::inference::model::Model;
+use pounce::inference::normalise::Normalisation;
+use pounce::inference::scorer::{Scorer, ScorerHandle, ScorerLimits};
+use pounce::inference::tokens::TextTokenizer;
+use pounce::inference::waiting::BatchLimits;
+use pounce::metrics;
+use pounce::proto::scoring_service_client::ScoringServiceClient;
+use pounce::proto::{Post, ScoreStreamRequest, score_stream_request};
+use pounce::service::drain::{self, DrainSender, Phase};
+use pounce::service::health::Health;
+use pounce::service::{self, ServiceSpec};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use tonic::transport::server::TcpIncoming;
+
+const GOOD: i32 = 2;
+const BAD: i32 = 3;
+const BOOM: i32 = 4;
+const NAN: i32 = 5;
+
+/// What the engine does, and what it has seen.
+#[derive(Default)]
+pub struct Script {
+    held: Mutex<bool>,
+    released: Condvar,
+    pub rows: AtomicUsize,
+    /// The width of each batch, in the order in which they ran.
+    pub widths: Mutex<Vec<usize>>,
+}
+
+impl Script {
+    /// Makes every worker wait before its next batch.
+    pub fn hold(&self) {
+        *self.held.lock().expect("no panic under the lock") = true;
+    }
+
+    /// Lets workers go on.
+    pub fn release(&self) {
+        *self.held.lock().expect("no panic under the lock") = false;
+        self.released.notify_all();
+    }
+
+    fn pass(&self) {
+        let held = self.held.lock().expect("no panic under the lock");
+        let _free = self.released.wait_while(held, |held| *held).expect("no panic under the lock");
+    }
+}
+
+/// Scores by counting: more `good` than `bad` is positive. `boom` panics, `nan`
+/// gives logits that are no numbers.
+struct CountingEngine(Arc<Script>);
+
+impl Engine for CountingEngine {
+    fn logits(&mut self, batch: &TokenBatch) -> Result<Vec<f32>, EngineError> {
+        self.0.pass();
+        self.0.rows.fetch_add(batch.rows(), Ordering::SeqCst);
+        self.0.widths.lock().expect("no panic").push(batch.width());
+        let mut logits = Vec::new();
+        for row in batch.ids().chunks(batch.width()) {
+            assert!(!row.contains(&BOOM), "boom");
+            let count = |token| row.iter().filter(|id| **id == token).count();
+            let score = f32::from(u8::try_from(count(GOOD)).expect("few"))
+                - f32::from(u8::try_from(count(BAD)).expect("few"));
+            let score = if row.contains(&NAN) { f32::NAN } else { score * 4.0 };
+            logits.extend([-score, 0.0, score]);
+        }
+        Ok(logits)
+    }
+}
+
+struct CountingFactory(Arc<Script>);
+
+impl EngineFactory for CountingFactory {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    fn build(&self) -> Result<Box<dyn Engine>, EngineError> {
+        Ok(Box::new(CountingEngine(Arc::clone(&self.0))))
+    }
+}
+
+/// A model of six words on the scripted engine.
+pub fn tiny_model(script: &Arc<Script>) -> Model {
+    let tokens_max = 64;
+    let names = ["negative", "neutral", "positive"].map(str::to_owned).to_vec();
+    let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_tokenizer.json");
+    Model {
+        name: "tiny".to_owned(),
+        revision: "r1".to_owned(),
+        languages: vec!["en".to_owned()],
+        labels: Labels::parse(names).expect("three classes"),
+        normalisation: Normalisation::SocialV1,
+        tokens_max,
+        padding_id: 0,
+        tokenizer: TextTokenizer::load(&tokenizer, tokens_max).expect("the fixture"),
+        engine: Arc::new(CountingFactory(Arc::clone(script))),
+    }
+}
+
+/// How the service under test is set.
+pub struct Spec {
+    pub scorer: ScorerLimits,
+    pub service: ServiceSpec,
+    pub addr: SocketAddr,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            scorer: ScorerLimits {
+                workers: 2,
+                queue_posts_max: 1000,
+                queue_bytes_max: 1 << 20,
+                cache_bytes_max: 1 << 20,
+                batch: BatchLimits { posts_max: 8, tokens_max: 1024, padding_max: 0.2 },
+            },
+            service: ServiceSpec {
+                thresholds: Thresholds::default(),
+                text_bytes_max: 1000,
+                message_bytes_max: 1 << 20,
+                batch_posts_max: 100,
+                stream_posts_in_flight_max: 64,
+                connection_streams_max: 128,
+                stream_age_max: None,
+                topic_labels: vec!["acme".to_owned()],
+                reflection: true,
+            },
+            addr: ([127, 0, 0, 1], 0).into(),
+        }
+    }
+}
+
+/// A running service.
+pub struct Service {
+    pub addr: SocketAddr,
+    pub script: Arc<Script>,
+    pub drain: DrainSender,
+    pub scorer: Scorer,
+    pub health: Health,
+    served: JoinHandle<Result<(), tonic::transport::Error>>,
+    workers: ScorerHandle,
+}
+
+impl Service {
+    pub async fn start(spec: Spec) -> Self {
+        metrics_handle();
+        let script = Arc::new(Script::default());
+        let (scorer, workers, warm) =
+            Scorer::start(tiny_model(&script), spec.scorer).expect("threads");
+        let (drain, listener) = drain::channel();
+        let health = Health::new(scorer.clone(), listener.clone());
+        let socket = TcpListener::bind(spec.addr).await.expect("an address");
+        let addr = socket.local_addr().expect("bound");
+        let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
+        let served = tokio::spawn(service::serve(
+            incoming,
+            spec.service,
+            scorer.clone(),
+            health.clone(),
+            listener,
+        ));
+        warm.await.expect("the tiny engine runs");
+        health.warmed();
+        Self { addr, script, drain, scorer, health, served, workers }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// A connection of its own.
+    pub async fn connect(&self) -> ScoringServiceClient<Channel> {
+        ScoringServiceClient::connect(self.url()).await.expect("it listens")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.url()).expect("an address")
+    }
+
+    /// Drains and waits for the end.
+    pub async fn stop(self) {
+        self.script.release();
+        self.drain.advance(Phase::Draining);
+        self.served.await.expect("no panic").expect("no transport error");
+        self.scorer.close();
+        let workers = self.workers;
+        tokio::task::spawn_blocking(move || workers.join()).await.expect("no panic");
+    }
+}
+
+/// A post with an id and a text.
+pub fn post(id: impl ToString, text: impl Into<String>) -> Post {
+    Post { id: id.to_string().into(), text: text.into().into(), ..Post::default() }
+}
+
+/// A stream's message that holds a post.
+pub fn message(post: Post) -> ScoreStreamRequest {
+    ScoreStreamRequest { request: Some(score_stream_request::Request::Post(Box::new(post))) }
+}
+
+/// The process's recorder of metrics.
+pub fn metrics_handle() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| metrics::install().expect("no other recorder"))
+}
+
+/// The value of a series, by its whole name with labels.
+pub fn metric(series: &str) -> f64 {
+    let text = metrics_handle().render();
+    let line = text.lines().find(|line| line.split(' ').next() == Some(series));
+    let value = line.and_then(|line| line.rsplit(' ').next());
+    value.unwrap_or_else(|| panic!("no series {series}")).parse().expect("a number")
+}
+
+/// Waits until `done`; fails after ten seconds.
+pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not within ten seconds: {what}"));
+}
