@@ -29,6 +29,8 @@ enum Command {
     Serve(Box<ServeFlags>),
     /// Score JSON lines with a running service
     Score(commands::score::ScoreFlags),
+    /// Measure the bare engine and the service side by side
+    Bench(Box<commands::bench::BenchFlags>),
 }
 
 #[tokio::main]
@@ -37,6 +39,7 @@ async fn main() -> ExitCode {
     telemetry::start(&cli.log);
     match cli.command {
         Command::Serve(flags) => serve(*flags).await,
+        Command::Bench(flags) => report(Box::pin(commands::bench::run(*flags)).await),
         Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
     }
 }

@@ -387,7 +387,7 @@ async fn a_client_that_never_reads_is_not_read_from_without_bound() {
     // and a reply has some 200 bytes: a few thousand posts, not a million.
     let endpoint = Endpoint::from_shared(service.url()).expect("an address");
     let channel = endpoint.initial_stream_window_size(65_535).connect().await.expect("it listens");
-    let replies = ScoringServiceClient::new(channel).score_stream(posts).await.expect("a stream");
+    let _unread = ScoringServiceClient::new(channel).score_stream(posts).await.expect("a stream");
     let mut seen = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(300)).await;
