@@ -18,7 +18,7 @@ const UNTRUSTED: [&str; 2] = ["Post", "Author"];
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let published = protox::compile(FILES, ["proto"])?;
-    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     std::fs::write(out.join("pounce_descriptor.bin"), prost::Message::encode_to_vec(&published))?;
 
     let lenient =

@@ -1,0 +1,54 @@
+# Two targets are all there is to know: `make serve` and `make test`.
+
+.DEFAULT_GOAL := help
+ARGS ?=
+TOOLS := .cache/tools
+DENY_VERSION := 0.20.2
+BUF_VERSION := 1.75.0
+DENY := $(TOOLS)/bin/cargo-deny
+BUF := $(TOOLS)/buf/bin/buf
+
+include $(wildcard training/training.mk torch.mk examples/evaluate.mk)
+
+.PHONY: help serve test lint test-rust proto deny bench
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for the other engine
+	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
+
+test: lint proto test-rust deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s) ## Everything that CI runs; installs what it needs
+
+lint: ## Format and clippy
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+test-rust: ## Tests of the crate
+	cargo test --locked
+
+bench: ## The bare engine and the service side by side; flags in ARGS
+	cargo run --release --locked $(ENGINE_FEATURES) -- bench $(ARGS)
+
+proto: $(BUF) ## Lint the interface and hold it against the last commit's
+	$(BUF) lint
+	$(BUF) format --diff --exit-code
+	@if git rev-parse --quiet --verify HEAD:proto >/dev/null; then \
+	  echo "$(BUF) breaking --against HEAD" && $(BUF) breaking --against '.git#ref=HEAD'; fi
+
+deny: $(DENY) ## Licences, bans and sources of dependencies; advisories where their database can be reached
+	$(DENY) --all-features check licenses bans sources
+	@$(DENY) --all-features fetch db >/dev/null 2>&1 \
+	  && $(DENY) --all-features check advisories --disable-fetch \
+	  || echo "advisories: not checked, the advisory database can't be reached"
+
+.PHONY: check-k8s
+check-k8s: ## Manifests, rules, dashboard, Dockerfile
+	k8s/check
+
+$(DENY):
+	cargo install --locked --quiet cargo-deny@$(DENY_VERSION) --root $(TOOLS)
+
+$(BUF):
+	python3 -m venv $(TOOLS)/buf
+	$(TOOLS)/buf/bin/pip install --quiet --disable-pip-version-check buf-bin==$(BUF_VERSION)
