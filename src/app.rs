@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tonic::transport::server::TcpIncoming;
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::inference::engine::EngineError;
@@ -14,7 +14,8 @@ use crate::inference::scorer::Scorer;
 use crate::metrics;
 use crate::service::drain::{self, DrainSender, Phase};
 use crate::service::health::Health;
-use crate::service::{self, http};
+use crate::service::reload::FileError;
+use crate::service::{self, http, incoming, tls, tokens};
 
 /// Time that calls cut off at the end of a drain have to say so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -28,6 +29,9 @@ pub enum AppError {
     /// An engine can't be built or run.
     #[error("the model can't be run: {0}")]
     Engine(#[from] EngineError),
+    /// A file of TLS or of tokens is of no use.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// An address can't be bound.
     #[error("can't listen on {addr} ({flag}): {source}")]
     Bind {
@@ -56,7 +60,7 @@ impl AppError {
     /// Whether the settings are at fault, so that trying again is of no use.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Model(_) | Self::Engine(_) | Self::Bind { .. })
+        matches!(self, Self::Model(_) | Self::Engine(_) | Self::File(_) | Self::Bind { .. })
     }
 }
 
@@ -67,6 +71,12 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let handle = metrics::install()?;
     let mut signals = Signals::new()?;
 
+    let tls = config.tls.map(tls::open).transpose()?;
+    let limit = config.service.token_posts_per_second_max;
+    let tokens = config.tokens.map(|file| tokens::open(file, limit)).transpose()?;
+    if tls.is_none() && !config.grpc_addr.ip().is_loopback() {
+        tracing::warn!(grpc = %config.grpc_addr, "posts and tokens travel unencrypted: no --tls-cert");
+    }
     let model = Model::open(&config.model, &config.model_spec)?;
     tracing::info!(
         model = model.name,
@@ -84,11 +94,16 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 
     let (drain_sender, drain) = drain::channel();
     let health = Health::new(scorer.clone(), drain.clone());
-    let upkeep = tokio::spawn(upkeep(handle.clone()));
+    // Without end: they end with this set.
+    let mut background = JoinSet::new();
+    background.spawn(upkeep(handle.clone()));
+    tls.clone().map(|tls| background.spawn(tls.keep_fresh()));
+    tokens.clone().map(|tokens| background.spawn(tokens.keep_fresh()));
     let http = tokio::spawn(serve_http(http, http::router(handle, health.clone()), drain.clone()));
-    let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));
-    let mut grpc =
-        tokio::spawn(service::serve(grpc, config.service, scorer.clone(), health.clone(), drain));
+    let grpc = incoming::connections(grpc, tls, config.service.connections_max);
+    let serving =
+        service::serve(grpc, config.service, tokens, scorer.clone(), health.clone(), drain);
+    let mut grpc = tokio::spawn(serving);
 
     tokio::select! {
         warm = warm => warm?,
@@ -113,7 +128,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if http.await.is_err() {
         tracing::error!("the HTTP port did not end well");
     }
-    upkeep.abort();
     tracing::info!("stopped");
     served
 }

@@ -3,6 +3,7 @@
 //! Only `app` and `main` import it; every check across settings lives here.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::inference::model::{EngineKind, ModelSpec};
 use crate::inference::scorer::ScorerLimits;
 use crate::inference::waiting::BatchLimits;
 use crate::service::ServiceSpec;
+use crate::service::tls::TlsFiles;
 
 /// How to run the service.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub struct Config {
     pub scorer: ScorerLimits,
     /// What callers are granted.
     pub service: ServiceSpec,
+    /// TLS for gRPC.
+    pub tls: Option<TlsFiles>,
+    /// File of the tokens that callers need.
+    pub tokens: Option<PathBuf>,
     /// Time between not being ready and asking streams to end.
     pub drain_notice: Duration,
     /// Time for streams to end.
@@ -119,6 +125,9 @@ pub struct ServeFlags {
     /// Open streams a connection
     #[arg(long, env = "POUNCE_CONNECTION_STREAMS_MAX", default_value_t = 128, value_name = "N")]
     connection_streams_max: u32,
+    /// Open gRPC connections; more are closed at once
+    #[arg(long, env = "POUNCE_CONNECTIONS_MAX", default_value_t = 1024, value_name = "N")]
+    connections_max: usize,
     /// Seconds after which a stream is asked to move to another server; 0: never
     #[arg(long, env = "POUNCE_STREAM_AGE_MAX", default_value_t = 1800, value_name = "SECONDS")]
     stream_age_max: u64,
@@ -150,6 +159,21 @@ pub struct ServeFlags {
         value_name = "BOOL"
     )]
     reflection: bool,
+    /// Certificate of the gRPC port in PEM, and those that vouch for it; with it, gRPC speaks TLS
+    #[arg(long, env = "POUNCE_TLS_CERT", requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, in PEM
+    #[arg(long, env = "POUNCE_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Certificates in PEM, one of which must vouch for every client's own (mutual TLS)
+    #[arg(long, env = "POUNCE_TLS_CLIENT_CA", requires = "tls_cert", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// File of the bearer tokens that callers need, one a line, as `pounce token` makes them
+    #[arg(long, env = "POUNCE_TOKENS", value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Posts a second of each token, with a burst of one second; 0: no limit
+    #[arg(long, env = "POUNCE_TOKEN_POSTS_PER_SECOND_MAX", default_value_t = 0, value_name = "N")]
+    token_posts_per_second_max: u32,
     /// Seconds between not being ready and asking streams to end, after SIGTERM
     #[arg(long, env = "POUNCE_DRAIN_NOTICE", default_value_t = 5, value_name = "SECONDS")]
     drain_notice: u64,
@@ -160,6 +184,8 @@ pub struct ServeFlags {
 
 /// Labels of `pounce_topic_posts_total` that a dashboard can bear.
 const TOPIC_LABELS_MAX: usize = 50;
+/// Connections that a process may be told to hold.
+const CONNECTIONS_MAX: usize = 1 << 20;
 /// Share of a batch that may be padding: past it, a batch of its own is faster.
 const PADDING_MAX: f64 = 0.15;
 
@@ -179,6 +205,7 @@ impl ServeFlags {
             ("--message-bytes-max", self.message_bytes_max, self.text_bytes_max + 2048),
             ("--batch-posts-max", self.batch_posts_max, 1),
             ("--stream-posts-in-flight-max", self.stream_posts_in_flight_max, 1),
+            ("--connections-max", self.connections_max, 1),
             ("--connection-streams-max", self.connection_streams_max as usize, 1),
         ] {
             if value < min {
@@ -191,6 +218,23 @@ impl ServeFlags {
                 self.topic_labels.len()
             )));
         }
+        // More is more than a semaphore can count, and than a process has descriptors.
+        if self.connections_max > CONNECTIONS_MAX {
+            return Err(ConfigError::Conflict(format!(
+                "--connections-max is {}, more than {CONNECTIONS_MAX}",
+                self.connections_max
+            )));
+        }
+        let token_posts_per_second_max = NonZeroU32::new(self.token_posts_per_second_max);
+        if token_posts_per_second_max.is_some() && self.tokens.is_none() {
+            let needs = "--token-posts-per-second-max has no effect without --tokens";
+            return Err(ConfigError::Conflict(needs.to_owned()));
+        }
+        let tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsFiles {
+            cert,
+            key,
+            client_ca: self.tls_client_ca,
+        });
         let [discontent_low, discontent_medium, discontent_high] = self.discontent[..] else {
             return Err(ConfigError::Conflict("--discontent takes three numbers".to_owned()));
         };
@@ -230,7 +274,11 @@ impl ServeFlags {
                     .filter(|age| !age.is_zero()),
                 topic_labels: self.topic_labels,
                 reflection: self.reflection,
+                connections_max: self.connections_max,
+                token_posts_per_second_max,
             },
+            tls,
+            tokens: self.tokens,
             drain_notice: Duration::from_secs(self.drain_notice),
             drain_timeout: Duration::from_secs(self.drain_timeout),
         })

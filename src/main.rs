@@ -31,6 +31,8 @@ enum Command {
     Score(commands::score::ScoreFlags),
     /// Measure the bare engine and the service side by side
     Bench(Box<commands::bench::BenchFlags>),
+    /// Make a bearer token: the token goes to stdout, its line for `serve --tokens` to stderr
+    Token(commands::token::TokenFlags),
 }
 
 #[tokio::main]
@@ -41,6 +43,7 @@ async fn main() -> ExitCode {
         Command::Serve(flags) => serve(*flags).await,
         Command::Bench(flags) => report(Box::pin(commands::bench::run(*flags)).await),
         Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
+        Command::Token(flags) => report(commands::token::run(&flags)),
     }
 }
 

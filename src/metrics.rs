@@ -51,6 +51,56 @@ impl DropReason {
     }
 }
 
+/// Why a connection was closed before it said anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionRefusal {
+    /// As many as may be were open.
+    Limit,
+    /// The TLS handshake failed: a stranger, or a client without a good certificate.
+    Handshake,
+    /// Nothing came in time.
+    Silent,
+}
+
+impl ConnectionRefusal {
+    const ALL: [Self; 3] = [Self::Limit, Self::Handshake, Self::Silent];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Handshake => "handshake",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+/// Why a call was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallRefusal {
+    /// It had no token.
+    MissingToken,
+    /// Its token is not, or no longer, known.
+    UnknownToken,
+    /// Its token is not for this.
+    MissingScope,
+    /// Its token has sent too many posts of late.
+    PostsPerSecond,
+}
+
+impl CallRefusal {
+    const ALL: [Self; 4] =
+        [Self::MissingToken, Self::UnknownToken, Self::MissingScope, Self::PostsPerSecond];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::MissingToken => "missing_token",
+            Self::UnknownToken => "unknown_token",
+            Self::MissingScope => "missing_scope",
+            Self::PostsPerSecond => "posts_per_second",
+        }
+    }
+}
+
 fn closed_name(closed: Closed) -> &'static str {
     match closed {
         Closed::Full => "full",
@@ -122,6 +172,9 @@ fn describe() {
     describe_counter!("pounce_tokens_total", "Tokens run through the model");
     describe_counter!("pounce_batches_closed_total", "Batches formed, by why they were closed");
     describe_counter!("pounce_worker_restarts_total", "Engines rebuilt after a panic");
+    describe_counter!("pounce_calls_refused_total", "Calls turned away for want of a right");
+    describe_counter!("pounce_connections_refused_total", "Connections closed before a call");
+    describe_counter!("pounce_reloads_total", "Times that changed files were read anew");
     describe_histogram!("pounce_discontent_score", "Probability of discontent of scored posts");
     describe_histogram!(
         "pounce_post_duration_seconds",
@@ -138,6 +191,7 @@ fn describe() {
     describe_gauge!("pounce_queue_posts", "Posts waiting for a worker");
     describe_gauge!("pounce_queue_capacity", "Posts that may wait or run");
     describe_gauge!("pounce_streams_open", "Open ScoreStream calls");
+    describe_gauge!("pounce_connections_open", "Open gRPC connections");
     describe_gauge!("pounce_workers", "Workers with an engine");
     describe_gauge!("pounce_workers_busy", "Workers running a batch");
     describe_gauge!("pounce_draining", "1 while the process drains");
@@ -161,6 +215,12 @@ fn zero() {
     for flag in FLAGS {
         counter!("pounce_post_flags_total", "flag" => flag, "severity" => "").absolute(0);
     }
+    for refusal in ConnectionRefusal::ALL {
+        counter!("pounce_connections_refused_total", "reason" => refusal.name()).absolute(0);
+    }
+    for refusal in CallRefusal::ALL {
+        counter!("pounce_calls_refused_total", "reason" => refusal.name()).absolute(0);
+    }
     for kind in ["real", "padding"] {
         counter!("pounce_tokens_total", "kind" => kind).absolute(0);
     }
@@ -178,6 +238,7 @@ fn zero() {
         "pounce_queue_posts",
         "pounce_queue_capacity",
         "pounce_streams_open",
+        "pounce_connections_open",
         "pounce_workers",
         "pounce_workers_busy",
         "pounce_draining",
@@ -298,6 +359,38 @@ pub fn worker_restarted() {
 /// A ScoreStream call began or ended.
 pub fn stream_open(open: bool) {
     gauge!("pounce_streams_open").increment(if open { 1.0 } else { -1.0 });
+}
+
+/// A connection was opened or closed.
+pub fn connection_open(open: bool) {
+    gauge!("pounce_connections_open").increment(if open { 1.0 } else { -1.0 });
+}
+
+/// A connection was closed before it said anything.
+pub fn connection_refused(refusal: ConnectionRefusal) {
+    counter!("pounce_connections_refused_total", "reason" => refusal.name()).increment(1);
+}
+
+/// A call was turned away.
+pub fn call_refused(refusal: CallRefusal) {
+    counter!("pounce_calls_refused_total", "reason" => refusal.name()).increment(1);
+}
+
+/// Files that may be reloaded have this name.
+pub fn reloads_known(what: &'static str) {
+    for good in [true, false] {
+        reloads_counter(what, good).absolute(0);
+    }
+}
+
+fn reloads_counter(what: &'static str, good: bool) -> metrics::Counter {
+    let result = if good { "ok" } else { "bad" };
+    counter!("pounce_reloads_total", "files" => what, "result" => result)
+}
+
+/// Files had changed, and were good for use or not.
+pub fn reloaded(what: &'static str, good: bool) {
+    reloads_counter(what, good).increment(1);
 }
 
 /// The process began to drain.

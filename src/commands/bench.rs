@@ -180,7 +180,7 @@ impl Service {
         let url = format!("http://{}", socket.local_addr()?);
         let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
         let spec = config.service.clone();
-        let served = pounce::service::serve(incoming, spec, scorer.clone(), health, listener);
+        let served = pounce::service::serve(incoming, spec, None, scorer.clone(), health, listener);
         let served = tokio::spawn(served);
         warm.await?;
         Ok(Self { url, drain, scorer, served })

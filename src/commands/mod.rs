@@ -1,5 +1,6 @@
-//! The commands of the command line, one a file; they use `pounce::client`.
+//! The commands of the command line, one a file.
 
 pub(crate) mod bench;
 mod made_up;
 pub(crate) mod score;
+pub(crate) mod token;

@@ -3,27 +3,40 @@
 //! Knows the scorer, the flags and the messages; nothing of tensors, batches
 //! or worker threads.
 
+mod bucket;
+mod caller;
 mod calls;
 mod desk;
 pub mod drain;
+mod guard;
 pub mod health;
 pub mod http;
+pub mod incoming;
+pub mod reload;
 mod scoring;
 mod stream;
+pub mod tls;
+pub mod tokens;
 mod wire;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::Connected;
 
 use self::calls::CountCalls;
 use self::desk::Desk;
 use self::drain::{Drain, Phase};
+use self::guard::Guard;
 use self::health::Health;
+use self::reload::Reloaded;
 use self::scoring::Scoring;
+use self::tokens::Tokens;
 use crate::discontent::flags::Thresholds;
 use crate::inference::scorer::Scorer;
 use crate::proto::scoring_service_server::ScoringServiceServer;
@@ -61,6 +74,10 @@ pub struct ServiceSpec {
     pub topic_labels: Vec<String>,
     /// Whether reflection is offered.
     pub reflection: bool,
+    /// Open connections.
+    pub connections_max: usize,
+    /// Posts a second of a token that has no limit of its own.
+    pub token_posts_per_second_max: Option<NonZeroU32>,
 }
 
 impl ServiceSpec {
@@ -75,23 +92,30 @@ impl ServiceSpec {
             stream_posts_in_flight_max: shown(self.stream_posts_in_flight_max),
             queue_posts_max: shown(scorer.limits().queue_posts_max),
             connection_streams_max: self.connection_streams_max,
-            connections_max: 0,
-            token_posts_per_second_max: 0,
+            connections_max: shown(self.connections_max),
+            token_posts_per_second_max: self.token_posts_per_second_max.map_or(0, NonZeroU32::get),
             stream_age_max: self.stream_age_max.map(wire::show_duration),
         }
     }
 }
 
-/// Serves gRPC on `incoming` until the drain has begun and all calls have ended.
+/// Serves gRPC on `incoming` until the drain has begun and all calls have
+/// ended. With `tokens`, only their holders may call.
 /// # Errors
 /// If the transport fails.
-pub async fn serve(
-    incoming: TcpIncoming,
+pub async fn serve<I, IO, E>(
+    incoming: I,
     spec: ServiceSpec,
+    tokens: Option<Reloaded<Tokens>>,
     scorer: Scorer,
     health: Health,
     mut drain: Drain,
-) -> Result<(), tonic::transport::Error> {
+) -> Result<(), tonic::transport::Error>
+where
+    I: Stream<Item = Result<IO, E>>,
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     for topic in spec.topic_labels.iter().map(String::as_str).chain([crate::metrics::TOPIC_OTHER]) {
         crate::metrics::topic_known(topic);
     }
@@ -115,6 +139,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(CountCalls::new())
+        .layer(Guard::new(tokens))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async move {
             drain.reached(Phase::Draining).await;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::caller::Caller;
 use super::desk::{Desk, Terms};
 use super::drain::{Drain, Phase};
 use super::stream::{self, StreamTerms};
@@ -51,8 +52,9 @@ impl ScoringService for Scoring {
         &self,
         request: Request<ScoreRequest>,
     ) -> Result<Response<ScoreResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let terms = self.terms(&metadata, request.thresholds.as_ref())?;
+        Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
         let lane = self.desk.scorer.lane();
         let event = self.desk.answer(&lane, &terms, &post, 1).await;
@@ -64,7 +66,7 @@ impl ScoringService for Scoring {
         &self,
         request: Request<ScoreBatchRequest>,
     ) -> Result<Response<ScoreBatchResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let terms = self.terms(&metadata, request.thresholds.as_ref())?;
         if request.posts.is_empty() {
             return Err(refused(Fault::Missing, "posts"));
@@ -76,6 +78,7 @@ impl ScoringService for Scoring {
                 self.batch_posts_max
             )));
         }
+        Caller::of(&extensions).pay(request.posts.len())?;
         let (desk, lane) = (&self.desk, self.desk.scorer.lane());
         let results = (1..).zip(&request.posts).map(|(sequence, post)| {
             let (lane, terms) = (&lane, &terms);
@@ -108,14 +111,19 @@ impl ScoringService for Scoring {
             deadline: deadline(request.metadata()),
             drain: self.drain.clone(),
         };
-        let replies = stream::replies(Arc::clone(&self.desk), terms, request.into_inner());
+        let requests = Caller::of(request.extensions()).paced(request.into_inner());
+        let replies = stream::replies(Arc::clone(&self.desk), terms, requests);
         Ok(Response::new(Box::pin(replies)))
     }
 
     async fn get_model(
         &self,
-        _: Request<GetModelRequest>,
+        request: Request<GetModelRequest>,
     ) -> Result<Response<GetModelResponse>, Status> {
+        let mut limits = self.limits;
+        if let Some(own) = Caller::of(request.extensions()).posts_per_second_max() {
+            limits.token_posts_per_second_max = own.get();
+        }
         let model = self.desk.scorer.model();
         Ok(Response::new(GetModelResponse {
             name: model.name.clone(),
@@ -123,7 +131,7 @@ impl ScoringService for Scoring {
             labels: model.labels.names().to_vec(),
             languages: model.languages.clone(),
             engine: model.engine.name().to_owned(),
-            limits: Some(self.limits),
+            limits: Some(limits),
             thresholds: Some(wire::show_thresholds(&self.desk.thresholds)),
         }))
     }
