@@ -31,6 +31,8 @@ enum Command {
     Score(commands::score::ScoreFlags),
     /// Measure the bare engine and the service side by side
     Bench(Box<commands::bench::BenchFlags>),
+    /// Ask a running service for its health: exit code 0 if it serves, 1 if not
+    Healthcheck(commands::healthcheck::HealthcheckFlags),
     /// Make a bearer token: the token goes to stdout, its line for `serve --tokens` to stderr
     Token(commands::token::TokenFlags),
 }
@@ -43,6 +45,7 @@ async fn main() -> ExitCode {
         Command::Serve(flags) => serve(*flags).await,
         Command::Bench(flags) => report(Box::pin(commands::bench::run(*flags)).await),
         Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
+        Command::Healthcheck(flags) => report(commands::healthcheck::run(flags).await),
         Command::Token(flags) => report(commands::token::run(&flags)),
     }
 }

@@ -23,23 +23,23 @@
 //!
 //! Knows the messages; nothing of how the service answers them.
 
+mod connection;
 pub mod json;
 mod resume;
 
 use std::time::Duration;
 
 use futures::Stream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+pub use self::connection::{Access, Credential, Line, line};
 pub use self::resume::{Reply, StreamSpec};
 use crate::proto::scoring_service_client::ScoringServiceClient;
 use crate::proto::{GetModelRequest, GetModelResponse, Post, Rejection};
 
 /// Bytes of a message from the service: a batch of events is the largest.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Why the service could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The certificates or the token are of no use.
+    #[error("{0}")]
+    Access(String),
     /// The service refused the call; trying again would not help.
     #[error("the service refused the call ({code:?}): {message}", code = .0.code(), message = .0.message())]
     Refused(Box<Status>),
@@ -69,33 +72,33 @@ pub enum ClientError {
 /// lost. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    service: ScoringServiceClient<Channel>,
+    service: ScoringServiceClient<Line>,
 }
 
 impl Client {
-    /// Prepares a connection to `addr`, such as `http://127.0.0.1:50051`;
-    /// connects with the first call.
+    /// Prepares a connection to `addr`, such as `http://127.0.0.1:50051`, with
+    /// nothing to show; connects with the first call.
     /// # Errors
     /// [`ClientError::Address`].
     pub fn connect(addr: &str) -> Result<Self, ClientError> {
-        let fault = |reason: String| ClientError::Address { addr: addr.to_owned(), reason };
-        let endpoint = Endpoint::from_shared(addr.to_owned()).map_err(|e| fault(e.to_string()))?;
-        if endpoint.uri().scheme().is_none() {
-            return Err(fault("the scheme is missing".to_owned()));
-        }
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        Ok(Self::over(channel))
+        Self::connect_with(addr, &Access::default())
+    }
+
+    /// As [`Client::connect`], with certificates and a token.
+    /// # Errors
+    /// [`ClientError::Address`] or [`ClientError::Access`].
+    pub fn connect_with(addr: &str, access: &Access) -> Result<Self, ClientError> {
+        Ok(Self::on(line(addr, access)?))
     }
 
     /// Speaks over a channel that was made in another way.
     #[must_use]
     pub fn over(channel: Channel) -> Self {
-        let service = ScoringServiceClient::new(channel);
+        Self::on(connection::bare(channel))
+    }
+
+    fn on(line: Line) -> Self {
+        let service = ScoringServiceClient::new(line);
         Self { service: service.max_decoding_message_size(MESSAGE_BYTES_MAX) }
     }
 

@@ -10,10 +10,9 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use super::{ClientError, is_passing};
+use super::{ClientError, Line, is_passing};
 use crate::proto::score_stream_request::Request;
 use crate::proto::score_stream_response::Reply as WireReply;
 use crate::proto::scoring_service_client::ScoringServiceClient;
@@ -69,7 +68,7 @@ enum End {
 }
 
 pub(super) fn score_all<S>(
-    service: ScoringServiceClient<Channel>,
+    service: ScoringServiceClient<Line>,
     mut posts: S,
     spec: StreamSpec,
 ) -> impl Stream<Item = Result<Reply, ClientError>> + Send
@@ -153,7 +152,7 @@ impl Job {
     }
 
     /// Opens a stream and sends what is unanswered.
-    async fn open(&self, mut service: ScoringServiceClient<Channel>) -> Result<Session, Status> {
+    async fn open(&self, mut service: ScoringServiceClient<Line>) -> Result<Session, Status> {
         // Room for the options and every slot: sending never waits.
         let (requests, receiver) = mpsc::channel(self.slots_max + 1);
         let session = Some(requests);

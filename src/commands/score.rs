@@ -8,9 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use futures::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
-use pounce::client::{Client, Reply, StreamSpec, json};
+use pounce::client::{Reply, StreamSpec, json};
 use pounce::proto::{Flag, Post, Rejection, RejectionCode};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
+
+use super::connection::ConnectionFlags;
 
 /// Bytes of a line; a longer one is rejected without being kept.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -22,9 +24,8 @@ pub(crate) struct ScoreFlags {
     /// posted_at, language; `-` reads standard input
     #[arg(default_value = "-", value_name = "FILE")]
     file: PathBuf,
-    /// Address of the service
-    #[arg(long, env = "POUNCE_ADDR", default_value = "http://127.0.0.1:50051", value_name = "URL")]
-    addr: String,
+    #[command(flatten)]
+    connection: ConnectionFlags,
     /// Unanswered posts at a time
     #[arg(long, default_value_t = 256, value_name = "N")]
     in_flight: u32,
@@ -44,7 +45,7 @@ struct Summary {
 
 /// Scores every line; succeeds only if every post was answered.
 pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let client = Client::connect(&flags.addr)?;
+    let client = flags.connection.client()?;
     let input: Box<dyn AsyncBufRead + Send + Unpin> = if flags.file.as_os_str() == "-" {
         Box::new(BufReader::new(tokio::io::stdin()))
     } else {

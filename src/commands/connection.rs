@@ -1,0 +1,61 @@
+//! The flags of every command that calls a running service.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use pounce::client::{Access, Client, ClientError, Line, line};
+
+/// Where the service is, and what to show it.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectionFlags {
+    /// Address of the service; https speaks TLS
+    #[arg(long, env = "POUNCE_ADDR", default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    addr: String,
+    /// Certificates in PEM, one of which must vouch for the service [default: the system's]
+    #[arg(long, env = "POUNCE_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Own certificate in PEM, where the service asks for one
+    #[arg(long, requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the own certificate, in PEM
+    #[arg(long, requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// File that holds a bearer token and nothing else
+    #[arg(long, env = "POUNCE_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl ConnectionFlags {
+    /// A client of the service.
+    pub(crate) fn client(&self) -> Result<Client, ClientError> {
+        Client::connect_with(&self.addr, &self.access()?)
+    }
+
+    /// A connection for other services than ours.
+    pub(crate) fn line(&self) -> Result<Line, ClientError> {
+        line(&self.addr, &self.access()?)
+    }
+
+    fn access(&self) -> Result<Access, ClientError> {
+        let identity = match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+            _ => None,
+        };
+        let token = self.token_file.as_deref().map(token).transpose()?;
+        Ok(Access { ca: self.tls_ca.as_deref().map(read).transpose()?, identity, token })
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, ClientError> {
+    let fault = |error| ClientError::Access(format!("{}: {error}", file.display()));
+    std::fs::read(file).map_err(fault)
+}
+
+fn token(file: &Path) -> Result<String, ClientError> {
+    let content = read(file)?;
+    let text = std::str::from_utf8(&content).unwrap_or_default().trim();
+    if text.is_empty() {
+        return Err(ClientError::Access(format!("{}: holds no token", file.display())));
+    }
+    Ok(text.to_owned())
+}
