@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use crate::service::drain::{self, DrainSender, Phase};
 use crate::service::health::Health;
 use crate::service::reload::FileError;
 use crate::service::{self, http, incoming, tls, tokens};
+use crate::traces::{self, TraceError};
 
 /// Time that calls cut off at the end of a drain have to say so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -32,6 +34,9 @@ pub enum AppError {
     /// A file of TLS or of tokens is of no use.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Traces can't be sent.
+    #[error(transparent)]
+    Traces(#[from] TraceError),
     /// An address can't be bound.
     #[error("can't listen on {addr} ({flag}): {source}")]
     Bind {
@@ -60,7 +65,8 @@ impl AppError {
     /// Whether the settings are at fault, so that trying again is of no use.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Model(_) | Self::Engine(_) | Self::File(_) | Self::Bind { .. })
+        use AppError::{Bind, Engine, File, Model, Traces};
+        matches!(self, Model(_) | Engine(_) | File(_) | Traces(_) | Bind { .. })
     }
 }
 
@@ -69,6 +75,17 @@ impl AppError {
 /// [`AppError`]; bad configuration shows before a socket opens.
 pub async fn run(config: Config) -> Result<(), AppError> {
     let handle = metrics::install()?;
+    let exporter = config.traces.as_ref().map(traces::start).transpose()?;
+    let served = serve(config, handle).await;
+    if let Some(exporter) = exporter
+        && tokio::task::spawn_blocking(move || exporter.finish()).await.is_err()
+    {
+        tracing::error!("the last spans were not sent");
+    }
+    served
+}
+
+async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError> {
     let mut signals = Signals::new()?;
 
     let tls = config.tls.map(tls::open).transpose()?;
@@ -176,7 +193,7 @@ async fn serve_http(listener: TcpListener, router: axum::Router, mut drain: drai
     }
 }
 
-async fn upkeep(handle: metrics_exporter_prometheus::PrometheusHandle) {
+async fn upkeep(handle: PrometheusHandle) {
     let mut ticks = tokio::time::interval(metrics::UPKEEP);
     loop {
         ticks.tick().await;

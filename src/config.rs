@@ -15,6 +15,7 @@ use crate::inference::scorer::ScorerLimits;
 use crate::inference::waiting::BatchLimits;
 use crate::service::ServiceSpec;
 use crate::service::tls::TlsFiles;
+use crate::traces::TraceSpec;
 
 /// How to run the service.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// File of the tokens that callers need.
     pub tokens: Option<PathBuf>,
+    /// Where traces go.
+    pub traces: Option<TraceSpec>,
     /// Time between not being ready and asking streams to end.
     pub drain_notice: Duration,
     /// Time for streams to end.
@@ -174,6 +177,13 @@ pub struct ServeFlags {
     /// Posts a second of each token, with a burst of one second; 0: no limit
     #[arg(long, env = "POUNCE_TOKEN_POSTS_PER_SECOND_MAX", default_value_t = 0, value_name = "N")]
     token_posts_per_second_max: u32,
+    /// Collector of traces (OTLP over gRPC), such as http://127.0.0.1:4317
+    #[arg(long, env = "POUNCE_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// Share of the calls without a traceparent that are traced, 0 to 1; a traceparent decides
+    /// for its own call
+    #[arg(long, env = "POUNCE_OTLP_ROOT_SHARE", default_value_t = 0.0, value_name = "SHARE")]
+    otlp_root_share: f64,
     /// Seconds between not being ready and asking streams to end, after SIGTERM
     #[arg(long, env = "POUNCE_DRAIN_NOTICE", default_value_t = 5, value_name = "SECONDS")]
     drain_notice: u64,
@@ -230,6 +240,12 @@ impl ServeFlags {
             let needs = "--token-posts-per-second-max has no effect without --tokens";
             return Err(ConfigError::Conflict(needs.to_owned()));
         }
+        if !(0.0..=1.0).contains(&self.otlp_root_share) {
+            return Err(ConfigError::Conflict(format!(
+                "--otlp-root-share is {}, not between 0 and 1",
+                self.otlp_root_share
+            )));
+        }
         let tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsFiles {
             cert,
             key,
@@ -279,6 +295,9 @@ impl ServeFlags {
             },
             tls,
             tokens: self.tokens,
+            traces: self
+                .otlp_endpoint
+                .map(|endpoint| TraceSpec { endpoint, root_share: self.otlp_root_share }),
             drain_notice: Duration::from_secs(self.drain_notice),
             drain_timeout: Duration::from_secs(self.drain_timeout),
         })

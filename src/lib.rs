@@ -11,6 +11,7 @@ pub mod post;
 pub mod score;
 pub mod service;
 pub mod telemetry;
+pub mod traces;
 
 /// The messages of `proto/pounce/v1`, generated at build time.
 pub mod proto {

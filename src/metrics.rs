@@ -175,6 +175,7 @@ fn describe() {
     describe_counter!("pounce_calls_refused_total", "Calls turned away for want of a right");
     describe_counter!("pounce_connections_refused_total", "Connections closed before a call");
     describe_counter!("pounce_reloads_total", "Times that changed files were read anew");
+    describe_counter!("pounce_spans_total", "Spans sent to the collector of traces");
     describe_histogram!("pounce_discontent_score", "Probability of discontent of scored posts");
     describe_histogram!(
         "pounce_post_duration_seconds",
@@ -391,6 +392,22 @@ fn reloads_counter(what: &'static str, good: bool) -> metrics::Counter {
 /// Files had changed, and were good for use or not.
 pub fn reloaded(what: &'static str, good: bool) {
     reloads_counter(what, good).increment(1);
+}
+
+/// Spans are sent to a collector.
+pub fn spans_known() {
+    for taken in [true, false] {
+        spans_counter(taken).absolute(0);
+    }
+}
+
+fn spans_counter(taken: bool) -> metrics::Counter {
+    counter!("pounce_spans_total", "result" => if taken { "taken" } else { "lost" })
+}
+
+/// So many spans were sent to the collector, which took them or did not.
+pub fn spans_exported(spans: usize, taken: bool) {
+    spans_counter(taken).increment(spans as u64);
 }
 
 /// The process began to drain.

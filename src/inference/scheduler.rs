@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::waiting::{BatchLimits, JobId, LaneId, Waiting};
 use crate::metrics;
 use crate::score::Probabilities;
+use crate::traces::SpanRef;
 
 /// How often an idle worker shows that it lives.
 const BEAT: Duration = Duration::from_secs(1);
@@ -41,6 +42,8 @@ pub(super) struct Forward {
     pub(super) started: Instant,
     /// How long the batch ran.
     pub(super) infer: Duration,
+    /// The batch's span, if one of its posts is sampled.
+    pub(super) span: Option<SpanRef>,
 }
 
 /// What a waiter hears; `None`: the model failed on this very text.
@@ -52,12 +55,18 @@ pub(super) struct Job {
     key: TextKey,
     ids: Vec<i32>,
     lane: LaneId,
+    spans: Vec<SpanRef>,
 }
 
 impl Job {
     /// Token ids.
     pub(super) fn tokens(&self) -> &[i32] {
         &self.ids
+    }
+
+    /// Spans of those who wait for it.
+    pub(super) fn spans(&self) -> &[SpanRef] {
+        &self.spans
     }
 }
 
@@ -78,10 +87,16 @@ pub(super) struct Place {
     pub(super) answer: oneshot::Receiver<Answer>,
 }
 
+struct Waiter {
+    id: u64,
+    answer: oneshot::Sender<Answer>,
+    span: Option<SpanRef>,
+}
+
 /// A job that somebody waits for.
 struct Open {
     key: TextKey,
-    waiters: Vec<(u64, oneshot::Sender<Answer>)>,
+    waiters: Vec<Waiter>,
     tokens_total: usize,
     /// Taken out when a worker takes the job.
     waiting: Option<(Vec<i32>, LaneId)>,
@@ -141,28 +156,28 @@ impl Scheduler {
         ids: Vec<i32>,
         tokens_total: usize,
         lane: LaneId,
+        span: Option<SpanRef>,
     ) -> Place {
         let (sender, answer) = oneshot::channel();
         let mut state = self.state();
-        let waiter = state.next;
+        let id = state.next;
+        let waiter = Waiter { id, answer: sender, span };
         state.next += 1;
         if let Some(&job) = state.by_text.get(&key)
             && let Some(open) = state.open.get_mut(&job)
         {
-            open.waiters.push((waiter, sender));
-            return Place { job, waiter, shared: true, answer };
+            open.waiters.push(waiter);
+            return Place { job, waiter: id, shared: true, answer };
         }
-        let job = JobId(waiter);
+        let job = JobId(id);
         state.waiting.push(job, lane, ids.len());
         state.by_text.insert(key, job);
         let waiting = Some((ids, lane));
-        state
-            .open
-            .insert(job, Open { key, waiters: vec![(waiter, sender)], tokens_total, waiting });
+        state.open.insert(job, Open { key, waiters: vec![waiter], tokens_total, waiting });
         metrics::queue_length(state.waiting.posts());
         drop(state);
         self.arrived.notify_one();
-        Place { job, waiter, shared: false, answer }
+        Place { job, waiter: id, shared: false, answer }
     }
 
     /// Takes a waiter's interest back; a text that nobody waits for any more
@@ -170,7 +185,7 @@ impl Scheduler {
     pub(super) fn leave(&self, job: JobId, waiter: u64) {
         let mut state = self.state();
         let Some(open) = state.open.get_mut(&job) else { return };
-        open.waiters.retain(|(id, _)| *id != waiter);
+        open.waiters.retain(|other| other.id != waiter);
         if open.waiters.is_empty() && open.waiting.is_some() {
             let key = open.key;
             state.open.remove(&job);
@@ -203,7 +218,8 @@ impl Scheduler {
         for id in ids {
             let Some(open) = state.open.get_mut(&id) else { continue };
             let Some((ids, lane)) = open.waiting.take() else { continue };
-            jobs.push(Job { id, key: open.key, ids, lane });
+            let spans = open.waiters.iter().filter_map(|waiter| waiter.span).collect();
+            jobs.push(Job { id, key: open.key, ids, lane, spans });
         }
         metrics::queue_length(state.waiting.posts());
         drop(state);
@@ -241,9 +257,9 @@ impl Scheduler {
             state.cache.insert(job.key, cached);
         }
         drop(state);
-        for (_, waiter) in open.waiters {
+        for waiter in open.waiters {
             // The waiter may have left in between: then nobody needs the answer.
-            let _ = waiter.send(answer);
+            let _ = waiter.answer.send(answer);
         }
     }
 

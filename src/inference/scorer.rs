@@ -18,6 +18,7 @@ use super::worker::Workers;
 use crate::metrics::{self, DropReason};
 use crate::post::{LanguageTag, PostText};
 use crate::score::Probabilities;
+use crate::traces::SpanRef;
 
 /// How much of what inference may use.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub struct Scored {
     pub foreign_language: bool,
     /// Where the time went.
     pub timings: Timings,
+    /// The span of the batch it ran in, if the text's own is sampled.
+    pub batch: Option<SpanRef>,
 }
 
 /// Time spent in each stage of inference.
@@ -91,6 +94,19 @@ pub enum WhenFull {
     Wait,
     /// Say so at once: unary calls.
     Refuse,
+}
+
+/// How a text is to be scored.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// Its language, if the caller knows.
+    pub language: Option<&'a LanguageTag>,
+    /// Until when.
+    pub deadline: Option<Instant>,
+    /// What to do when the queue is full.
+    pub when_full: WhenFull,
+    /// The text's span, if it is sampled.
+    pub span: Option<SpanRef>,
 }
 
 /// Scores texts with a pool of workers. Cheap to clone.
@@ -217,14 +233,9 @@ impl Lane {
     /// Scores a text. Dropping the future takes the text out of the queue.
     /// # Errors
     /// [`ScoreError`]; each costs this text alone.
-    pub async fn score(
-        &self,
-        text: &PostText,
-        language: Option<&LanguageTag>,
-        deadline: Option<Instant>,
-        when_full: WhenFull,
-    ) -> Result<Scored, ScoreError> {
+    pub async fn score(&self, text: &PostText, wish: &Wish<'_>) -> Result<Scored, ScoreError> {
         let inner = &*self.inner;
+        let &Wish { language, deadline, when_full, span } = wish;
         let entered = Instant::now();
         let normalised = inner.model.normalisation.apply(text.as_str());
         let foreign_language = inner.known.is_foreign(&normalised, language);
@@ -238,6 +249,7 @@ impl Lane {
                 duplicate_text: true,
                 foreign_language,
                 timings,
+                batch: None,
             });
         }
         let tokens = inner.model.tokenizer.encode(&normalised).map_err(|error| {
@@ -248,7 +260,7 @@ impl Lane {
 
         let room = self.room(normalised.len(), deadline, when_full).await?;
         let (tokens_used, tokens_total) = (tokens.ids.len(), tokens.total);
-        let place = inner.scheduler.enqueue(key, tokens.ids, tokens_total, self.id);
+        let place = inner.scheduler.enqueue(key, tokens.ids, tokens_total, self.id, span);
         let duplicate_text = place.shared;
         let answer = self.wait(place, deadline).await?;
         drop(room);
@@ -267,6 +279,7 @@ impl Lane {
             duplicate_text,
             foreign_language,
             timings,
+            batch: forward.span,
         })
     }
 

@@ -14,6 +14,7 @@ use super::engine::{Engine, EngineError, TokenBatch};
 use super::model::Model;
 use super::scheduler::{Forward, Job, Scheduler};
 use crate::metrics;
+use crate::traces::{self, SpanRef};
 
 /// Pause before an engine that could not be rebuilt is tried again; doubles up
 /// to the longest.
@@ -116,7 +117,7 @@ impl Worker {
             let started = Instant::now();
             let result = catch_unwind(AssertUnwindSafe(|| engine.logits(&batch)));
             if let Ok(Ok(logits)) = result {
-                self.answer(jobs, &logits, started);
+                self.answer(jobs, &batch, &logits, started);
                 continue;
             }
             let panicked = result.is_err();
@@ -139,14 +140,18 @@ impl Worker {
         }
     }
 
-    fn answer(&self, jobs: Vec<Job>, logits: &[f32], started: Instant) {
+    fn answer(&self, jobs: Vec<Job>, batch: &TokenBatch, logits: &[f32], started: Instant) {
         let infer = started.elapsed();
         self.scheduler.paced(infer / u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        let posts: Vec<SpanRef> = jobs.iter().flat_map(Job::spans).copied().collect();
+        let padded = batch.rows() * batch.width();
+        let span = traces::batch(&posts, batch.rows(), batch.real_tokens(), padded, infer);
         let rows = logits.chunks_exact(self.model.labels.outputs());
         for (job, row) in jobs.into_iter().zip(rows) {
             let probabilities = self.model.labels.probabilities(row);
-            self.scheduler
-                .finish(job, probabilities.map(|p| Forward { probabilities: p, started, infer }));
+            let forward =
+                probabilities.map(|probabilities| Forward { probabilities, started, infer, span });
+            self.scheduler.finish(job, forward);
         }
     }
 

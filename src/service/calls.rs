@@ -1,4 +1,5 @@
-//! Counts gRPC calls and messages of every service, as grpc-ecosystem's metrics do.
+//! Counts gRPC calls and messages of every service, as grpc-ecosystem's metrics
+//! do, and traces those of ours.
 //!
 //! A tower layer: sees paths, frames and trailers; nothing of what they mean.
 
@@ -12,6 +13,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::metrics;
+use crate::traces::{self, CallSpan};
 
 /// A method that is counted by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +63,10 @@ const CODES: [&str; 17] = [
     "DataLoss",
     "Unauthenticated",
 ];
-const CANCELED: &str = CODES[1];
-const UNKNOWN: &str = CODES[2];
+const CANCELED: u8 = 1;
+const UNKNOWN: u8 = 2;
 
-/// Counts what passes through.
+/// Counts and traces what passes through.
 #[derive(Debug, Clone)]
 pub(super) struct CountCalls;
 
@@ -105,9 +107,12 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let call = Call::begin(method_of(request.uri().path()));
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let call = Call::begin(method_of(request.uri().path()), request.headers());
         let method = call.method;
+        if let Some(span) = &call.span {
+            request.extensions_mut().insert(span.span_ref());
+        }
         let request = request.map(|body| {
             Body::new(CountedBody { body, messages: Messages::default(), flow: Flow::In(method) })
         });
@@ -137,20 +142,25 @@ fn method_of(path: &str) -> Method {
 /// A call that has begun; counted as handled when it goes out of scope.
 struct Call {
     method: Method,
-    code: &'static str,
+    /// Number of a status code.
+    code: u8,
+    span: Option<CallSpan>,
 }
 
 impl Call {
-    fn begin(method: Method) -> Self {
+    fn begin(method: Method, headers: &HeaderMap) -> Self {
         metrics::grpc_started(method.service, method.method, method.kind);
+        // Probes would be most of the traces.
+        let traced =
+            (method != OTHER).then(|| traces::call(headers, method.service, method.method));
         // Until a status is seen: the caller went away.
-        Self { method, code: CANCELED }
+        Self { method, code: CANCELED, span: traced.flatten() }
     }
 
     fn read_status(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get("grpc-status") {
-            let number = status.to_str().ok().and_then(|text| text.parse::<usize>().ok());
-            self.code = number.and_then(|n| CODES.get(n)).copied().unwrap_or(UNKNOWN);
+            let number = status.to_str().ok().and_then(|text| text.parse().ok());
+            self.code = number.filter(|n| usize::from(*n) < CODES.len()).unwrap_or(UNKNOWN);
         }
     }
 }
@@ -158,7 +168,11 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let Method { service, method, kind } = self.method;
-        metrics::grpc_handled(service, method, kind, self.code);
+        let code = CODES[usize::from(self.code)];
+        metrics::grpc_handled(service, method, kind, code);
+        if let Some(span) = self.span.take() {
+            span.ended(self.code, code);
+        }
     }
 }
 

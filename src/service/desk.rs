@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::wire::{self, Refusal};
 use crate::discontent::flags::{PostFlags, Thresholds};
-use crate::inference::scorer::{Lane, Scored, Scorer, WhenFull};
+use crate::inference::scorer::{Lane, Scored, Scorer, WhenFull, Wish};
 use crate::metrics;
 use crate::post::{Post, Timestamp};
 use crate::proto::{self, Flag, ScoredEvent};
+use crate::traces::{self, PostSpan, SpanRef};
 
 /// Time within which somebody should answer an unhappy author.
 const RESPOND_WITHIN: Duration = Duration::from_secs(15 * 60);
@@ -32,6 +33,8 @@ pub(super) struct Terms {
     pub(super) thresholds: Thresholds,
     pub(super) deadline: Option<Instant>,
     pub(super) when_full: WhenFull,
+    /// The call's span, if it is sampled.
+    pub(super) span: Option<SpanRef>,
 }
 
 impl Desk {
@@ -45,10 +48,21 @@ impl Desk {
         sequence: u64,
     ) -> Result<ScoredEvent, Refusal> {
         let accepted = Instant::now();
-        let answered = self.scored(lane, terms, wire).await;
+        let span = traces::post(terms.span, sequence);
+        let span_ref = span.as_ref().map(PostSpan::span_ref);
+        let answered = self.scored(lane, terms, wire, span_ref).await;
         match answered {
-            Ok((post, scored)) => Ok(self.event(&post, &scored, terms, sequence, accepted)),
+            Ok((post, scored)) => {
+                if let Some(span) = span {
+                    let (tokens, timings) = (scored.tokens_used, &scored.timings);
+                    span.scored(post.id.as_str(), tokens, timings, scored.batch);
+                }
+                Ok(self.event(&post, &scored, terms, sequence, accepted))
+            }
             Err(refusal) => {
+                if let Some(span) = span {
+                    span.rejected(refusal.metric());
+                }
                 metrics::post_rejected(refusal.metric());
                 Err(refusal)
             }
@@ -60,10 +74,16 @@ impl Desk {
         lane: &Lane,
         terms: &Terms,
         wire: &proto::Post,
+        span: Option<SpanRef>,
     ) -> Result<(Post, Scored), Refusal> {
         let post = wire::post(wire, self.text_bytes_max)?;
-        let language = post.language.as_ref();
-        let scored = lane.score(&post.text, language, terms.deadline, terms.when_full).await?;
+        let wish = Wish {
+            language: post.language.as_ref(),
+            deadline: terms.deadline,
+            when_full: terms.when_full,
+            span,
+        };
+        let scored = lane.score(&post.text, &wish).await?;
         Ok((post, scored))
     }
 

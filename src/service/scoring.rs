@@ -8,7 +8,7 @@ use futures::Stream;
 use futures::future::join_all;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::caller::Caller;
 use super::desk::{Desk, Terms};
@@ -38,11 +38,17 @@ impl Scoring {
     fn terms(
         &self,
         metadata: &MetadataMap,
+        extensions: &Extensions,
         thresholds: Option<&proto::Thresholds>,
     ) -> Result<Terms, Status> {
         let thresholds = wire::thresholds(thresholds, &self.desk.thresholds)
             .map_err(|error| Refusal::from(error).status())?;
-        Ok(Terms { thresholds, deadline: deadline(metadata), when_full: WhenFull::Refuse })
+        Ok(Terms {
+            thresholds,
+            deadline: deadline(metadata),
+            when_full: WhenFull::Refuse,
+            span: extensions.get().copied(),
+        })
     }
 }
 
@@ -53,7 +59,7 @@ impl ScoringService for Scoring {
         request: Request<ScoreRequest>,
     ) -> Result<Response<ScoreResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let terms = self.terms(&metadata, request.thresholds.as_ref())?;
+        let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
         Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
         let lane = self.desk.scorer.lane();
@@ -67,7 +73,7 @@ impl ScoringService for Scoring {
         request: Request<ScoreBatchRequest>,
     ) -> Result<Response<ScoreBatchResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let terms = self.terms(&metadata, request.thresholds.as_ref())?;
+        let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
         if request.posts.is_empty() {
             return Err(refused(Fault::Missing, "posts"));
         }
@@ -109,6 +115,7 @@ impl ScoringService for Scoring {
             posts_in_flight_max: self.stream_posts_in_flight_max,
             age_max: self.stream_age_max.map(with_jitter),
             deadline: deadline(request.metadata()),
+            span: request.extensions().get().copied(),
             drain: self.drain.clone(),
         };
         let requests = Caller::of(request.extensions()).paced(request.into_inner());

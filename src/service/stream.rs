@@ -27,6 +27,7 @@ use crate::proto::{
     self, ReplyOrder, ScoreStreamRequest, ScoreStreamResponse, ScoredEvent, StreamOptions,
     StreamSummary,
 };
+use crate::traces::SpanRef;
 
 /// What the server grants every stream.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub(super) struct StreamTerms {
     /// Age at which the stream is asked to move to another server.
     pub(super) age_max: Option<Duration>,
     pub(super) deadline: Option<Instant>,
+    /// The call's span, if it is sampled.
+    pub(super) span: Option<SpanRef>,
     pub(super) drain: Drain,
 }
 
@@ -159,6 +162,7 @@ impl Session {
                 thresholds: desk.thresholds,
                 deadline: terms.deadline,
                 when_full: WhenFull::Wait,
+                span: terms.span,
             },
             posts_in_flight_max: terms.posts_in_flight_max,
             server_in_flight_max: terms.posts_in_flight_max,
