@@ -4,7 +4,7 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use pounce::app;
 use pounce::config::ServeFlags;
 use pounce::telemetry;
@@ -35,6 +35,9 @@ enum Command {
     Healthcheck(commands::healthcheck::HealthcheckFlags),
     /// Make a bearer token: the token goes to stdout, its line for `serve --tokens` to stderr
     Token(commands::token::TokenFlags),
+    /// Show docs/configuration.md as it should be
+    #[command(hide = true)]
+    Docs,
 }
 
 #[tokio::main]
@@ -46,6 +49,7 @@ async fn main() -> ExitCode {
         Command::Bench(flags) => report(Box::pin(commands::bench::run(*flags)).await),
         Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
         Command::Healthcheck(flags) => report(commands::healthcheck::run(flags).await),
+        Command::Docs => commands::docs::run(&Cli::command()),
         Command::Token(flags) => report(commands::token::run(&flags)),
     }
 }
