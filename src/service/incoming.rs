@@ -242,3 +242,43 @@ impl AsyncWrite for Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A client that writes `said`, and the server's end of its connection.
+    async fn opened(said: &[u8]) -> (TcpStream, Connection) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let addr = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(addr).await.expect("it listens");
+        client.write_all(said).await.expect("sent");
+        let mut connections = Box::pin(connections(listener, None, 1));
+        let Some(Ok(connection)) = connections.next().await else { panic!("a connection") };
+        (client, connection)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_say_its_preface_in_time_is_closed() {
+        for said in [&b""[..], &b"PRI * HTTP/2.0"[..]] {
+            let (_client, mut connection) = opened(said).await;
+            let began = Instant::now();
+            let error = connection.read_to_end(&mut Vec::new()).await.expect_err("too late");
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert_eq!(began.elapsed().as_secs(), OPENING_MAX.as_secs());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_said_its_preface_may_be_silent() {
+        let (client, mut connection) = opened(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        connection.read_exact(&mut [0; PREFACE]).await.expect("the preface");
+        let silent = tokio::time::timeout(OPENING_MAX * 10, connection.read_u8()).await;
+        assert!(silent.is_err(), "still open");
+        drop(client);
+        assert!(connection.read_u8().await.is_err());
+    }
+}

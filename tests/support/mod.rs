@@ -24,11 +24,13 @@ use pounce::proto::scoring_service_client::ScoringServiceClient;
 use pounce::proto::{Post, ScoreStreamRequest, score_stream_request};
 use pounce::service::drain::{self, DrainSender, Phase};
 use pounce::service::health::Health;
-use pounce::service::{self, ServiceSpec};
+use pounce::service::reload::Reloaded;
+use pounce::service::tls::Tls;
+use pounce::service::tokens::Tokens;
+use pounce::service::{self, ServiceSpec, incoming};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
-use tonic::transport::server::TcpIncoming;
 
 const GOOD: i32 = 2;
 const BAD: i32 = 3;
@@ -120,6 +122,8 @@ pub struct Spec {
     pub scorer: ScorerLimits,
     pub service: ServiceSpec,
     pub addr: SocketAddr,
+    pub tls: Option<Tls>,
+    pub tokens: Option<Reloaded<Tokens>>,
 }
 
 impl Default for Spec {
@@ -142,8 +146,12 @@ impl Default for Spec {
                 stream_age_max: None,
                 topic_labels: vec!["acme".to_owned()],
                 reflection: true,
+                connections_max: 128,
+                token_posts_per_second_max: None,
             },
             addr: ([127, 0, 0, 1], 0).into(),
+            tls: None,
+            tokens: None,
         }
     }
 }
@@ -151,6 +159,7 @@ impl Default for Spec {
 /// A running service.
 pub struct Service {
     pub addr: SocketAddr,
+    scheme: &'static str,
     pub script: Arc<Script>,
     pub drain: DrainSender,
     pub scorer: Scorer,
@@ -169,21 +178,23 @@ impl Service {
         let health = Health::new(scorer.clone(), listener.clone());
         let socket = TcpListener::bind(spec.addr).await.expect("an address");
         let addr = socket.local_addr().expect("bound");
-        let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
+        let scheme = if spec.tls.is_some() { "https" } else { "http" };
+        let incoming = incoming::connections(socket, spec.tls, spec.service.connections_max);
         let served = tokio::spawn(service::serve(
             incoming,
             spec.service,
+            spec.tokens,
             scorer.clone(),
             health.clone(),
             listener,
         ));
         warm.await.expect("the tiny engine runs");
         health.warmed();
-        Self { addr, script, drain, scorer, health, served, workers }
+        Self { addr, scheme, script, drain, scorer, health, served, workers }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 
     /// A connection of its own.
