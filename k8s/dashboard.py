@@ -122,7 +122,7 @@ ROWS = {
     "Posts": [
         Panel(
             "Posts a second by result",
-            "Scored, rejected (with a reason to the sender) and dropped (nobody waits for the answer any more).",
+            "Scored, rejected (the sender is told why), and taken out of the queue unscored.",
             "cps",
             [
                 (f"sum(rate(pounce_posts_total{{{HERE}}}[{RATE}]))", "scored"),
@@ -302,14 +302,14 @@ ROWS = {
             "Versions",
             "How many replicas run which build.",
             "short",
-            [(f"count by (version, revision) (pounce_build_info{{{HERE}}})", "{{version}} {{revision}}")],
+            [(f"count by (version) (pounce_build_info{{{HERE}}})", "{{version}}")],
             kind="stat",
         ),
         Panel(
             "Models",
             "How many replicas serve which model; two at a time only during a rollout.",
             "short",
-            [(f"count by (version, revision) (pounce_model_info{{{HERE}}})", "{{version}} {{revision}}")],
+            [(f"count by (model, revision) (pounce_model_info{{{HERE}}})", "{{model}} {{revision}}")],
             kind="stat",
         ),
     ],

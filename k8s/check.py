@@ -1,0 +1,295 @@
+"""Checks manifests, rules, dashboard, Dockerfile and runbook; k8s/check installs the tools.
+
+Each function is one check: it raises with what is wrong, or returns what it looked at.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import yaml
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
+
+import dashboard
+import expressions
+
+K8S = expressions.K8S
+ROOT = K8S.parent
+CUSTOM = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule, "ScaledObject": ScaledObject}
+RECOMMENDED = ["name", "instance", "version", "part-of", "managed-by"]
+SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "server"}
+# Between the end of the drain and the kill: the snapshot, and calls that are cut off.
+GRACE_ROOM_SECONDS = 5
+
+
+class Wrong(Exception):
+    """What a check found."""
+
+
+def expect(good: object, fault: str) -> None:
+    """Fails the check with `fault` unless `good`."""
+    if not good:
+        raise Wrong(fault)
+
+
+def run(*command: str | Path) -> str:
+    """Output of a tool, which must succeed."""
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False)
+    expect(done.returncode == 0, f"{command[0]} exited with {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+# --- manifests -------------------------------------------------------------------------
+
+
+def render(folder: Path) -> dict[str, Path]:
+    """Each overlay as one file, and production once more with KEDA."""
+    keda = folder / "keda"
+    # Kustomize takes relative paths only, so the variant is made in a copy.
+    shutil.copytree(K8S, keda, ignore=shutil.ignore_patterns("__pycache__"))
+    variant = keda / "overlays/production/kustomization.yaml"
+    variant.write_text(variant.read_text().replace("- ../../components/hpa", "- ../../components/keda"))
+    overlays = {path.name: path for path in sorted((K8S / "overlays").iterdir())}
+    overlays["production with KEDA"] = variant.parent
+    files = {}
+    for name, path in overlays.items():
+        files[name] = folder / f"{name.replace(' ', '-')}.yaml"
+        files[name].write_text(run("kubectl", "kustomize", path))
+    return files
+
+
+def objects(file: Path, kind: str | None = None) -> list[dict]:
+    """The objects of a rendered overlay, all or of one kind."""
+    every = [item for item in yaml.safe_load_all(file.read_text()) if item]
+    return [item for item in every if kind in (None, item["kind"])]
+
+
+def built_in_kinds(files: dict[str, Path]) -> str:
+    """kubernetes-validate, strict: an unknown field is an error."""
+    lines = []
+    for file in files.values():
+        lines += run("kubernetes-validate", "--strict", file).splitlines()
+    passed = [line for line in lines if line.startswith("INFO")]
+    unknown = {line.split("kind ")[1].split()[0] for line in lines if line.startswith("WARN")}
+    expect(unknown <= set(CUSTOM), f"no schema for {unknown - set(CUSTOM)}")
+    expect(len(passed) + len([line for line in lines if line.startswith("WARN")]) == len(lines), "\n".join(lines))
+    return f"{len(passed)} objects"
+
+
+def custom_kinds(files: dict[str, Path]) -> str:
+    """The operators' own schemas; what they drop, they don't know."""
+    seen = []
+    for name, file in files.items():
+        for item in objects(file):
+            if model := CUSTOM.get(item["kind"]):
+                known = model.model_validate(item).model_dump(mode="json", by_alias=True, exclude_none=True)
+                lost = list(missing(item, known))
+                expect(not lost, f"{name}: {item['kind']} has unknown fields {lost}")
+                seen.append(item["kind"])
+    expect(set(seen) == set(CUSTOM), f"only {set(seen)} seen")
+    return f"{len(seen)} objects of {', '.join(sorted(set(seen)))}"
+
+
+def missing(given: object, known: object, path: str = "") -> Iterator[str]:
+    """Paths of `given` that `known` lacks."""
+    if isinstance(given, dict):
+        for key, value in given.items():
+            if not isinstance(known, dict) or key not in known:
+                yield f"{path}.{key}"
+            else:
+                yield from missing(value, known[key], f"{path}.{key}")
+    elif isinstance(given, list):
+        for index, value in enumerate(given):
+            yield from missing(value, known[index], f"{path}[{index}]")
+
+
+def security(files: dict[str, Path]) -> str:
+    """checkov on the manifests and the Dockerfile; k8s/.checkov.yaml gives the reason of each skip."""
+    words: list[str | Path] = ["checkov", "--config-file", K8S / ".checkov.yaml", "--output", "json"]
+    for file in [*files.values(), ROOT / "Dockerfile"]:
+        words += ["--file", file]
+    reports = json.loads(run(*words, "--framework", "kubernetes", "dockerfile"))
+    passed = sum(report["summary"]["passed"] for report in reports)
+    expect(len(reports) == 2 and passed > 100, f"checkov looked at too little: {reports}")
+    return f"{passed} checks passed"
+
+
+def consistent(files: dict[str, Path]) -> str:
+    """What no schema knows: numbers and names of different objects that must agree."""
+    for name, file in files.items():
+        by_kind = {kind: objects(file, kind) for kind in {item["kind"] for item in objects(file)}}
+        deployment = by_kind["Deployment"][0]
+        pod = deployment["spec"]["template"]
+        container = pod["spec"]["containers"][0]
+        config = {
+            item["metadata"]["name"]: item["data"] for item in by_kind["ConfigMap"]
+        }[container["envFrom"][0]["configMapRef"]["name"]]
+
+        resources = container["resources"]
+        cores = resources["limits"]["cpu"]
+        expect(cores == resources["requests"]["cpu"] == config["POUNCE_WORKERS"], f"{name}: workers are not the cores")
+        memory = resources["limits"]["memory"]
+        expect(memory == resources["requests"]["memory"], f"{name}: memory may be taken away")
+
+        drain = int(config["POUNCE_DRAIN_NOTICE"]) + int(config["POUNCE_DRAIN_TIMEOUT"])
+        grace = pod["spec"]["terminationGracePeriodSeconds"]
+        expect(drain + GRACE_ROOM_SECONDS <= grace, f"{name}: a drain of {drain} s does not fit into {grace} s")
+        probe = container["readinessProbe"]
+        off = probe["periodSeconds"] * probe["failureThreshold"]
+        expect(off < int(config["POUNCE_DRAIN_NOTICE"]), f"{name}: endpoints are updated after the notice is over")
+
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        for variable, port in (("POUNCE_GRPC_ADDR", "grpc"), ("POUNCE_HTTP_ADDR", "http")):
+            expect(config[variable] == f"0.0.0.0:{ports[port]}", f"{name}: {variable} is not the port {port}")
+        tls = "POUNCE_TLS_CERT" in config
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            expect(("grpc" in container[probe]) != tls, f"{name}: {probe} must be gRPC exactly without TLS")
+
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        for variable, value in config.items():
+            if value.startswith("/") and variable != "POUNCE_MODEL":
+                expect(any(value.startswith(mount) for mount in mounts), f"{name}: nothing is mounted at {variable}")
+        expect(not any("KEY-----" in value or "secret" in value.lower() for value in config.values()), "a secret is in the environment")
+
+        selectors = [item["spec"]["selector"] for item in by_kind["Service"]]
+        selectors += [item["spec"]["selector"]["matchLabels"] for kind in ("Deployment", "PodDisruptionBudget", "PodMonitor") for item in by_kind.get(kind, [])]
+        expect(all(selector == SELECTOR for selector in selectors), f"{name}: a selector is not {SELECTOR}")
+        expect(SELECTOR.items() <= pod["metadata"]["labels"].items(), f"{name}: the pods miss the selector")
+        for item in [*objects(file), pod]:
+            labels = item["metadata"].get("labels", {})
+            lacking = [label for label in RECOMMENDED if f"app.kubernetes.io/{label}" not in labels]
+            expect(not lacking, f"{name}: {item.get('kind', 'pod')} lacks the labels {lacking}")
+        scalers = by_kind.get("HorizontalPodAutoscaler", []) + by_kind.get("ScaledObject", [])
+        expect(len(scalers) == ("replicas" not in deployment["spec"]), f"{name}: {len(scalers)} autoscalers")
+    return f"{', '.join(files)}: workers, drain, ports, probes, mounts, selectors, labels, autoscalers"
+
+
+def no_common_labels() -> str:
+    """commonLabels would write itself into selectors."""
+    kustomizations = list(K8S.rglob("kustomization.yaml"))
+    for path in kustomizations:
+        expect("commonLabels" not in yaml.safe_load(path.read_text()), f"{path}: commonLabels")
+    return f"{len(kustomizations)} kustomizations"
+
+
+# --- rules, dashboard, runbook ---------------------------------------------------------
+
+
+def rules(folder: Path) -> str:
+    """promtool: the rules as Prometheus reads them."""
+    file = folder / "rules.yaml"
+    file.write_text(yaml.safe_dump(expressions.rule_groups(), sort_keys=False))
+    return run("promtool", "check", "rules", "--lint=all", "--lint-fatal", file).split("SUCCESS: ")[1].strip()
+
+
+def rule_tests(folder: Path) -> str:
+    """promtool: each alert fires, does not fire and resolves."""
+    tests = sorted((K8S / "tests").glob("*.yaml"))
+    for test in tests:
+        shutil.copy(test, folder)
+        run("promtool", "test", "rules", folder / test.name)
+    quiet, resolves = set(), set()
+    for test in (item for path in tests for item in yaml.safe_load(path.read_text())["tests"]):
+        fired: set[str] = set()
+        # In the order of time, in which they are written.
+        for case in test.get("alert_rule_test", []):
+            name = case["alertname"]
+            if case["exp_alerts"]:
+                fired.add(name)
+            else:
+                (resolves if name in fired else quiet).add(name)
+    names = {rule["alert"] for rule in expressions.rules() if "alert" in rule}
+    expect(names == resolves == quiet, f"not tested to resolve: {names - resolves}; not to fire: {names - quiet}")
+    return f"{len(names)} alerts fire, do not fire, and resolve"
+
+
+def runbook() -> str:
+    """Each alert says what it must, and has its section; each section has its alert."""
+    text = (ROOT / "docs/runbook.md").read_text()
+    sections = re.findall(r"^## (Pounce\w+)$", text, re.MULTILINE)
+    alerts = [rule for rule in expressions.rules() if "alert" in rule]
+    for rule in alerts:
+        name, notes = rule["alert"], rule["annotations"]
+        expect(notes["summary"] and notes["description"], f"{name} says too little")
+        expect(rule["labels"]["severity"] in ("critical", "warning"), f"{name} has no severity")
+        expect(notes["runbook_url"] == f"docs/runbook.md#{name.lower()}", f"{name}: {notes['runbook_url']}")
+    expect(sorted(sections) == sorted({rule["alert"] for rule in alerts}), f"sections of the runbook: {sections}")
+    return f"{len(sections)} sections"
+
+
+def panels() -> str:
+    """The dashboard is what its source says, and nothing lies on anything else."""
+    made = dashboard.dashboard()
+    expect(json.loads(expressions.DASHBOARD.read_text()) == made, "run: k8s/dashboard.py > k8s/components/monitoring/dashboard.json")
+    expect(made["schemaVersion"] >= 39, "schema too old")
+    expect({"datasource", "topic"} <= {item["name"] for item in made["templating"]["list"]}, "variables are missing")
+    taken: set[tuple[int, int]] = set()
+    for panel in made["panels"]:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        expect(max(x for x, _ in cells) < dashboard.GRID_WIDTH and not cells & taken, f"{panel['title']} overlaps")
+        taken |= cells
+        if panel["type"] != "row":
+            expect(panel["description"].endswith("."), f"{panel['title']} has no description")
+            expect(panel["fieldConfig"]["defaults"]["unit"], f"{panel['title']} has no unit")
+    identities = [panel["id"] for panel in made["panels"]]
+    expect(len(set(identities)) == len(identities), "ids are taken twice")
+    return f"{len(identities)} panels and rows"
+
+
+def queries(folder: Path) -> str:
+    """promtool parses what the dashboard and the autoscalers ask."""
+    asked = expressions.of_dashboard() + expressions.of_autoscalers()
+    recorded = [{"record": f"query_{number}", "expr": query.text} for number, query in enumerate(asked)]
+    file = folder / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]}))
+    run("promtool", "check", "rules", "--lint=none", file)
+    return f"{len(asked)} expressions"
+
+
+def main() -> None:
+    """Runs every check, and fails if one did."""
+    failed = 0
+    done = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        files: dict[str, Path] = {}
+
+        def rendered() -> str:
+            files.update(render(folder))
+            return ", ".join(files)
+
+        checks: list[tuple[str, Callable[[], str]]] = [
+            ("hadolint: Dockerfile", lambda: run("hadolint", "Dockerfile") or "clean"),
+            ("kubectl kustomize", rendered),
+            ("kubernetes-validate", lambda: built_in_kinds(files)),
+            ("custom resources", lambda: custom_kinds(files)),
+            ("checkov", lambda: security(files)),
+            ("manifests agree", lambda: consistent(files)),
+            ("no commonLabels", no_common_labels),
+            ("promtool check rules", lambda: rules(folder)),
+            ("promtool test rules", lambda: rule_tests(folder)),
+            ("runbook", runbook),
+            ("dashboard", panels),
+            ("promtool parses queries", lambda: queries(folder)),
+        ]
+        for name, check in checks:
+            try:
+                print(f"ok    {name}: {check()}", flush=True)
+                done += 1
+            # A check that can't finish has failed, and the others still run.
+            except Exception as fault:
+                print(f"FAIL  {name}: {fault if isinstance(fault, Wrong) else repr(fault)}", flush=True)
+                failed += 1
+    print(f"{done} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The PromQL of the rules, the dashboard and the autoscalers, read from the files that hold it."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+K8S = Path(__file__).resolve().parent
+RULES = K8S / "components/monitoring/rules.yaml"
+DASHBOARD = K8S / "components/monitoring/dashboard.json"
+
+# What Grafana and prometheus-adapter put in before they ask.
+VARIABLES = {
+    "$__rate_interval": "1m",
+    "$namespace": ".*",
+    "$topic": ".*",
+    "<<.GroupBy>>": "pod",
+    "<<.LabelMatchers>>": "",
+}
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One expression, and where it stands."""
+
+    where: str
+    text: str
+    legend: str = ""
+
+
+def rule_groups() -> dict:
+    """The rules as Prometheus itself reads them: the spec of the PrometheusRule."""
+    return yaml.safe_load(RULES.read_text())["spec"]
+
+
+def rules() -> list[dict]:
+    """All recording and alerting rules, in order."""
+    return [rule for group in rule_groups()["groups"] for rule in group["rules"]]
+
+
+def of_rules() -> list[Expression]:
+    """The expressions of the rules."""
+    return [Expression(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
+
+
+def of_dashboard() -> list[Expression]:
+    """The expressions of the dashboard's panels, variables put in."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [
+        Expression(panel["title"], filled(target["expr"]), target["legendFormat"])
+        for panel in panels
+        for target in panel.get("targets", [])
+    ]
+
+
+def of_autoscalers() -> list[Expression]:
+    """What KEDA and prometheus-adapter ask."""
+    adapter = yaml.safe_load((K8S / "prometheus-adapter.yaml").read_text())
+    scaled = yaml.safe_load((K8S / "components/keda/scaled-object.yaml").read_text())
+    queries = [("prometheus-adapter", rule["metricsQuery"]) for rule in adapter["rules"]["custom"]]
+    queries += [("KEDA", trigger["metadata"]["query"]) for trigger in scaled["spec"]["triggers"]]
+    return [Expression(where, filled(text)) for where, text in queries]
+
+
+def filled(text: str) -> str:
+    """An expression without variables."""
+    for name, value in VARIABLES.items():
+        text = text.replace(name, value)
+    if left := re.search(r"\$\w+|<<", text):
+        raise ValueError(f"unknown variable {left[0]} in: {text}")
+    return text
