@@ -13,7 +13,7 @@ DASHBOARD = K8S / "components/monitoring/dashboard.json"
 
 # What Grafana and prometheus-adapter put in before they ask.
 VARIABLES = {
-    "$__rate_interval": "1m",
+    "$__rate_interval": "15s",
     "$namespace": ".*",
     "$topic": ".*",
     "<<.GroupBy>>": "pod",

@@ -1,0 +1,121 @@
+"""A server of our own under load, for live_check.py: made-up posts, half of the time calm."""
+
+import json
+import os
+import random
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+TOPICS = ["crisp", "airline", "bank"]
+# The crowd of this topic turns halfway.
+TURNING = "crisp"
+NEGATIVE_SHARE = 0.12
+NEGATIVE_SHARE_TURNED = 0.55
+POSTS_PER_SECOND = 120
+STREAMS = 3
+START_SECONDS_MAX = 60
+
+NEGATIVE = [
+    "worst {} ever, I want my money back",
+    "waited an hour for {} and nobody answers, terrible service",
+    "{} broke again on day two. so angry right now",
+    "never again {}, rude staff and awful quality",
+]
+OTHER = [
+    "I love {} so much, thank you!",
+    "great experience with {} today, friendly and quick",
+    "{} opens a new shop in town on Monday",
+    "reading about {} on the train",
+    "does anyone know when {} updates the app",
+    "{} made my day, what a lovely team",
+]
+
+
+class LoadedServer:
+    """`pounce serve` on free loopback ports, fed by clients for `seconds`; gone when the block ends."""
+
+    def __init__(self, binary: Path, model: Path, seconds: float, folder: Path) -> None:
+        self.binary, self.seconds, self.folder = binary, seconds, folder
+        self.command = [binary, "serve", "--model", model, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"]
+        self.stop = threading.Event()
+
+    def __enter__(self) -> "LoadedServer":
+        settings = {
+            "POUNCE_TOPIC_LABELS": ",".join(TOPICS),
+            "POUNCE_STATE_DIR": str(self.folder),
+            "POUNCE_DRAIN_NOTICE": "0",
+            "RUST_LOG": "info",
+        }
+        log = self.folder / "server.log"
+        with log.open("w") as out:
+            self.server = subprocess.Popen(
+                self.command, env=os.environ | settings, stdout=out, stderr=subprocess.STDOUT
+            )
+        try:
+            serving = self.wait_until_serving(log)
+        except BaseException:
+            self.server.kill()
+            raise
+        self.http = serving["http"]
+        self.feeders = [
+            threading.Thread(target=self.feed, args=(f"http://{serving['grpc']}", number)) for number in range(STREAMS)
+        ]
+        for feeder in self.feeders:
+            feeder.start()
+        return self
+
+    def wait_until_serving(self, log: Path) -> dict:
+        """The log line that names the addresses."""
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline and self.server.poll() is None:
+            for line in log.read_text().splitlines():
+                if '"message":"serving"' in line:
+                    return json.loads(line)
+            time.sleep(0.1)
+        raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+
+    def feed(self, address: str, number: int) -> None:
+        """One stream: a client reads posts from a pipe, at a steady rate."""
+        client = subprocess.Popen(
+            [self.binary, "score", "--addr", address, "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / f"client-{number}.log").open("w"),
+            text=True,
+        )
+        chance = random.Random(number)
+        start = time.monotonic()
+        sent = 0
+        while not self.stop.is_set():
+            age = time.monotonic() - start
+            while sent < age * POSTS_PER_SECOND / STREAMS:
+                client.stdin.write(json.dumps(post(chance, f"{number}-{sent}", age > self.seconds / 2)) + "\n")
+                sent += 1
+            client.stdin.flush()
+            self.stop.wait(0.05)
+        client.stdin.close()
+        client.wait(timeout=60)
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for feeder in self.feeders:
+            feeder.join()
+        self.server.terminate()
+        self.server.wait(timeout=60)
+
+
+def post(chance: random.Random, name: str, turned: bool) -> dict:
+    """A made-up post. One in a hundred is bad on purpose, one in fifty from somebody with an audience."""
+    topic = chance.choice(TOPICS)
+    share = NEGATIVE_SHARE_TURNED if turned and topic == TURNING else NEGATIVE_SHARE
+    text = chance.choice(NEGATIVE if chance.random() < share else OTHER).format(topic)
+    # A number makes the texts differ, or the cache would answer for the model.
+    return {
+        "id": name,
+        "text": "" if chance.random() < 0.01 else f"{text} {chance.randrange(100_000)}",
+        "topic": topic,
+        "author": f"author-{name}",
+        "followers": 50_000 if chance.random() < 0.02 else 100,
+    }
