@@ -87,7 +87,8 @@ LABEL org.opencontainers.image.title="Pounce" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
 COPY --from=build-torch /libtorch /opt/libtorch
 COPY --from=build-torch /src/target/release/pounce /usr/local/bin/pounce
-COPY model/*.json model/model.safetensors /model/
+# The engine needs a model.safetensors; mount a folder of your own over it if there is none.
+COPY model /model
 ENV POUNCE_MODEL=/model \
     POUNCE_ENGINE=torch \
     POUNCE_GRPC_ADDR=0.0.0.0:50051 \
