@@ -1,0 +1,38 @@
+"""Vector scaling (Guo et al. 2017): one temperature and a bias a class, fitted on validation.
+
+Softmax(logits / temperature + bias) minimises the negative log-likelihood of the validation rows;
+a care post that is no complaint counts as "neutral or positive". The result goes into the weights
+of the classifier, so that every engine gives calibrated probabilities.
+"""
+
+import torch
+from torch.nn import functional as F
+
+from data import NEGATIVE, NOT_NEGATIVE
+
+
+def fit(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> tuple[float, torch.Tensor]:
+    """Returns (temperature, `[labels]` biases of mean 0) for `[rows, labels]` logits."""
+    log_scale = torch.zeros(1, requires_grad=True)
+    bias = torch.zeros(logits.shape[1], requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_scale, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimiser.zero_grad()
+        logp = F.log_softmax(logits * log_scale.exp() + bias, -1)
+        exact = -logp.gather(1, targets.clamp(max=2)[:, None])[:, 0]
+        others = -torch.logsumexp(logp[:, NEGATIVE + 1 :], -1)
+        value = (torch.where(targets == NOT_NEGATIVE, others, exact) * weights).sum() / weights.sum()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    with torch.no_grad():
+        return float((-log_scale).exp()), bias - bias.mean()
+
+
+def bake(classifier: torch.nn.Linear, temperature: float, bias: torch.Tensor) -> None:
+    """Makes `classifier` give the calibrated logits."""
+    with torch.no_grad():
+        classifier.weight /= temperature
+        classifier.bias.copy_(classifier.bias / temperature + bias)

