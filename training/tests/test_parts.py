@@ -1,0 +1,122 @@
+"""The steps, one by one."""
+
+import json
+import random
+import unittest
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import calibrate
+import data
+import encoder
+import fetch
+import metrics
+import posts
+import robustness
+import train
+from normalise import normalise
+from tests import tiny
+
+CASES = Path(__file__).parents[2] / "tests/data/normalisation.jsonl"
+
+
+class Normalisation(unittest.TestCase):
+    def test_every_shared_case_holds(self):
+        for line in CASES.read_text(encoding="utf-8").splitlines():
+            case = json.loads(line)
+            self.assertEqual(normalise(case["raw"]), case["normalised"], case["raw"])
+
+
+class Encoder(unittest.TestCase):
+    def test_it_gives_the_logits_of_transformers(self):
+        model = tiny.network().model.eval()
+        ids = torch.randint(4, 60, (5, 11))
+        mask = (torch.arange(11) < torch.tensor([[11], [3], [7], [1], [10]])).long()
+        with torch.inference_mode():
+            ours = encoder.logits(model, ids, mask)
+            theirs = model(input_ids=ids, attention_mask=mask).logits
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+class Metrics(unittest.TestCase):
+    def test_known_values(self):
+        labels = np.array([0, 0, 1, 2])
+        probabilities = np.eye(3)[[0, 1, 1, 2]]
+        self.assertAlmostEqual(metrics.macro_recall(probabilities, labels), (0.5 + 1 + 1) / 3)
+        scores, relevant = np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, True, False])
+        self.assertAlmostEqual(metrics.average_precision(scores, relevant), (1 + 2 / 3) / 2)
+        self.assertAlmostEqual(metrics.recall_at_precision(scores, relevant, 0.9), 0.5)
+        half = np.array([[0.8, 0.1, 0.1]] * 10)
+        self.assertAlmostEqual(metrics.calibration_error(half, np.array([0] * 5 + [1] * 5)), 0.3)
+
+
+class Calibration(unittest.TestCase):
+    def test_it_finds_the_temperature_and_bias_that_made_the_labels(self):
+        torch.manual_seed(3)
+        logits = torch.randn(20_000, 3) * 3
+        bias = torch.tensor([0.5, -0.2, -0.3])
+        targets = torch.multinomial(torch.softmax(logits / 2 + bias, -1), 1)[:, 0]
+        temperature, found = calibrate.fit(logits, targets, torch.ones(len(logits)))
+        self.assertAlmostEqual(temperature, 2, delta=0.1)
+        torch.testing.assert_close(found, bias, atol=0.05, rtol=0)
+        layer = torch.nn.Linear(4, 3)
+        x = torch.randn(6, 4)
+        wanted = layer(x) / temperature + found
+        calibrate.bake(layer, temperature, found)
+        torch.testing.assert_close(layer(x), wanted)
+
+
+class Loss(unittest.TestCase):
+    def test_a_care_post_that_is_no_complaint_may_be_neutral_or_positive(self):
+        plan = train.Plan("p", 1, 1e-3, 1, class_weights=(1, 1, 1))
+        target, weight = torch.tensor([data.NOT_NEGATIVE]), torch.ones(1)
+        for scores in ([-20.0, 5, 5], [-20.0, 9, 0], [-20.0, 0, 9]):
+            self.assertLess(train.loss_of(torch.tensor([scores]), target, weight, plan).item(), 1e-6)
+        self.assertGreater(train.loss_of(torch.tensor([[5.0, 0, 0]]), target, weight, plan).item(), 3)
+
+    def test_an_unlabelled_post_counts_by_the_teachers_scores_alone(self):
+        plan = train.Plan("p", 1, 1e-3, 1, distil=0.5)
+        target, weight = torch.tensor([data.UNLABELLED]), torch.ones(1)
+        scores = torch.tensor([[1.0, 2, 3]])
+        same = torch.softmax(scores, -1)
+        self.assertAlmostEqual(train.loss_of(scores, target, weight, plan, same).item(), 0, places=6)
+        self.assertGreater(train.loss_of(scores, target, weight, plan, same.flip(-1)).item(), 0.1)
+
+
+class Posts(unittest.TestCase):
+    def test_both_parts_hold_every_kind_and_share_no_post(self):
+        train_posts, validation = posts.posts("train"), posts.posts("validation")
+        self.assertEqual({p.kind for p in train_posts}, set(posts.LABEL))
+        self.assertEqual({p.kind for p in validation}, set(posts.LABEL))
+        self.assertFalse({p.text.lower() for p in train_posts} & {p.text.lower() for p in validation})
+        self.assertFalse([p.text for p in train_posts + validation if "{" in p.text])
+
+
+class Robustness(unittest.TestCase):
+    def test_changes_change_what_they_say(self):
+        rng = random.Random(1)
+        self.assertNotIn("Ikea", robustness.brand("my Ikea order", rng))
+        self.assertEqual(normalise(robustness.mention("@user hi", rng)), "@user hi")
+        self.assertEqual(normalise(robustness.link("see http", rng)), "see http")
+        self.assertEqual(normalise(robustness.skin_tone("👍 ok", rng)), "👍 ok")
+        self.assertEqual(sorted(robustness.typo("late again", rng)), sorted("late again"))
+
+
+class Fetch(unittest.TestCase):
+    def test_it_parses_each_source(self):
+        first = lambda records: list(records)[0]
+        self.assertEqual(first(fetch.tweeteval("so late\nfine\n", "0\n1\n"))["label"], "negative")
+        self.assertEqual(first(fetch.complaints('1,"late, again",1,food\n'))["label"], "complaint")
+        emotions = "admiration\nanger\njoy\n"
+        self.assertEqual(first(fetch.goemotions("well done\t0,2\tx1\n", emotions))["label"], "admiration,joy")
+        self.assertEqual(first(fetch.sst2("sentence\tlabel\na fine film \t1\n"))["label"], "positive")
+        head = "tweet_text,emotion_in_tweet_is_directed_at,is_there_an_emotion_directed_at_a_brand_or_product\n"
+        rows = head + "meh phone,phone,Negative emotion\nhm,,I can't tell\nok,,No emotion toward brand or product\n"
+        self.assertEqual([r["label"] for r in fetch.brands(rows)], ["negative", "neutral"])
+        rows = "sentiment,text\n1,bad\n3,so\n5,good\nnot_relevant,x\n2,meh\n4,fine\n"
+        labels = [r["label"] for r in fetch.scale(rows)]
+        self.assertEqual(labels, ["negative", "neutral", "positive", "negative", "positive"])
+        rows = "inbound,created_at,text\nTrue,now,@SpotifyCares hi\nFalse,now,@SpotifyCares no\nTrue,now,other\n"
+        self.assertEqual([r["text"] for r in fetch.inbound(rows)], ["@SpotifyCares hi"])

@@ -1,0 +1,170 @@
+"""The whole pipeline on a tiny world, and conversion of other people's classifiers."""
+
+import dataclasses
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import onnx
+import torch
+from transformers import BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
+
+import convert
+import data
+import evaluate
+import make
+import models
+import train
+from tests import tiny
+
+
+class Pipeline(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        torch.set_num_threads(1)
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.root = Path(cls.scratch.name)
+        (cls.root / "data").mkdir()
+        tiny.write_data(cls.root / "data")
+        plan = train.Plan("teacher", epochs=4, rate=3e-3, seed=1, dropout=0.0)
+        cls.recipe = make.Recipe(
+            teacher=plan,
+            student=dataclasses.replace(plan, name="student", seed=3, distil=0.5, brands=0.2),
+            layers=(0, 2),
+        )
+        cls.make()
+        _, cls.rows = data.load(cls.root / "data")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    @classmethod
+    def make(cls):
+        root = cls.root
+        with mock.patch.object(models, "minilm", lambda seed: tiny.network(3, seed)):
+            make.make(cls.recipe, root / "data", root / "state", root / "model", root / "golden.jsonl")
+
+    def test_it_learns_the_tiny_world(self):
+        scores = evaluate.Scorer(self.root / "model", evaluate.Int8(self.root / "model"))
+        rows = [r for r in self.rows if r.source == "semeval_val"]
+        found = scores([r.text for r in rows]).argmax(-1)
+        self.assertGreater((found == [r.target for r in rows]).mean(), 0.9)
+
+    def test_no_training_row_is_near_a_validation_row(self):
+        rows, held_out = data.load(self.root / "data")
+        keys = {key for row in held_out for key in data._keys(row.text)}
+        self.assertFalse([row for row in rows if data._keys(row.text) & keys])
+
+    def test_int8_scores_do_not_depend_on_batch_mates(self):
+        engine = evaluate.Int8(self.root / "model")
+        ids = np.array([[2, 60, 61, 62, 3], [2, 70, 3, 0, 0]])
+        mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+        alone = engine.logits(ids[1:, :3], mask[1:, :3])
+        np.testing.assert_allclose(engine.logits(ids, mask)[1:], alone, atol=1e-5)
+
+    def test_the_graph_is_plain_int8(self):
+        graph = onnx.load(self.root / "model" / "model.onnx").graph
+        operators = {node.op_type for node in graph.node}
+        self.assertIn("MatMulInteger", operators)
+        self.assertNotIn("Round", operators)
+        self.assertEqual({node.domain for node in graph.node}, {""})
+
+    def test_the_card_can_be_written(self):
+        report = evaluate.report(self.rows, self.root / "model")
+        for part in ("macro recall", "AP of complaints", "same label", "posts/s", "another mention"):
+            self.assertIn(part, report)
+
+    def test_golden_scores_are_those_of_the_shipped_weights(self):
+        lines = (self.root / "golden.jsonl").read_text().splitlines()
+        self.assertGreaterEqual(len(lines), 200)
+        records = [json.loads(line) for line in lines]
+        scorer = evaluate.Scorer(self.root / "model", evaluate.Fp32(self.root / "model"))
+        wanted = np.array([[r[label] for label in data.LABELS] for r in records])
+        np.testing.assert_allclose(scorer([r["text"] for r in records]), wanted, atol=1e-4)
+
+    def test_a_finished_run_is_not_trained_again(self):
+        before = (self.root / "state" / "student.pt").stat().st_mtime_ns
+        self.make()
+        self.assertEqual((self.root / "state" / "student.pt").stat().st_mtime_ns, before)
+
+
+class Resuming(unittest.TestCase):
+    def test_an_interrupted_run_ends_in_the_same_weights(self):
+        rows = [data.Row(f"{word} word{n}", target, "own") for n in range(40) for target, word in enumerate(("late", "form", "great"))]
+        plan = train.Plan("run", epochs=2, rate=1e-3, seed=4, batch=16, dropout=0.1)
+
+        class Stop(Exception):
+            pass
+
+        def run(folder, stop_at=None):
+            network = tiny.network(2)
+            steps = [0]
+
+            def forward(ids, mask, dropout):
+                steps[0] += 1
+                if steps[0] == stop_at:
+                    raise Stop
+                return network.forward(ids, mask, dropout)
+
+            train.run(network.model, forward, network.tokenise, rows, plan, folder)
+            return network.model.state_dict()
+
+        with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
+            whole = run(Path(a))
+            with mock.patch.object(train, "CHECKPOINT_SECONDS", -1), self.assertRaises(Stop):
+                run(Path(b), stop_at=20)
+            for name, value in run(Path(b)).items():
+                torch.testing.assert_close(value, whole[name], msg=name)
+
+
+class Conversion(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.root = Path(scratch.name)
+
+    def _folder(self, labels, roberta=False):
+        network = tiny.network(2)
+        if roberta:
+            config = RobertaConfig(**{**network.model.config.to_dict(), "model_type": "roberta", "max_position_embeddings": 130})
+            model = RobertaForSequenceClassification(config)
+        else:
+            model = network.model
+        model.config.id2label = dict(enumerate(labels))
+        torch.manual_seed(7)
+        torch.nn.init.normal_(next(p for n, p in model.named_parameters() if "classifier" in n and p.ndim == 2), std=2.0)
+        model.save_pretrained(self.root / "in")
+        network.tokeniser.save(str(self.root / "in" / "tokenizer.json"))
+        return self.root / "in"
+
+    def _check(self, folder):
+        said = convert.convert(folder, self.root / "out", None, "social-v1")
+        self.assertIn("% of", said)
+        self.assertTrue((self.root / "out" / "model.onnx").is_file())
+        config = json.loads((self.root / "out" / "config.json").read_text())
+        self.assertEqual(config["id2label"]["2"], "negative")
+        self.assertEqual(config["pounce"]["normalisation"], "social-v1")
+
+    def test_bert_in_another_order_of_labels(self):
+        self._check(self._folder(["positive", "neutral", "negative"]))
+
+    def test_roberta(self):
+        self._check(self._folder(["positive", "neutral", "negative"], roberta=True))
+
+    def test_it_refuses_what_is_no_sentiment(self):
+        with self.assertRaisesRegex(convert.Refused, "--labels"):
+            convert.convert(self._folder(["toxic", "clean", "spam"]), self.root / "out", None, "none")
+
+    def test_it_refuses_a_folder_without_weights(self):
+        folder = self._folder(["positive", "neutral", "negative"])
+        (folder / "model.safetensors").unlink()
+        with self.assertRaisesRegex(convert.Refused, "safetensors"):
+            convert.convert(folder, self.root / "out", None, "none")
+
+    def test_it_refuses_labels_of_another_number(self):
+        with self.assertRaisesRegex(convert.Refused, "2 labels.*3 outputs"):
+            convert.convert(self._folder(["a", "b", "c"]), self.root / "out", "negative,positive", "none")
