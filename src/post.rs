@@ -73,8 +73,25 @@ fn parse_text(raw: &[u8], max: usize) -> Result<&str, Fault> {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $max:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(
+            Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(try_from = "String", into = "String")]
         pub struct $name(Arc<str>);
+
+        impl TryFrom<String> for $name {
+            type Error = Fault;
+
+            fn try_from(raw: String) -> Result<Self, Fault> {
+                Self::parse(raw.as_bytes())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
 
         impl $name {
             /// Checks and copies a value from the wire.
@@ -164,8 +181,27 @@ impl fmt::Debug for PostText {
 
 /// A moment in event time: milliseconds since 1970-01-01T00:00:00Z, up to the
 /// end of the year 9999. Arithmetic saturates at both ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(from = "u64")]
 pub struct Timestamp(u64);
+
+impl From<u64> for Timestamp {
+    fn from(millis: u64) -> Self {
+        Self::from_millis(millis)
+    }
+}
 
 impl Timestamp {
     /// 9999-12-31T23:59:59.999Z.

@@ -1,0 +1,45 @@
+//! The numbers of a topic as a dashboard or a person asks for them.
+
+use std::time::Duration;
+
+use super::key::{AlertId, Key};
+use super::window::Counts;
+use crate::post::Timestamp;
+
+/// What is known of a topic, or of a place within it, up to its watermark.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicStatus {
+    /// Which.
+    pub key: Key,
+    /// Too little was seen for a baseline of its own.
+    pub warming: bool,
+    /// Share of negative posts that is usual for it.
+    pub baseline: f64,
+    /// Share that the lower bound must pass to fire.
+    pub threshold: f64,
+    /// Trailing windows, shortest first.
+    pub windows: Vec<WindowStatus>,
+    /// Event time up to which minutes are closed.
+    pub watermark: Timestamp,
+    /// Ids of its firing alerts.
+    pub alert_ids: Vec<AlertId>,
+}
+
+/// Counts of one trailing window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowStatus {
+    /// Its length.
+    pub window: Duration,
+    /// Its posts.
+    pub counts: Counts,
+    /// Wilson's lower bound of the share.
+    pub bound: f64,
+}
+
+impl TopicStatus {
+    /// How much discontent there is: the highest lower bound of its windows.
+    #[must_use]
+    pub fn discontent(&self) -> f64 {
+        self.windows.iter().map(|window| window.bound).fold(0.0, f64::max)
+    }
+}
