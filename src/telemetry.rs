@@ -2,22 +2,74 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 /// Sends log lines to stderr: pretty on a terminal, JSON otherwise. `filter`
 /// is in `RUST_LOG`'s syntax.
 pub fn start(filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        lines.init();
-    } else {
-        lines.json().flatten_event(true).init();
-    }
+    lines(filter, std::io::stderr().is_terminal(), std::io::stderr).init();
     // The message of a panic may hold what a library was working on: a post.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         tracing::error!(place, thread, "panic");
     }));
+}
+
+fn lines<W>(filter: &str, pretty: bool, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = fmt::layer().with_writer(writer);
+    let lines = if pretty { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
+    registry().with(lines.with_filter(filter.and(filter_fn(tells_no_text))))
+}
+
+/// The tokenizer's library spells texts out at TRACE, letter by letter.
+fn tells_no_text(event: &Metadata<'_>) -> bool {
+    !event.target().starts_with("tokenizers")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic under the lock").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_filter_makes_the_tokenizer_spell_texts_out() {
+        for filter in ["trace", "tokenizers::tokenizer=trace"] {
+            let written = Written::default();
+            let writer = written.clone();
+            let lines = lines(filter, false, move || writer.clone());
+            tracing::subscriber::with_default(lines, || {
+                tracing::trace!(target: "tokenizers::tokenizer::normalizer", "letter s");
+                tracing::trace!("of our own");
+            });
+            let written = written.0.lock().expect("no panic under the lock").clone();
+            let text = String::from_utf8(written).expect("text");
+            assert!(!text.contains("letter"), "{text}");
+            assert_eq!(text.contains("of our own"), filter == "trace", "{text}");
+        }
+    }
 }
