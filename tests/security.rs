@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use pounce::client::{Access, Line, Reply, StreamSpec, line};
+use pounce::proto::score_stream_request::Request;
 use pounce::proto::score_stream_response::Reply as Wire;
 use pounce::proto::scoring_service_client::ScoringServiceClient;
 use pounce::proto::{
-    GetModelRequest, Post, ScoreBatchRequest, ScoreRequest, ScoreStreamRequest, ScoreStreamResponse,
+    GetModelRequest, Post, ScoreBatchRequest, ScoreRequest, ScoreStreamRequest,
+    ScoreStreamResponse, StreamOptions,
 };
 use pounce::service::reload::{Look, Reloaded};
 use pounce::service::tls::{self, TlsFiles};
@@ -262,6 +264,12 @@ async fn each_method_asks_for_its_scope_and_tells_strangers_nothing() {
     }
     let denied = score(&mut connect(&service, &board), "good").await.expect_err("another scope");
     assert_eq!(denied.code(), Code::PermissionDenied);
+    let options = StreamOptions { alerts: true, ..StreamOptions::default() };
+    let alerts = ScoreStreamRequest { request: Some(Request::Options(options)) };
+    let alerts = futures::stream::iter([alerts]);
+    let mut replies = connect(&service, &shop).score_stream(alerts).await.expect("a stream");
+    let not_for_alerts = replies.get_mut().message().await.expect_err("no alerts:read");
+    assert_eq!(not_for_alerts.code(), Code::PermissionDenied);
     assert_eq!(no_such_method(&service, &board).await.code(), Code::Unimplemented);
     connect(&service, &board).get_model(GetModelRequest {}).await.expect("any token");
     reflection(&service, &board).await.expect("any token");
@@ -272,7 +280,11 @@ async fn each_method_asks_for_its_scope_and_tells_strangers_nothing() {
     let counted =
         |reason: &str| metric(&format!("pounce_calls_refused_total{{reason=\"{reason}\"}}"));
     assert!(counted("missing_token") >= 5.0 && counted("unknown_token") >= 10.0);
-    assert!(counted("missing_scope") >= 1.0);
+    assert!(counted("missing_scope") >= 2.0);
+    let handled = "grpc_server_handled_total{grpc_type=\"unary\",\
+        grpc_service=\"pounce.v1.ScoringService\",grpc_method=\"Score\",\
+        grpc_code=\"Unauthenticated\"}";
+    assert!(metric(handled) >= 3.0, "refused calls are calls");
     service.stop().await;
 }
 

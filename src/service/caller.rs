@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::guard::Need;
-use super::tokens::{Token, Tokens};
+use super::tokens::{Scope, Token, Tokens};
 use crate::metrics::{self, CallRefusal};
 use crate::proto::ScoreStreamRequest;
 use crate::proto::score_stream_request::Request;
@@ -72,7 +72,8 @@ impl Caller {
 
     /// The messages of a stream, no faster than this caller may send posts:
     /// what comes too fast is not read, so that the sender has to wait. Ends
-    /// with UNAUTHENTICATED when the token is taken away.
+    /// with UNAUTHENTICATED when the token is taken away, and with
+    /// PERMISSION_DENIED when it is not good for the alerts that are asked for.
     pub(super) fn paced<S>(
         self,
         mut requests: S,
@@ -80,11 +81,11 @@ impl Caller {
     where
         S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin + 'static,
     {
-        if self.identity.is_none() {
-            return Either::Left(requests);
-        }
-        let (bucket, mut gone) =
-            (self.identity.as_ref().and_then(|i| i.token.bucket.clone()), self.clone());
+        let Some(identity) = &self.identity else { return Either::Left(requests) };
+        let token = Arc::clone(&identity.token);
+        let bucket = token.bucket.clone();
+        let may_read_alerts = token.may(Scope::AlertsRead);
+        let mut gone = self.clone();
         let paced: Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(async_stream::stream! {
             loop {
                 let request = tokio::select! {
@@ -96,6 +97,11 @@ impl Caller {
                     }
                 };
                 let Some(request) = request else { return };
+                if asks_for_alerts(&request) && !may_read_alerts {
+                    metrics::call_refused(CallRefusal::MissingScope);
+                    yield Err(super::guard::permission_denied());
+                    return;
+                }
                 if let (Some(bucket), true) = (&bucket, is_post(&request)) {
                     let wait = bucket
                         .lock()
@@ -124,6 +130,13 @@ impl Caller {
             std::future::pending::<()>().await;
         }
     }
+}
+
+fn asks_for_alerts(request: &Result<ScoreStreamRequest, Status>) -> bool {
+    let Ok(ScoreStreamRequest { request: Some(Request::Options(options)) }) = request else {
+        return false;
+    };
+    options.alerts
 }
 
 fn is_post(request: &Result<ScoreStreamRequest, Status>) -> bool {

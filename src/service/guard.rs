@@ -67,6 +67,11 @@ pub(super) fn unauthenticated() -> Status {
     Status::unauthenticated("a valid bearer token is needed")
 }
 
+/// The answer to a token that is for other things.
+pub(super) fn permission_denied() -> Status {
+    Status::permission_denied("the token is not good for this call")
+}
+
 /// Decides who may call.
 #[derive(Clone)]
 pub(super) struct Guard {
@@ -97,7 +102,7 @@ impl Guard {
         if !need.met_by(token) {
             metrics::call_refused(CallRefusal::MissingScope);
             tracing::debug!(token = token.name, path, "token lacks the scope of a call");
-            return Err(Status::permission_denied("the token is not good for this call"));
+            return Err(permission_denied());
         }
         Ok(Caller::holder(token.clone(), need, tokens.subscribe()))
     }
