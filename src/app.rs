@@ -1,6 +1,7 @@
 //! Wires everything: start, serve, drain.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -9,14 +10,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::discontent::Board;
 use crate::inference::engine::EngineError;
 use crate::inference::model::{Model, ModelError};
 use crate::inference::scorer::Scorer;
 use crate::metrics;
+use crate::service::crowds::{self, Crowds};
 use crate::service::drain::{self, DrainSender, Phase};
 use crate::service::health::Health;
 use crate::service::reload::FileError;
 use crate::service::{self, http, incoming, tls, tokens};
+use crate::state::{self, StateDir};
 use crate::traces::{self, TraceError};
 
 /// Time that calls cut off at the end of a drain have to say so.
@@ -34,6 +38,14 @@ pub enum AppError {
     /// A file of TLS or of tokens is of no use.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The folder of the state can't be written to.
+    #[error("--state-dir {folder} can't be written to: {source}")]
+    State {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Traces can't be sent.
     #[error(transparent)]
     Traces(#[from] TraceError),
@@ -65,8 +77,8 @@ impl AppError {
     /// Whether the settings are at fault, so that trying again is of no use.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        use AppError::{Bind, Engine, File, Model, Traces};
-        matches!(self, Model(_) | Engine(_) | File(_) | Traces(_) | Bind { .. })
+        use AppError::{Bind, Engine, File, Model, State, Traces};
+        matches!(self, Model(_) | Engine(_) | File(_) | Traces(_) | Bind { .. } | State { .. })
     }
 }
 
@@ -94,6 +106,7 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
     if tls.is_none() && !config.grpc_addr.ip().is_loopback() {
         tracing::warn!(grpc = %config.grpc_addr, "posts and tokens travel unencrypted: no --tls-cert");
     }
+    let state = config.state_dir.as_deref().map(open_state).transpose()?;
     let model = Model::open(&config.model, &config.model_spec)?;
     tracing::info!(
         model = model.name,
@@ -109,18 +122,31 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
     let http = bind("--http-addr", config.http_addr).await?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
 
+    let board = match &state {
+        Some(state) => state.restore(config.alerts, config.topics_max),
+        None => Board::new(config.alerts, config.topics_max),
+    };
+    let crowds = Crowds::new(board);
     let (drain_sender, drain) = drain::channel();
     let health = Health::new(scorer.clone(), drain.clone());
     // Without end: they end with this set.
     let mut background = JoinSet::new();
     background.spawn(upkeep(handle.clone()));
+    background.spawn(tick(crowds.clone()));
+    state.clone().map(|state| background.spawn(keep_state(state, crowds.clone())));
     tls.clone().map(|tls| background.spawn(tls.keep_fresh()));
     tokens.clone().map(|tokens| background.spawn(tokens.keep_fresh()));
     let http = tokio::spawn(serve_http(http, http::router(handle, health.clone()), drain.clone()));
     let grpc = incoming::connections(grpc, tls, config.service.connections_max);
-    let serving =
-        service::serve(grpc, config.service, tokens, scorer.clone(), health.clone(), drain);
-    let mut grpc = tokio::spawn(serving);
+    let mut grpc = tokio::spawn(service::serve(
+        grpc,
+        config.service,
+        tokens,
+        scorer.clone(),
+        crowds.clone(),
+        health.clone(),
+        drain,
+    ));
 
     tokio::select! {
         warm = warm => warm?,
@@ -140,6 +166,9 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
     scorer.close();
     if tokio::task::spawn_blocking(move || workers.join()).await.is_err() {
         tracing::error!("a worker did not end well");
+    }
+    if let Some(state) = state {
+        save(state, &crowds).await;
     }
     drain_sender.advance(Phase::Stopping);
     if http.await.is_err() {
@@ -190,6 +219,36 @@ async fn serve_http(listener: TcpListener, router: axum::Router, mut drain: drai
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP port failed");
+    }
+}
+
+fn open_state(folder: &Path) -> Result<StateDir, AppError> {
+    StateDir::open(folder)
+        .map_err(|source| AppError::State { folder: folder.display().to_string(), source })
+}
+
+async fn tick(crowds: Crowds) {
+    let mut ticks = tokio::time::interval(crowds::TICK);
+    loop {
+        ticks.tick().await;
+        crowds.tick();
+    }
+}
+
+async fn keep_state(state: StateDir, crowds: Crowds) {
+    let mut ticks = tokio::time::interval(state::INTERVAL);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        save(state.clone(), &crowds).await;
+    }
+}
+
+async fn save(state: StateDir, crowds: &Crowds) {
+    let crowds = crowds.clone();
+    let saved = tokio::task::spawn_blocking(move || state.save(&crowds.snapshot())).await;
+    if let Err(error) = saved.map_err(std::io::Error::other).and_then(|saved| saved) {
+        tracing::error!(%error, "state can't be written");
     }
 }
 

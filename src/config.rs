@@ -4,11 +4,12 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::discontent::Settings;
 use crate::discontent::flags::Thresholds;
 use crate::inference::model::{EngineKind, ModelSpec};
 use crate::inference::scorer::ScorerLimits;
@@ -36,6 +37,12 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// File of the tokens that callers need.
     pub tokens: Option<PathBuf>,
+    /// How posts become alerts on topics.
+    pub alerts: Settings,
+    /// Topics and places counted at a time.
+    pub topics_max: usize,
+    /// Where what is known of topics is kept.
+    pub state_dir: Option<PathBuf>,
     /// Where traces go.
     pub traces: Option<TraceSpec>,
     /// Time between not being ready and asking streams to end.
@@ -153,6 +160,15 @@ pub struct ServeFlags {
     /// Topics that metrics name, at most 50; the rest are `_other`
     #[arg(long, env = "POUNCE_TOPIC_LABELS", value_delimiter = ',', value_name = "TOPIC,..")]
     topic_labels: Vec<String>,
+    /// TOML file of how posts become alerts on topics [default: what docs/alerts.md says]
+    #[arg(long, env = "POUNCE_ALERTS", value_name = "FILE")]
+    alerts: Option<PathBuf>,
+    /// Topics and places counted at a time; past it the one seen least recently is forgotten
+    #[arg(long, env = "POUNCE_TOPICS_MAX", default_value_t = 10_000, value_name = "N")]
+    topics_max: usize,
+    /// Folder in which what is known of topics outlives a restart [default: it does not]
+    #[arg(long, env = "POUNCE_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Offer gRPC reflection
     #[arg(
         long,
@@ -216,6 +232,7 @@ impl ServeFlags {
             ("--batch-posts-max", self.batch_posts_max, 1),
             ("--stream-posts-in-flight-max", self.stream_posts_in_flight_max, 1),
             ("--connections-max", self.connections_max, 1),
+            ("--topics-max", self.topics_max, 1),
             ("--connection-streams-max", self.connection_streams_max as usize, 1),
         ] {
             if value < min {
@@ -295,6 +312,9 @@ impl ServeFlags {
             },
             tls,
             tokens: self.tokens,
+            alerts: self.alerts.as_deref().map_or_else(|| Ok(Settings::default()), read_alerts)?,
+            topics_max: self.topics_max,
+            state_dir: self.state_dir,
             traces: self
                 .otlp_endpoint
                 .map(|endpoint| TraceSpec { endpoint, root_share: self.otlp_root_share }),
@@ -302,6 +322,15 @@ impl ServeFlags {
             drain_timeout: Duration::from_secs(self.drain_timeout),
         })
     }
+}
+
+/// Reads and checks a file of alert settings.
+/// # Errors
+/// [`ConfigError::Conflict`] naming the file and the field.
+pub fn read_alerts(file: &Path) -> Result<Settings, ConfigError> {
+    let fault = |what: String| ConfigError::Conflict(format!("{}: {what}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| fault(error.to_string()))?;
+    Settings::parse(&text).map_err(|error| fault(error.to_string()))
 }
 
 /// Cores that the process may use: those of its cgroup's quota.

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod post;
 pub mod score;
 pub mod service;
+pub mod state;
 pub mod telemetry;
 pub mod traces;
 

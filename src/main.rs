@@ -29,6 +29,14 @@ enum Command {
     Serve(Box<ServeFlags>),
     /// Score JSON lines with a running service
     Score(commands::score::ScoreFlags),
+    /// Show the alerts of topics as they open, escalate and end
+    Watch(commands::watch::WatchFlags),
+    /// Show the topics being counted, those with most discontent first
+    Topics(commands::topics::TopicsFlags),
+    /// Send recorded posts in event time and show the alerts that they open
+    Replay(commands::replay::ReplayFlags),
+    /// Check the settings of `serve` without running it
+    CheckConfig(Box<ServeFlags>),
     /// Measure the bare engine and the service side by side
     Bench(Box<commands::bench::BenchFlags>),
     /// Ask a running service for its health: exit code 0 if it serves, 1 if not
@@ -48,6 +56,10 @@ async fn main() -> ExitCode {
         Command::Serve(flags) => serve(*flags).await,
         Command::Bench(flags) => report(Box::pin(commands::bench::run(*flags)).await),
         Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
+        Command::Watch(flags) => report(Box::pin(commands::watch::run(flags)).await),
+        Command::Topics(flags) => report(commands::topics::run(flags).await),
+        Command::Replay(flags) => report(Box::pin(commands::replay::run(flags)).await),
+        Command::CheckConfig(flags) => commands::check_config::run(*flags),
         Command::Healthcheck(flags) => report(commands::healthcheck::run(flags).await),
         Command::Docs => commands::docs::run(&Cli::command()),
         Command::Token(flags) => report(commands::token::run(&flags)),

@@ -9,8 +9,12 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::discontent::Board;
+use crate::discontent::alert::{AlertChange, ChangeKind, Suppression};
+use crate::discontent::key::AlertKind;
 use crate::inference::scorer::Timings;
 use crate::inference::waiting::Closed;
+use crate::post::Timestamp;
 use crate::score::{Probabilities, Sentiment, Severity};
 
 /// Seconds: 1 ms to 10 s.
@@ -196,6 +200,28 @@ fn describe() {
     describe_gauge!("pounce_workers", "Workers with an engine");
     describe_gauge!("pounce_workers_busy", "Workers running a batch");
     describe_gauge!("pounce_draining", "1 while the process drains");
+    describe_counter!("pounce_events_late_total", "Posts too late for their topic's statistics");
+    describe_counter!("pounce_events_duplicate_total", "Posts whose topic and id were seen before");
+    describe_counter!("pounce_alerts_opened_total", "Topic alerts opened");
+    describe_counter!("pounce_alerts_suppressed_total", "Topic alerts held back");
+    describe_counter!("pounce_board_forgotten_total", "What was dropped for want of room");
+    describe_gauge!("pounce_alerts_firing", "Topic alerts that fire");
+    describe_gauge!("pounce_topics", "Topics and places being counted");
+    describe_gauge!(
+        "pounce_watermark_timestamp_seconds",
+        Unit::Seconds,
+        "Furthest event time up to which a topic's minutes are closed"
+    );
+    describe_histogram!(
+        "pounce_alert_ack_seconds",
+        Unit::Seconds,
+        "From an alert's opening to somebody taking it"
+    );
+    describe_histogram!(
+        "pounce_alert_detection_delay_seconds",
+        Unit::Seconds,
+        "From the end of the minute that opened an alert, in event time, to its opening"
+    );
     describe_gauge!("pounce_build_info", "1; the label tells the version");
     describe_gauge!("pounce_model_info", "1; the labels tell the model");
 }
@@ -229,6 +255,16 @@ fn zero() {
         counter!("pounce_batches_closed_total", "reason" => closed_name(closed)).absolute(0);
     }
     counter!("pounce_worker_restarts_total").absolute(0);
+    post_counted(false, false);
+    gauge!("pounce_watermark_timestamp_seconds").set(0.0);
+    for kind in AlertKind::ALL {
+        for severity in Severity::ALL {
+            alerts_opened_counter(kind, severity).absolute(0);
+        }
+        for name in ["pounce_alert_ack_seconds", "pounce_alert_detection_delay_seconds"] {
+            let _ = histogram!(name, "kind" => kind.name());
+        }
+    }
     for stage in ["tokenize", "queue", "infer", "reply"] {
         let _ = histogram!("pounce_stage_duration_seconds", "stage" => stage);
     }
@@ -413,6 +449,65 @@ pub fn spans_exported(spans: usize, taken: bool) {
 /// The process began to drain.
 pub fn draining() {
     gauge!("pounce_draining").set(1.0);
+}
+
+/// A post was counted for its topic, or not.
+pub fn post_counted(late: bool, duplicate: bool) {
+    counter!("pounce_events_late_total").increment(u64::from(late));
+    counter!("pounce_events_duplicate_total").increment(u64::from(duplicate));
+}
+
+/// An alert opened or changed; `now` is the wall clock.
+pub fn alert_changed(change: &AlertChange, now: Timestamp) {
+    if change.kind == ChangeKind::Opened {
+        let alert = &change.alert;
+        alerts_opened_counter(alert.kind, alert.severity).increment(1);
+        let delay = Duration::from_millis(now.millis().saturating_sub(alert.opened_at.millis()));
+        histogram!("pounce_alert_detection_delay_seconds", "kind" => alert.kind.name())
+            .record(delay);
+    }
+}
+
+fn alerts_opened_counter(kind: AlertKind, severity: Severity) -> metrics::Counter {
+    let labels = [("kind", kind.name()), ("severity", severity.name())];
+    counter!("pounce_alerts_opened_total", &labels)
+}
+
+/// Somebody took an alert, so long after it opened.
+pub fn alert_acknowledged(kind: AlertKind, waited: Duration) {
+    histogram!("pounce_alert_ack_seconds", "kind" => kind.name()).record(waited);
+}
+
+/// What the board has to tell of itself.
+pub fn board(board: &Board) {
+    let totals = board.totals();
+    for (kind, firing) in AlertKind::ALL.into_iter().zip(board.firing()) {
+        gauge!("pounce_alerts_firing", "kind" => kind.name())
+            .set(f64::from(u32::try_from(firing).unwrap_or(u32::MAX)));
+        for reason in Suppression::ALL {
+            let labels = [("kind", kind.name()), ("reason", reason.name())];
+            counter!("pounce_alerts_suppressed_total", &labels)
+                .absolute(totals.suppressed(kind, reason));
+        }
+    }
+    for (what, forgotten) in [
+        ("topic", totals.keys_forgotten),
+        ("post_id", totals.post_ids_forgotten),
+        ("vote", totals.votes_forgotten),
+        ("reach_author", totals.reach_authors_forgotten),
+        ("resolved_alert", totals.resolved_forgotten),
+    ] {
+        counter!("pounce_board_forgotten_total", "what" => what).absolute(forgotten);
+    }
+    gauge!("pounce_topics").set(as_f64(board.keys()));
+    if let Some(watermark) = board.watermark() {
+        gauge!("pounce_watermark_timestamp_seconds").set(watermark_seconds(watermark));
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milliseconds until the year 9999 are below 2^52")]
+fn watermark_seconds(at: Timestamp) -> f64 {
+    at.millis() as f64 / 1000.0
 }
 
 /// A gRPC method exists.

@@ -35,6 +35,7 @@ use tonic::{Code, Status};
 
 pub use self::connection::{Access, Credential, Line, line};
 pub use self::resume::{Reply, StreamSpec};
+use crate::proto::alert_service_client::AlertServiceClient;
 use crate::proto::scoring_service_client::ScoringServiceClient;
 use crate::proto::{GetModelRequest, GetModelResponse, Post, Rejection};
 
@@ -73,6 +74,7 @@ pub enum ClientError {
 #[derive(Debug, Clone)]
 pub struct Client {
     service: ScoringServiceClient<Line>,
+    alerts: AlertServiceClient<Line>,
 }
 
 impl Client {
@@ -98,8 +100,18 @@ impl Client {
     }
 
     fn on(line: Line) -> Self {
-        let service = ScoringServiceClient::new(line);
-        Self { service: service.max_decoding_message_size(MESSAGE_BYTES_MAX) }
+        let service = ScoringServiceClient::new(line.clone());
+        let alerts = AlertServiceClient::new(line);
+        Self {
+            service: service.max_decoding_message_size(MESSAGE_BYTES_MAX),
+            alerts: alerts.max_decoding_message_size(MESSAGE_BYTES_MAX),
+        }
+    }
+
+    /// The service that tells of alerts and topics, call by call.
+    #[must_use]
+    pub fn alerts(&self) -> AlertServiceClient<Line> {
+        self.alerts.clone()
     }
 
     /// What is being served.

@@ -13,11 +13,13 @@ use clap::Args;
 use futures::StreamExt;
 use pounce::client::{Client, Reply, StreamSpec};
 use pounce::config::{Config, ServeFlags};
+use pounce::discontent::Board;
 use pounce::inference::engine::TokenBatch;
 use pounce::inference::model::Model;
 use pounce::inference::scorer::Scorer;
 use pounce::proto::scoring_service_client::ScoringServiceClient;
 use pounce::proto::{Post, ScoreRequest};
+use pounce::service::crowds::Crowds;
 use pounce::service::drain::{self, Phase};
 use pounce::service::health::Health;
 use tokio::net::TcpListener;
@@ -180,7 +182,9 @@ impl Service {
         let url = format!("http://{}", socket.local_addr()?);
         let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
         let spec = config.service.clone();
-        let served = pounce::service::serve(incoming, spec, None, scorer.clone(), health, listener);
+        let crowds = Crowds::new(Board::new(config.alerts.clone(), config.topics_max));
+        let served =
+            pounce::service::serve(incoming, spec, None, scorer.clone(), crowds, health, listener);
         let served = tokio::spawn(served);
         warm.await?;
         Ok(Self { url, drain, scorer, served })

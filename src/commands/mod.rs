@@ -1,9 +1,14 @@
 //! The commands of the command line, one a file.
 
+mod alert_line;
 pub(crate) mod bench;
+pub(crate) mod check_config;
 pub(crate) mod connection;
 pub(crate) mod docs;
 pub(crate) mod healthcheck;
 mod made_up;
+pub(crate) mod replay;
 pub(crate) mod score;
 pub(crate) mod token;
+pub(crate) mod topics;
+pub(crate) mod watch;

@@ -1,4 +1,4 @@
-//! The path of one post through the service: parse, score, flag, show.
+//! The path of one post through the service: parse, score, flag, count, show.
 //!
 //! Shared by the unary, batch and stream calls; the only place where a scored
 //! post becomes an event.
@@ -7,12 +7,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::crowds::Crowds;
 use super::wire::{self, Refusal};
 use crate::discontent::flags::{PostFlags, Thresholds};
+use crate::discontent::{Observation, Observed};
 use crate::inference::scorer::{Lane, Scored, Scorer, WhenFull, Wish};
 use crate::metrics;
 use crate::post::{Post, Timestamp};
 use crate::proto::{self, Flag, ScoredEvent};
+use crate::score::Sentiment;
 use crate::traces::{self, PostSpan, SpanRef};
 
 /// Time within which somebody should answer an unhappy author.
@@ -21,6 +24,7 @@ const RESPOND_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// What is needed to answer a post.
 pub(super) struct Desk {
     pub(super) scorer: Scorer,
+    pub(super) crowds: Crowds,
     pub(super) thresholds: Thresholds,
     pub(super) text_bytes_max: usize,
     /// Topics that metrics may name.
@@ -98,8 +102,9 @@ impl Desk {
         let flags = terms.thresholds.flags(&scored.probabilities, post.followers());
         let at = post.posted_at.unwrap_or_else(now);
         let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
+        let observed = self.count(post, scored, &flags, at);
         let total = accepted.elapsed();
-        self.record(post, scored, &flags, total);
+        self.record(post, scored, &flags, &observed, total);
         ScoredEvent {
             post_id: post.id.to_string(),
             sequence,
@@ -107,7 +112,7 @@ impl Desk {
             sentiment: wire::show_sentiment(scored.probabilities.sentiment()).into(),
             discontent: scored.probabilities.negative.into(),
             severity: wire::show_severity(flags.discontent).into(),
-            flags: shown(&flags, scored).map(i32::from).collect(),
+            flags: shown(&flags, scored, &observed).map(i32::from).collect(),
             respond_by: respond_by.map(wire::show_timestamp),
             tokens: Some(proto::TokenCounts {
                 used: u32::try_from(scored.tokens_used).unwrap_or(u32::MAX),
@@ -120,16 +125,38 @@ impl Desk {
                 infer: Some(wire::show_duration(scored.timings.infer)),
                 total: Some(wire::show_duration(total)),
             }),
-            alert_ids: Vec::new(),
+            alert_ids: observed.alert_ids.iter().map(ToString::to_string).collect(),
         }
     }
 
-    fn record(&self, post: &Post, scored: &Scored, flags: &PostFlags, total: Duration) {
+    /// Counts the post for its topic; a post without one counts for nothing.
+    fn count(&self, post: &Post, scored: &Scored, flags: &PostFlags, at: Timestamp) -> Observed {
+        let Some(topic) = &post.topic else { return Observed::default() };
+        self.crowds.observe(&Observation {
+            topic: topic.clone(),
+            place: post.place.clone(),
+            post_id: post.id.clone(),
+            author_id: post.author.as_ref().and_then(|author| author.id.clone()),
+            followers: post.followers(),
+            at,
+            negative: scored.probabilities.sentiment() == Sentiment::Negative,
+            severity: flags.discontent,
+        })
+    }
+
+    fn record(
+        &self,
+        post: &Post,
+        scored: &Scored,
+        flags: &PostFlags,
+        observed: &Observed,
+        total: Duration,
+    ) {
         metrics::post_scored(&scored.probabilities, &self.scorer.model().name, total);
         if let Some(severity) = flags.discontent {
             metrics::post_discontent(severity);
         }
-        for flag in shown(flags, scored).filter(|flag| *flag != Flag::Discontent) {
+        for flag in shown(flags, scored, observed).filter(|flag| *flag != Flag::Discontent) {
             metrics::post_flagged(metric(flag));
         }
         if let Some(topic) = &post.topic {
@@ -141,7 +168,11 @@ impl Desk {
 }
 
 /// The flags that are set, in the order of the wire's numbers.
-fn shown(flags: &PostFlags, scored: &Scored) -> impl Iterator<Item = Flag> {
+fn shown(
+    flags: &PostFlags,
+    scored: &Scored,
+    observed: &Observed,
+) -> impl Iterator<Item = Flag> + use<> {
     [
         (flags.discontent.is_some(), Flag::Discontent),
         (flags.influential_author, Flag::InfluentialAuthor),
@@ -149,6 +180,9 @@ fn shown(flags: &PostFlags, scored: &Scored) -> impl Iterator<Item = Flag> {
         (scored.tokens_total > scored.tokens_used, Flag::Truncated),
         (scored.duplicate_text, Flag::DuplicateText),
         (scored.foreign_language, Flag::LanguageUnknownToModel),
+        (!observed.alert_ids.is_empty(), Flag::TopicAlert),
+        (observed.late, Flag::Late),
+        (observed.duplicate, Flag::Duplicate),
     ]
     .into_iter()
     .filter_map(|(set, flag)| set.then_some(flag))

@@ -3,9 +3,12 @@
 //! Knows the scorer, the flags and the messages; nothing of tensors, batches
 //! or worker threads.
 
+mod alert_wire;
+mod alerts;
 mod bucket;
 mod caller;
 mod calls;
+pub mod crowds;
 mod desk;
 pub mod drain;
 mod guard;
@@ -29,7 +32,9 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
+use self::alerts::Alerts;
 use self::calls::CountCalls;
+use self::crowds::Crowds;
 use self::desk::Desk;
 use self::drain::{Drain, Phase};
 use self::guard::Guard;
@@ -39,6 +44,7 @@ use self::scoring::Scoring;
 use self::tokens::Tokens;
 use crate::discontent::flags::Thresholds;
 use crate::inference::scorer::Scorer;
+use crate::proto::alert_service_server::AlertServiceServer;
 use crate::proto::scoring_service_server::ScoringServiceServer;
 use crate::proto::{DESCRIPTOR_SET, Limits};
 
@@ -108,6 +114,7 @@ pub async fn serve<I, IO, E>(
     spec: ServiceSpec,
     tokens: Option<Reloaded<Tokens>>,
     scorer: Scorer,
+    crowds: Crowds,
     health: Health,
     mut drain: Drain,
 ) -> Result<(), tonic::transport::Error>
@@ -123,7 +130,11 @@ where
     health.report_once(&reporter).await;
     let reporting = tokio::spawn(health.report(reporter));
 
-    let mut routes = Routes::new(scoring(&spec, &scorer, &drain)).add_service(health_service);
+    let alerts = AlertServiceServer::new(Alerts { crowds: crowds.clone(), drain: drain.clone() })
+        .max_decoding_message_size(spec.message_bytes_max);
+    let mut routes = Routes::new(scoring(&spec, &scorer, crowds, &drain))
+        .add_service(alerts)
+        .add_service(health_service);
     if spec.reflection {
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -149,9 +160,15 @@ where
     served
 }
 
-fn scoring(spec: &ServiceSpec, scorer: &Scorer, drain: &Drain) -> ScoringServiceServer<Scoring> {
+fn scoring(
+    spec: &ServiceSpec,
+    scorer: &Scorer,
+    crowds: Crowds,
+    drain: &Drain,
+) -> ScoringServiceServer<Scoring> {
     let desk = Desk {
         scorer: scorer.clone(),
+        crowds,
         thresholds: spec.thresholds,
         text_bytes_max: spec.text_bytes_max,
         topic_labels: spec.topic_labels.clone(),

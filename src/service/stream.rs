@@ -12,12 +12,16 @@ use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::alert_wire::show_change;
 use super::desk::{Desk, Terms};
 use super::drain::{Drain, Phase};
 use super::wire::{self, Refusal};
+use crate::discontent::alert::AlertChange;
 use crate::inference::scorer::{Lane, WhenFull};
 use crate::metrics;
 use crate::post::Fault;
@@ -59,6 +63,7 @@ where
         loop {
             match session.step(&mut requests, reading, &mut terms.drain, rotation).await {
                 Step::Reply(reply) => yield Ok(session.hand_over(reply)),
+                Step::Alert(change) => yield Ok(message(Reply::AlertChange(show_change(&change)))),
                 Step::Request(Ok(request)) => session.accept(request),
                 Step::Request(Err(status)) => {
                     broken = Some(status);
@@ -95,6 +100,7 @@ fn message(reply: Reply) -> ScoreStreamResponse {
 #[allow(clippy::large_enum_variant, reason = "a step lives for one turn of the loop")]
 enum Step {
     Reply(Finished),
+    Alert(Arc<AlertChange>),
     Request(Result<ScoreStreamRequest, Status>),
     InputEnded,
     Drain,
@@ -150,6 +156,8 @@ struct Session {
     posts_in_flight_max: usize,
     server_in_flight_max: usize,
     in_flight: InFlight,
+    /// Set if the stream asked for the changes of topic alerts.
+    alerts: Option<Receiver<Arc<AlertChange>>>,
     begun: bool,
     summary: StreamSummary,
 }
@@ -167,6 +175,7 @@ impl Session {
             posts_in_flight_max: terms.posts_in_flight_max,
             server_in_flight_max: terms.posts_in_flight_max,
             in_flight: InFlight::Ordered(FuturesOrdered::new()),
+            alerts: None,
             begun: false,
             summary: StreamSummary::default(),
             desk,
@@ -192,6 +201,7 @@ impl Session {
         let next_phase = if reading { Phase::Draining } else { Phase::Stopping };
         tokio::select! {
             biased;
+            change = next_change(&mut self.alerts) => Step::Alert(change),
             reply = self.in_flight.next() => Step::Reply(reply),
             () = drain.reached(next_phase) => if reading { Step::Drain } else { Step::Stop },
             () = at(rotation), if reading => Step::Drain,
@@ -240,6 +250,9 @@ impl Session {
         if order == ReplyOrder::Ready {
             self.in_flight = InFlight::AsReady(FuturesUnordered::new());
         }
+        if options.alerts {
+            self.alerts = Some(self.desk.crowds.watch(|_| ()).1);
+        }
         if let wanted @ 1.. = options.posts_in_flight_max {
             let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
             self.posts_in_flight_max = wanted.min(self.server_in_flight_max);
@@ -270,6 +283,21 @@ impl Session {
             }
         }
     }
+}
+
+/// The next change of an alert; waits without end where none were asked for. A
+/// stream that reads too slowly misses some: a watch tells how many.
+async fn next_change(alerts: &mut Option<Receiver<Arc<AlertChange>>>) -> Arc<AlertChange> {
+    if let Some(alerts) = alerts {
+        loop {
+            match alerts.recv().await {
+                Ok(change) => return change,
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 async fn at(moment: Option<Instant>) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pounce::client::Client;
 use pounce::discontent::flags::Thresholds;
+use pounce::discontent::{Board, Settings};
 use pounce::inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
 use pounce::inference::labels::Labels;
 use pounce::inference::model::Model;
@@ -22,6 +23,7 @@ use pounce::inference::waiting::BatchLimits;
 use pounce::metrics;
 use pounce::proto::scoring_service_client::ScoringServiceClient;
 use pounce::proto::{Post, ScoreStreamRequest, score_stream_request};
+use pounce::service::crowds::Crowds;
 use pounce::service::drain::{self, DrainSender, Phase};
 use pounce::service::health::Health;
 use pounce::service::reload::Reloaded;
@@ -163,6 +165,7 @@ pub struct Service {
     pub script: Arc<Script>,
     pub drain: DrainSender,
     pub scorer: Scorer,
+    pub crowds: Crowds,
     pub health: Health,
     served: JoinHandle<Result<(), tonic::transport::Error>>,
     workers: ScorerHandle,
@@ -180,17 +183,19 @@ impl Service {
         let addr = socket.local_addr().expect("bound");
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
         let incoming = incoming::connections(socket, spec.tls, spec.service.connections_max);
+        let crowds = Crowds::new(Board::new(Settings::default(), 100));
         let served = tokio::spawn(service::serve(
             incoming,
             spec.service,
             spec.tokens,
             scorer.clone(),
+            crowds.clone(),
             health.clone(),
             listener,
         ));
         warm.await.expect("the tiny engine runs");
         health.warmed();
-        Self { addr, scheme, script, drain, scorer, health, served, workers }
+        Self { addr, scheme, script, drain, scorer, crowds, health, served, workers }
     }
 
     pub fn url(&self) -> String {

@@ -1,0 +1,136 @@
+//! `AlertService`: shells around the board.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::broadcast::error::RecvError;
+use tonic::{Request, Response, Status};
+
+use super::alert_wire::{Filter, show_alert, show_change, show_firing, show_topic};
+use super::caller::Caller;
+use super::crowds::Crowds;
+use super::drain::{Drain, Phase};
+use crate::post::{Fault, NAME_BYTES_MAX, Place, Topic};
+use crate::proto::alert_service_server::AlertService;
+use crate::proto::watch_alerts_response::Message;
+use crate::proto::{
+    AcknowledgeAlertRequest, AcknowledgeAlertResponse, GetTopicRequest, GetTopicResponse,
+    ListAlertsRequest, ListAlertsResponse, ListTopicsRequest, ListTopicsResponse,
+    WatchAlertsRequest, WatchAlertsResponse,
+};
+
+/// Bytes of a note.
+const NOTE_BYTES_MAX: usize = 1024;
+const TOPICS_DEFAULT: u32 = 100;
+const TOPICS_MAX: u32 = 1000;
+
+/// The service's handlers.
+pub(super) struct Alerts {
+    pub(super) crowds: Crowds,
+    pub(super) drain: Drain,
+}
+
+#[tonic::async_trait]
+impl AlertService for Alerts {
+    type WatchAlertsStream =
+        Pin<Box<dyn Stream<Item = Result<WatchAlertsResponse, Status>> + Send>>;
+
+    async fn watch_alerts(
+        &self,
+        request: Request<WatchAlertsRequest>,
+    ) -> Result<Response<Self::WatchAlertsStream>, Status> {
+        let mut caller = Caller::of(request.extensions());
+        let filter = Filter::parse(request.into_inner().filter)?;
+        let (firing, mut changes) = self.crowds.watch(|board| board.alerts(false));
+        let mut drain = self.drain.clone();
+        let watched = async_stream::stream! {
+            for alert in firing.iter().rev().filter(|alert| filter.passes(alert)) {
+                yield Message::Change(show_firing(alert));
+            }
+            loop {
+                match changes.recv().await {
+                    Ok(change) if filter.passes(&change.alert) => {
+                        yield Message::Change(show_change(&change));
+                    }
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(missed)) => yield Message::Missed(missed),
+                    Err(RecvError::Closed) => break,
+                }
+            }
+        };
+        let over = async move {
+            tokio::select! {
+                () = drain.reached(Phase::Draining) => {}
+                () = caller.taken_away() => {}
+            }
+        };
+        let watched = watched.map(|message| Ok(WatchAlertsResponse { message: Some(message) }));
+        Ok(Response::new(Box::pin(watched.take_until(Box::pin(over)))))
+    }
+
+    async fn list_alerts(
+        &self,
+        request: Request<ListAlertsRequest>,
+    ) -> Result<Response<ListAlertsResponse>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::parse(request.filter)?;
+        let alerts = self.crowds.read(|board| board.alerts(request.resolved));
+        let alerts = alerts.iter().filter(|alert| filter.passes(alert)).map(show_alert).collect();
+        Ok(Response::new(ListAlertsResponse { alerts }))
+    }
+
+    async fn acknowledge_alert(
+        &self,
+        request: Request<AcknowledgeAlertRequest>,
+    ) -> Result<Response<AcknowledgeAlertResponse>, Status> {
+        let AcknowledgeAlertRequest { id, by, note } = request.into_inner();
+        if by.trim().is_empty() {
+            return Err(invalid("by", &Fault::Missing));
+        }
+        for (field, value, max) in [("by", &by, NAME_BYTES_MAX), ("note", &note, NOTE_BYTES_MAX)] {
+            if value.len() > max {
+                return Err(invalid(field, &Fault::TooLong { bytes: value.len(), max }));
+            }
+        }
+        let acknowledged = self.crowds.acknowledge(&id, &by, &note);
+        let acknowledged = acknowledged.map_err(|error| Status::not_found(error.to_string()))?;
+        let alert = Some(show_alert(&acknowledged.alert));
+        Ok(Response::new(AcknowledgeAlertResponse { alert }))
+    }
+
+    async fn get_topic(
+        &self,
+        request: Request<GetTopicRequest>,
+    ) -> Result<Response<GetTopicResponse>, Status> {
+        let GetTopicRequest { topic, place } = request.into_inner();
+        let topic = Topic::parse(topic.as_bytes()).map_err(|fault| invalid("topic", &fault))?;
+        let place = (!place.is_empty()).then(|| Place::parse(place.as_bytes())).transpose();
+        let place = place.map_err(|fault| invalid("place", &fault))?;
+        let status = self.crowds.read(|board| board.topic(&topic, place.as_ref()));
+        let status =
+            status.ok_or_else(|| Status::not_found("no post of this topic was counted"))?;
+        Ok(Response::new(GetTopicResponse { status: Some(show_topic(&status)) }))
+    }
+
+    async fn list_topics(
+        &self,
+        request: Request<ListTopicsRequest>,
+    ) -> Result<Response<ListTopicsResponse>, Status> {
+        let max = match request.into_inner().topics_max {
+            0 => TOPICS_DEFAULT,
+            max => max,
+        };
+        if max > TOPICS_MAX {
+            let fault = Fault::OutOfRange { range: "1 to 1000" };
+            return Err(invalid("topics_max", &fault));
+        }
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let topics = self.crowds.read(|board| board.topics(max));
+        let topics = topics.iter().map(show_topic).collect();
+        Ok(Response::new(ListTopicsResponse { topics }))
+    }
+}
+
+fn invalid(field: &str, fault: &Fault) -> Status {
+    Status::invalid_argument(format!("{field} {fault}"))
+}
