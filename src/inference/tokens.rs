@@ -1,6 +1,8 @@
 //! Text becomes token ids, with the Hugging Face tokenizer of the model's folder.
 //!
-//! The only file that names the `tokenizers` crate.
+//! This file and its folder are the only place that names the `tokenizers` crate.
+
+mod hub;
 
 use std::path::Path;
 
@@ -52,6 +54,21 @@ pub struct TextTokenizer {
 }
 
 impl TextTokenizer {
+    /// Opens a folder's tokenizer: its tokenizer.json or, where it has none, the
+    /// vocabulary files that a `model_type` has on the hub.
+    /// # Errors
+    /// As [`TextTokenizer::load`].
+    pub fn open(folder: &Path, model_type: &str, limit: usize) -> Result<Self, TokenizerError> {
+        let file = folder.join("tokenizer.json");
+        if file.is_file() {
+            return Self::load(&file, limit);
+        }
+        let fault =
+            |file: &Path, reason| TokenizerError::Load { file: file.display().to_string(), reason };
+        let tokenizer = hub::build(folder, model_type).map_err(|(file, e)| fault(&file, e))?;
+        Self::new(tokenizer, limit).map_err(|reason| fault(folder, reason))
+    }
+
     /// Loads a `tokenizer.json`.
     /// # Errors
     /// [`TokenizerError::Load`] if it is missing, damaged, or needs more special
