@@ -1,5 +1,6 @@
 //! Turns `proto/` into Rust: messages, services, and the descriptor set that
 //! reflection serves. protox compiles protobuf in Rust, so no protoc is needed.
+//! With the feature `torch`, binaries learn where libtorch is.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -27,6 +28,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".pounce.v1")
         .boxed(".pounce.v1.ScoreStreamRequest.request.post")
         .compile_fds(lenient)?;
+
+    // Set with the feature `torch` alone: the binary finds libtorch where it was linked.
+    if let Some(libtorch) = std::env::var_os("DEP_TCH_LIBTORCH_LIB") {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.display());
+    }
     Ok(())
 }
 

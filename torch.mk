@@ -1,10 +1,14 @@
 # The torch engine: libtorch and the tests that need it.
 #
 # `make serve ENGINE=torch` and the like add $(ENGINE_NEEDS) to what they depend on
-# and $(ENGINE_FEATURES) to what they give cargo.
+# and $(ENGINE_FEATURES) to what they give cargo; pounce reads POUNCE_ENGINE.
 
 ENGINE_NEEDS = $(if $(filter torch,$(ENGINE)),libtorch)
 ENGINE_FEATURES = $(if $(filter torch,$(ENGINE)),--features torch)
+
+ifdef ENGINE
+export POUNCE_ENGINE := $(ENGINE)
+endif
 
 .PHONY: libtorch torch-test
 
@@ -13,4 +17,5 @@ libtorch: ## Find libtorch 2.4.0, or fetch it into .cache/libtorch
 	@python3 scripts/libtorch.py
 
 torch-test: libtorch ## Build and test with the torch engine
-	cargo test --features torch --lib --test torch_engine
+	cargo clippy --locked --features torch --all-targets -- -D warnings
+	cargo test --locked --features torch --lib --test torch_engine --test default_model

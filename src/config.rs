@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::discontent::Settings;
 use crate::discontent::flags::Thresholds;
+use crate::inference::engine::{Device, Precision};
 use crate::inference::model::{EngineKind, ModelSpec};
 use crate::inference::scorer::ScorerLimits;
 use crate::inference::waiting::BatchLimits;
@@ -94,6 +95,12 @@ pub struct ServeFlags {
     /// Engine that runs the model [default: what the folder holds]
     #[arg(long, env = "POUNCE_ENGINE", value_enum)]
     engine: Option<EngineKind>,
+    /// Where the torch engine computes: cpu or cuda:N
+    #[arg(long, env = "POUNCE_DEVICE", default_value_t = Device::Cpu, value_name = "DEVICE")]
+    device: Device,
+    /// Number format of the torch engine [default: bf16 on processors that have it, else fp32]
+    #[arg(long, env = "POUNCE_PRECISION", value_enum)]
+    precision: Option<Precision>,
     /// Names of the model's outputs, in output order, instead of config.json's
     #[arg(long, env = "POUNCE_LABELS", value_delimiter = ',', value_name = "NAME,..")]
     labels: Option<Vec<String>>,
@@ -284,7 +291,12 @@ impl ServeFlags {
             grpc_addr: self.grpc_addr,
             http_addr: self.http_addr,
             model: self.model,
-            model_spec: ModelSpec { engine: self.engine, labels: self.labels },
+            model_spec: ModelSpec {
+                engine: self.engine,
+                labels: self.labels,
+                device: self.device,
+                precision: self.precision,
+            },
             scorer: ScorerLimits {
                 workers,
                 queue_posts_max: self.queue_posts_max,

@@ -3,12 +3,12 @@
 //! Knows the Hugging Face layout and our own `pounce` section of config.json.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::engine::{EngineError, EngineFactory};
+use super::engine::{Device, EngineError, EngineFactory, Precision};
 use super::labels::{Labels, LabelsError};
 use super::normalise::Normalisation;
 use super::tokens::{TextTokenizer, TokenizerError};
@@ -45,6 +45,10 @@ pub struct ModelSpec {
     pub engine: Option<EngineKind>,
     /// Names of the outputs in output order instead of config.json's.
     pub labels: Option<Vec<String>>,
+    /// Where to compute; the embedded engine knows the processor alone.
+    pub device: Device,
+    /// Number format of the torch engine; `None`: what suits the device.
+    pub precision: Option<Precision>,
 }
 
 /// The engines there are.
@@ -52,7 +56,7 @@ pub struct ModelSpec {
 pub enum EngineKind {
     /// rten on `model.onnx`.
     Embedded,
-    /// rust-bert on `model.safetensors`.
+    /// rust-bert on `model.safetensors`, `pytorch_model.bin` or `rust_model.ot`.
     Torch,
 }
 
@@ -76,6 +80,11 @@ pub enum ModelError {
     /// An engine that was not compiled in.
     #[error("this pounce was built without the {0} engine; build it with --features {0}")]
     EngineNotBuilt(&'static str),
+    /// A setting that the engine can't follow.
+    #[error(
+        "{0} needs the torch engine: the embedded one runs model.onnx as it is, on the processor"
+    )]
+    TorchOnly(&'static str),
     /// Labels that are no sentiment.
     #[error(transparent)]
     Labels(#[from] LabelsError),
@@ -116,8 +125,8 @@ struct PounceSection {
 }
 
 impl Model {
-    /// Opens a Hugging Face folder: config.json, tokenizer.json, and the weights
-    /// of the engine.
+    /// Opens a Hugging Face folder: config.json, the tokenizer's files, and the
+    /// weights of the engine.
     /// # Errors
     /// [`ModelError`], one clear line each.
     pub fn open(folder: &Path, spec: &ModelSpec) -> Result<Self, ModelError> {
@@ -126,14 +135,14 @@ impl Model {
         }
         let config = ConfigFile::read(&folder.join("config.json"))?;
         let labels = config.labels(spec.labels.as_deref())?;
-        let tokens_max = config.tokens_max();
-        let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"), tokens_max)?;
-        let (engine, weights) = open_engine(folder, spec.engine, labels.outputs())?;
+        let (tokens_max, padding_id) = (config.tokens_max(), config.padding_id());
+        let tokenizer = TextTokenizer::open(folder, &config.model_type, tokens_max)?;
+        let (engine, weights) = open_engine(folder, spec, labels.outputs())?;
         let revision = match config.pounce.revision {
             Some(revision) => revision,
             None => revision_of(&weights)?,
         };
-        let name = config.pounce.name.or(config.name_or_path);
+        let name = config.pounce.name.or(config.name_or_path).filter(|name| !name.is_empty());
         let name = name.or_else(|| Some(folder.file_name()?.to_str()?.to_owned()));
         Ok(Self {
             name: name.unwrap_or_else(|| "model".to_owned()),
@@ -142,7 +151,7 @@ impl Model {
             labels,
             normalisation: normalisation(folder, config.pounce.normalisation.as_deref())?,
             tokens_max,
-            padding_id: config.pad_token_id.unwrap_or(0),
+            padding_id,
             tokenizer,
             engine,
         })
@@ -170,11 +179,18 @@ impl ConfigFile {
         Labels::parse(names)
     }
 
+    fn is_roberta(&self) -> bool {
+        ["roberta", "xlm-roberta", "camembert"].contains(&self.model_type.as_str())
+    }
+
+    fn padding_id(&self) -> i32 {
+        self.pad_token_id.unwrap_or(i32::from(self.is_roberta()))
+    }
+
     fn tokens_max(&self) -> usize {
         let positions = self.max_position_embeddings.unwrap_or(TOKENS_MAX);
         // RoBERTa's positions start behind its padding token.
-        let roberta = ["roberta", "xlm-roberta", "camembert"].contains(&self.model_type.as_str());
-        let offset = if roberta { self.pad_token_id.unwrap_or(1) + 1 } else { 0 };
+        let offset = if self.is_roberta() { self.padding_id() + 1 } else { 0 };
         let readable = positions.saturating_sub(usize::try_from(offset).unwrap_or(0));
         readable.min(TOKENS_MAX).min(self.pounce.tokens_max.unwrap_or(TOKENS_MAX))
     }
@@ -188,32 +204,71 @@ fn normalisation(folder: &Path, name: Option<&str>) -> Result<Normalisation, Mod
     })
 }
 
+/// The torch engine's weights, the preferred form first.
+const TORCH_WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"];
+
 fn open_engine(
     folder: &Path,
-    wanted: Option<EngineKind>,
+    spec: &ModelSpec,
     outputs: usize,
-) -> Result<(Arc<dyn EngineFactory>, std::path::PathBuf), ModelError> {
+) -> Result<(Arc<dyn EngineFactory>, PathBuf), ModelError> {
     let onnx = folder.join("model.onnx");
-    let torch = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"]
-        .map(|name| folder.join(name))
-        .into_iter()
-        .find(|file| file.is_file());
-    let kind = match (wanted, onnx.is_file(), &torch) {
-        (Some(kind), _, _) => kind,
-        (None, true, _) => EngineKind::Embedded,
-        (None, false, Some(_)) => EngineKind::Torch,
-        (None, false, None) => return Err(ModelError::NoWeights(folder.display().to_string())),
-    };
-    match kind {
-        #[cfg(feature = "embedded")]
-        EngineKind::Embedded => {
-            let factory = super::engine::embedded::EmbeddedFactory::load(&onnx, outputs)?;
-            Ok((Arc::new(factory), onnx))
-        }
-        #[cfg(not(feature = "embedded"))]
-        EngineKind::Embedded => Err(ModelError::EngineNotBuilt("embedded")),
-        EngineKind::Torch => Err(ModelError::EngineNotBuilt("torch")),
+    let torch = TORCH_WEIGHTS.map(|name| folder.join(name)).into_iter().find(|file| file.is_file());
+    match (spec.engine, onnx.is_file(), torch) {
+        (Some(EngineKind::Embedded), _, _) => embedded(onnx, spec, outputs),
+        (None, true, None) => embedded(onnx, spec, outputs),
+        // A folder with both, as the default model's: the engine that is there.
+        (None, true, Some(_)) if cfg!(feature = "embedded") => embedded(onnx, spec, outputs),
+        (_, _, Some(weights)) => torch_engine(folder, weights, spec, outputs),
+        (Some(EngineKind::Torch), _, None) => Err(ModelError::File {
+            file: folder.join(TORCH_WEIGHTS[0]).display().to_string(),
+            reason: "it is missing, and so are pytorch_model.bin and rust_model.ot".to_owned(),
+        }),
+        (None, false, None) => Err(ModelError::NoWeights(folder.display().to_string())),
     }
+}
+
+#[cfg_attr(not(feature = "embedded"), expect(unused_variables, reason = "nothing to build"))]
+fn embedded(
+    onnx: PathBuf,
+    spec: &ModelSpec,
+    outputs: usize,
+) -> Result<(Arc<dyn EngineFactory>, PathBuf), ModelError> {
+    #[cfg(feature = "embedded")]
+    {
+        if spec.device != Device::Cpu {
+            return Err(ModelError::TorchOnly("--device cuda"));
+        }
+        if spec.precision.is_some() {
+            return Err(ModelError::TorchOnly("--precision"));
+        }
+        let factory = super::engine::embedded::EmbeddedFactory::load(&onnx, outputs)?;
+        Ok((Arc::new(factory), onnx))
+    }
+    #[cfg(not(feature = "embedded"))]
+    Err(ModelError::EngineNotBuilt("embedded"))
+}
+
+#[cfg_attr(not(feature = "torch"), expect(unused_variables, reason = "nothing to build"))]
+fn torch_engine(
+    folder: &Path,
+    weights: PathBuf,
+    spec: &ModelSpec,
+    outputs: usize,
+) -> Result<(Arc<dyn EngineFactory>, PathBuf), ModelError> {
+    #[cfg(feature = "torch")]
+    {
+        let factory = super::engine::torch::TorchFactory::load(
+            folder,
+            &weights,
+            outputs,
+            spec.device,
+            spec.precision,
+        )?;
+        Ok((Arc::new(factory), weights))
+    }
+    #[cfg(not(feature = "torch"))]
+    Err(ModelError::EngineNotBuilt("torch"))
 }
 
 /// Names weights that have no name of their own: a hash of the file.

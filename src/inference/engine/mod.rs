@@ -5,6 +5,61 @@
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(feature = "torch")]
+pub mod torch;
+
+/// Where an engine computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The CUDA device of this number.
+    Cuda(usize),
+}
+
+impl std::str::FromStr for Device {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let cuda = |number: &str| number.parse().ok().map(Self::Cuda);
+        let device = match name {
+            "cpu" => Some(Self::Cpu),
+            "cuda" => Some(Self::Cuda(0)),
+            _ => name.strip_prefix("cuda:").and_then(cuda),
+        };
+        device.ok_or_else(|| format!("`{name}` is no device; known are cpu, cuda and cuda:N"))
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+/// Number format of weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Precision {
+    /// 32-bit floats: the reference.
+    Fp32,
+    /// 16-bit brain floats: about twice as fast where the processor has them.
+    Bf16,
+}
+
+impl Precision {
+    /// Name for people and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
 
 /// Token ids of several posts, padded to one width.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +160,14 @@ pub trait EngineFactory: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_named_as_in_torch() {
+        assert_eq!("cpu".parse(), Ok(Device::Cpu));
+        assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
+        assert_eq!("cuda:3".parse().map(|device: Device| device.to_string()), Ok("cuda:3".into()));
+        assert!("cuda:".parse::<Device>().is_err() && "gpu".parse::<Device>().is_err());
+    }
 
     #[test]
     fn a_batch_pads_to_its_longest_post_and_masks_the_padding() {
