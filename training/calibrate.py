@@ -1,8 +1,9 @@
 """Vector scaling (Guo et al. 2017): one temperature and a bias a class, fitted on validation.
 
 Softmax(logits / temperature + bias) minimises the negative log-likelihood of the validation rows;
-a care post that is no complaint counts as "neutral or positive". The result goes into the weights
-of the classifier, so that every engine gives calibrated probabilities.
+a care post that is no complaint counts as "neutral or positive". Rows are weighted so that the
+three classes have equal shares: what macro recall and a stream of unknown make-up ask for. The
+result goes into the weights of the classifier, so that every engine gives calibrated scores.
 """
 
 import torch
@@ -11,7 +12,9 @@ from torch.nn import functional as F
 from data import NEGATIVE, NOT_NEGATIVE
 
 
-def fit(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> tuple[float, torch.Tensor]:
+def fit(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> tuple[float, torch.Tensor]:
     """Returns (temperature, `[labels]` biases of mean 0) for `[rows, labels]` logits."""
     log_scale = torch.zeros(1, requires_grad=True)
     bias = torch.zeros(logits.shape[1], requires_grad=True)
@@ -22,13 +25,25 @@ def fit(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> t
         logp = F.log_softmax(logits * log_scale.exp() + bias, -1)
         exact = -logp.gather(1, targets.clamp(max=2)[:, None])[:, 0]
         others = -torch.logsumexp(logp[:, NEGATIVE + 1 :], -1)
-        value = (torch.where(targets == NOT_NEGATIVE, others, exact) * weights).sum() / weights.sum()
+        value = (
+            torch.where(targets == NOT_NEGATIVE, others, exact) * weights
+        ).sum() / weights.sum()
         value.backward()
         return value
 
     optimiser.step(loss)
     with torch.no_grad():
         return float((-log_scale).exp()), bias - bias.mean()
+
+
+def balanced(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """`weights` scaled by class so that the three classes weigh the same; NOT_NEGATIVE rows count
+    half as neutral, half as positive."""
+    masses = torch.stack([weights[targets == c].sum() for c in range(NOT_NEGATIVE)])
+    masses[1:] += weights[targets == NOT_NEGATIVE].sum() / 2
+    scales = masses.sum() / (NOT_NEGATIVE * masses)
+    scales = torch.cat([scales, scales[1:].mean()[None]])
+    return weights * scales[targets]
 
 
 def bake(classifier: torch.nn.Linear, temperature: float, bias: torch.Tensor) -> None:

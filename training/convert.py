@@ -22,6 +22,7 @@ import export
 import golden
 import metrics
 import posts
+import scoring
 from normalise import normalise
 from quantise import quantise
 
@@ -76,7 +77,9 @@ def convert(folder: Path, out: Path, names: str | None, normalisation: str) -> s
     ).eval()
     size = sum(p.numel() for p in model.parameters())
     if size > PARAMETERS_MAX:
-        raise Refused(f"{size / 1e6:.0f}M parameters; at most {PARAMETERS_MAX // 10**6}M fit one ONNX file")
+        raise Refused(
+            f"{size / 1e6:.0f}M parameters; at most {PARAMETERS_MAX // 10**6}M fit one ONNX file"
+        )
     tokeniser = tokeniser_of(folder)
     prepare = normalise if normalisation == "social-v1" else str
     texts = [prepare(text) for text in [*golden.ODD, *(p.text for p in posts.posts("validation"))]]
@@ -92,12 +95,19 @@ def convert(folder: Path, out: Path, names: str | None, normalisation: str) -> s
     int8 = quantise(fp32)
     agreement, gap = compare(model, int8, encoded, config.pad_token_id or 0)
     if agreement < AGREEMENT_MIN:
-        raise Refused(f"int8 gives PyTorch's label on only {100 * agreement:.1f} % of {len(encoded)} posts")
+        raise Refused(
+            f"int8 gives PyTorch's label on only {100 * agreement:.1f} % of {len(encoded)} posts"
+        )
     out.mkdir(parents=True, exist_ok=True)
     onnx.save(int8, out / "model.onnx")
     tokeniser.save(str(out / "tokenizer.json"))
-    (out / "config.json").write_text(json.dumps(config_json(folder, labels, normalisation, tokens_max), indent=2) + "\n")
-    return f"{out}: int8 gives PyTorch's label on {100 * agreement:.1f} % of {len(encoded)} posts, probabilities within {gap:.3f} (99 %)"
+    (out / "config.json").write_text(
+        json.dumps(config_json(folder, labels, normalisation, tokens_max), indent=2) + "\n"
+    )
+    return (
+        f"{out}: int8 gives PyTorch's label on {100 * agreement:.1f} % of {len(encoded)} posts, "
+        f"probabilities within {gap:.3f} on 99 %"
+    )
 
 
 def check(folder: Path, names: str | None):
@@ -109,12 +119,16 @@ def check(folder: Path, names: str | None):
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     kinds = config.architectures or []
     if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
-        raise Refused(f"{folder} is {', '.join(kinds) or 'of no known kind'}, no sequence classifier")
+        raise Refused(
+            f"{folder} is {', '.join(kinds) or 'of no known kind'}, no sequence classifier"
+        )
     labels = [config.id2label[i] for i in range(config.num_labels)]
     if names is not None:
         given = [name.strip() for name in names.split(",")]
         if len(given) != len(labels):
-            raise Refused(f"--labels names {len(given)} labels, the model has {len(labels)} outputs")
+            raise Refused(
+                f"--labels names {len(given)} labels, the model has {len(labels)} outputs"
+            )
         labels = given
     unknown = [label for label in labels if label.strip().lower() not in NAMES]
     if unknown:
@@ -131,9 +145,13 @@ def tokeniser_of(folder: Path):
         if (folder / "tokenizer.json").is_file():
             tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
         else:
-            tokeniser = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+            tokeniser = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True
+            ).backend_tokenizer
     except Exception as error:
-        raise Refused(f"{folder} has no tokenizer.json, and none can be made of its files: {error}") from error
+        raise Refused(
+            f"{folder} has no tokenizer.json, and none can be made of its files: {error}"
+        ) from error
     tokeniser.no_truncation()
     tokeniser.no_padding()
     return tokeniser
@@ -148,28 +166,36 @@ def tokens_max_of(config) -> int:
 
 def check_operators(graph: onnx.ModelProto) -> None:
     """Refuses what the embedded engine does not run."""
-    foreign = {n.op_type for n in graph.graph.node if n.domain not in ("", "ai.onnx") or n.op_type in FOREIGN}
+    foreign = {
+        n.op_type
+        for n in graph.graph.node
+        if n.domain not in ("", "ai.onnx") or n.op_type in FOREIGN
+    }
     if foreign:
-        raise Refused(f"its graph needs {', '.join(sorted(foreign))}, which the embedded engine does not run")
+        raise Refused(
+            f"its graph needs {', '.join(sorted(foreign))}, which the embedded engine does not run"
+        )
 
 
-def compare(model, int8: onnx.ModelProto, encoded: list[list[int]], pad: int) -> tuple[float, float]:
+def compare(
+    model, int8: onnx.ModelProto, encoded: list[list[int]], pad: int
+) -> tuple[float, float]:
     """The share of equal labels, and the 99th percentile of the probabilities' differences.
 
     Batches differ in rows and width from the one that was traced.
     """
     with tempfile.TemporaryDirectory() as scratch:
         onnx.save(int8, Path(scratch) / "model.onnx")
-        session = onnxruntime.InferenceSession(Path(scratch) / "model.onnx", providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            Path(scratch) / "model.onnx", providers=["CPUExecutionProvider"]
+        )
     same, gaps = [], []
     encoded = sorted(encoded, key=len)
     for start in range(0, len(encoded), 8):
-        rows = encoded[start : start + 8]
-        width = max(map(len, rows))
-        ids = np.array([row + [pad] * (width - len(row)) for row in rows])
-        mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        ids, mask = scoring.padded(encoded[start : start + 8], pad)
         with torch.inference_mode():
-            reference = model(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask)).logits.numpy()
+            answer = model(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask))
+        reference = answer.logits.numpy()
         scores = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
         same += list(reference.argmax(-1) == scores.argmax(-1))
         gaps += list(np.abs(metrics.softmax(reference) - metrics.softmax(scores)).max(-1))
@@ -181,7 +207,11 @@ def config_json(folder: Path, labels: list[str], normalisation: str, tokens_max:
     config = json.loads((folder / "config.json").read_text())
     config["id2label"] = {str(i): label for i, label in enumerate(labels)}
     config["label2id"] = {label: i for i, label in enumerate(labels)}
-    config["pounce"] = {"name": folder.resolve().name, "normalisation": normalisation, "tokens_max": tokens_max}
+    config["pounce"] = {
+        "name": folder.resolve().name,
+        "normalisation": normalisation,
+        "tokens_max": tokens_max,
+    }
     return config
 
 

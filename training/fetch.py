@@ -19,7 +19,9 @@ from pathlib import Path
 from normalise import normalise
 
 TWEETEVAL = "https://raw.githubusercontent.com/cardiffnlp/tweeteval/main/datasets/sentiment"
-GOEMOTIONS = "https://raw.githubusercontent.com/google-research/google-research/master/goemotions/data"
+GOEMOTIONS = (
+    "https://raw.githubusercontent.com/google-research/google-research/master/goemotions/data"
+)
 COMPLAINTS = "https://raw.githubusercontent.com/danielpreotiuc/complaints-social-media/master"
 SST2 = "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip"
 BY_HAND = {
@@ -95,9 +97,14 @@ def main() -> None:
     for split in ("train", "val"):
         parts = [_get(f"{TWEETEVAL}/{split}_{part}.txt").decode() for part in ("text", "labels")]
         _write(folder / f"semeval_{split}.jsonl", tweeteval(*parts))
-    _write(folder / "complaints.jsonl", complaints(_get(f"{COMPLAINTS}/complaints-data.csv").decode()))
+    _write(
+        folder / "complaints.jsonl", complaints(_get(f"{COMPLAINTS}/complaints-data.csv").decode())
+    )
     emotions = _get(f"{GOEMOTIONS}/emotions.txt").decode()
-    _write(folder / "goemotions_train.jsonl", goemotions(_get(f"{GOEMOTIONS}/train.tsv").decode(), emotions))
+    _write(
+        folder / "goemotions_train.jsonl",
+        goemotions(_get(f"{GOEMOTIONS}/train.tsv").decode(), emotions),
+    )
     with zipfile.ZipFile(io.BytesIO(_get(SST2))) as archive:
         _write(folder / "sst2_train.jsonl", sst2(archive.read("SST-2/train.tsv").decode()))
     hand: list[tuple[str, str, Callable]] = [

@@ -5,7 +5,6 @@ the state folder and is skipped when it is there; an interrupted run goes on.
 """
 
 import argparse
-import json
 import logging
 import sys
 from dataclasses import dataclass, field
@@ -34,7 +33,15 @@ class Recipe:
 
     teacher: Plan = Plan("teacher-minilm", epochs=2, rate=1e-4, seed=1, cooldown=(3050, 400))
     student: Plan = Plan(
-        "student", epochs=2, rate=1.5e-4, seed=3, batch=64, dropout=0.0, distil=0.6, brands=0.15
+        "student",
+        epochs=3,
+        rate=1.5e-4,
+        seed=3,
+        batch=64,
+        dropout=0.0,
+        distil=0.6,
+        brands=0.15,
+        cooldown=(925, 2275),
     )
     layers: tuple[int, ...] = (0, 2, 3, 5)
     calibration: dict[str, float] = field(default_factory=lambda: {"semeval_val": 2.0})
@@ -47,16 +54,24 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path(".cache/training"))
     parser.add_argument("--model", type=Path, default=Path("model"))
     parser.add_argument("--golden", type=Path, default=Path("tests/data/golden_scores.jsonl"))
+    parser.add_argument("--teacher", type=Path, help="a folder for the teacher too, to compare")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.state.mkdir(parents=True, exist_ok=True)
     handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(options.state / "log.txt")]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
-    make(Recipe(), options.data, options.state, options.model, options.golden)
+    make(Recipe(), options.data, options.state, options.model, options.golden, options.teacher)
 
 
-def make(recipe: Recipe, data_folder: Path, state: Path, out: Path, golden_file: Path) -> None:
+def make(
+    recipe: Recipe,
+    data_folder: Path,
+    state: Path,
+    out: Path,
+    golden_file: Path,
+    teacher_out: Path | None = None,
+) -> None:
     """Runs every step that `state` does not hold yet and writes the model's folder."""
     rows, held_out = data.load(data_folder)
     log.info("%d training rows, %d validation rows", len(rows), len(held_out))
@@ -73,26 +88,28 @@ def make(recipe: Recipe, data_folder: Path, state: Path, out: Path, golden_file:
             scores[row.text] = 0.9 * label + 0.1 / len(data.LABELS)
     student = models.student(teacher, list(recipe.layers))
     train.run(student.model, student.forward, student.tokenise, rows, plan, state, scores)
-    finish(student, held_out, recipe, out, golden_file)
+    finish(student, held_out, recipe, out)
+    golden.write(out, golden_file)
+    if teacher_out:
+        finish(teacher, held_out, recipe, teacher_out)
 
 
-def finish(student: models.Network, held_out: list[data.Row], recipe: Recipe, out: Path, golden_file: Path) -> None:
-    """Calibrates `student` and writes the folder and the golden scores."""
-    model = student.model.eval()
-    scores = score(student, [row.text for row in held_out])
+def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, out: Path) -> None:
+    """Calibrates `network` and writes its folder."""
+    model = network.model.eval()
+    scores = score(network, [row.text for row in held_out])
     targets = torch.tensor([row.target for row in held_out])
     shares = torch.tensor([recipe.calibration.get(row.source, 1.0) for row in held_out])
-    temperature, bias = calibrate.fit(scores, targets, shares)
+    temperature, bias = calibrate.fit(scores, targets, calibrate.balanced(targets, shares))
     calibrate.bake(model.classifier, temperature, bias)
     log.info("temperature %.3f, bias %s", temperature, [round(b, 3) for b in bias.tolist()])
     calibration = {
-        "method": "vector scaling, baked into the classifier's weights",
+        "method": "vector scaling on classes of equal shares, baked into the classifier's weights",
         "temperature": round(temperature, 4),
         "bias": [round(b, 4) for b in bias.tolist()],
     }
     export.write(model, config(model, calibration), out)
-    vocabulary.save(student.tokeniser, out)
-    golden.write(out, golden_file)
+    vocabulary.save(network.tokeniser, out)
 
 
 def score(network: models.Network, texts: list[str], batch: int = 64) -> torch.Tensor:
@@ -111,11 +128,15 @@ def score(network: models.Network, texts: list[str], batch: int = 64) -> torch.T
 
 
 def _scores(network, texts, file):
-    """The teacher's probabilities by text; kept in `file`."""
-    if not file.exists():
+    """The teacher's probabilities by text; kept in `file`, which grows by what it lacks."""
+    kept = torch.load(file, weights_only=True) if file.exists() else {"texts": [], "scores": []}
+    known = dict(zip(kept["texts"], kept["scores"]))
+    missing = [text for text in texts if text not in known]
+    if missing:
         with torch.autocast("cpu", torch.bfloat16):
-            torch.save(torch.softmax(score(network, texts), -1), file)
-    return dict(zip(texts, torch.load(file, weights_only=True), strict=True))
+            known |= zip(missing, torch.softmax(score(network, missing), -1))
+        torch.save({"texts": list(known), "scores": torch.stack(list(known.values()))}, file)
+    return known
 
 
 def config(model, calibration: dict) -> dict:

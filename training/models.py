@@ -40,7 +40,9 @@ class Network:
 def minilm(seed: int) -> Network:
     """all-MiniLM-L6-v2 (6 layers of 384) with emoji in its vocabulary and a new classifier."""
     tokeniser, pieces = vocabulary.with_emoji(MINILM / "tokenizer.json")
-    model = _classifier(BertConfig.from_pretrained(MINILM), load_file(MINILM / "model.safetensors"), seed)
+    model = _classifier(
+        BertConfig.from_pretrained(MINILM), load_file(MINILM / "model.safetensors"), seed
+    )
     vocabulary.give_vectors(model.bert.embeddings.word_embeddings, pieces)
     return Network(model, tokeniser)
 
@@ -58,6 +60,8 @@ def _classifier(config, weights, seed):
     torch.manual_seed(seed)
     model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
     missing, unexpected = model.bert.load_state_dict(weights, strict=False)
-    if any("pooler" not in name for name in missing) or set(unexpected) - {"embeddings.position_ids"}:
+    if any("pooler" not in name for name in missing) or set(unexpected) - {
+        "embeddings.position_ids"
+    }:
         raise ValueError(f"not a BERT encoder: {missing} missing, {unexpected} unexpected")
     return model

@@ -24,7 +24,9 @@ SLOTS = {
     "Starbucks Walmart Comcast Lidl Hilton Acme Nordbank Zalora Bluefin Quickcart".split(),
     "item": "phone|laptop|kettle|tablet|coat|watch|bike|headset|router|lamp|sofa|camera|"
     "backpack|monitor|toaster|guitar".split("|"),
-    "service": "internet|broadband|the wifi|hot water|mobile data|streaming|the landline".split("|"),
+    "service": "internet|broadband|the wifi|hot water|mobile data|streaming|the landline".split(
+        "|"
+    ),
     "thing": "songs|photos|recipes|addresses|messages|notes".split("|"),
     "place": "Leeds|Denver|Dublin|Austin|Porto|Boston|Oslo|Perth|Chicago|Glasgow|Lyon".split("|"),
     "long": "25 minutes|47 minutes|an hour|two hours|1h20|90 mins|over an hour|35 min".split("|"),

@@ -27,7 +27,12 @@ def make_constant(model: onnx.ModelProto) -> None:
 
 def _observe(model, rows, width):
     """The shapes of all Reshapes' inputs and outputs on `[rows, width]` ids."""
-    names = {n for node in model.graph.node if node.op_type == "Reshape" for n in (node.input[0], node.output[0])}
+    names = {
+        n
+        for node in model.graph.node
+        if node.op_type == "Reshape"
+        for n in (node.input[0], node.output[0])
+    }
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     constants = {t.name: list(t.dims) for t in model.graph.initializer}
@@ -36,7 +41,9 @@ def _observe(model, rows, width):
     probe.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in wanted)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     ones = np.ones((rows, width), np.int64)
     arrays = session.run(wanted, {"input_ids": ones, "attention_mask": ones})
     shapes = {name: list(array.shape) for name, array in zip(wanted, arrays)}

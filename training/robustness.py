@@ -2,14 +2,18 @@
 
 import random
 import re
-from typing import Callable
+from collections.abc import Callable
 
 import posts
 
-BRANDS = sorted(posts.SLOTS["brand"] + ["Google", "Twitter", "Microsoft", "iPhone", "iPad", "Verizon"])
+BRANDS = sorted(
+    posts.SLOTS["brand"] + ["Google", "Twitter", "Microsoft", "iPhone", "iPad", "Verizon"]
+)
 BRAND = re.compile(rf"\b({'|'.join(BRANDS)})\b", re.IGNORECASE)
 TONES = ["\U0001f3fb", "\U0001f3fd", "\U0001f3ff"]
-HANDS = re.compile("([\U0001f44a-\U0001f44f\U0001f64c\U0001f64f\U0001f4aa\U0001f937\U0001f926\u270a-\u270d])")
+HANDS = re.compile(
+    "([\U0001f44a-\U0001f44f\U0001f64c\U0001f64f\U0001f4aa\U0001f937\U0001f926\u270a-\u270d])"
+)
 
 
 def brand(text: str, rng: random.Random) -> str:
@@ -19,12 +23,18 @@ def brand(text: str, rng: random.Random) -> str:
 
 def mention(text: str, rng: random.Random) -> str:
     """Every mention becomes another account."""
-    return re.sub(r"@\w+", lambda _: f"@{rng.choice(BRANDS)}{rng.choice(['', 'Help', '_care'])}", text)
+    return re.sub(
+        r"@\w+", lambda _: f"@{rng.choice(BRANDS)}{rng.choice(['', 'Help', '_care'])}", text
+    )
 
 
 def link(text: str, rng: random.Random) -> str:
     """Every link becomes a link to elsewhere."""
-    return re.sub(r"\bhttp\b", lambda _: f"https://{rng.choice(BRANDS).lower()}.example/{rng.randrange(10**6)}", text)
+    return re.sub(
+        r"\bhttp\b",
+        lambda _: f"https://{rng.choice(BRANDS).lower()}.example/{rng.randrange(10**6)}",
+        text,
+    )
 
 
 def upper(text: str, _: random.Random) -> str:

@@ -49,7 +49,7 @@ def with_emoji(tokenizer_json: Path) -> tuple[Tokenizer, dict[int, list[int]]]:
     for (index, token), symbol in zip(unused, emoji(len(unused))):
         if symbol in vocab:
             continue
-        vocab[symbol] = vocab.pop(token) if token in vocab else index
+        vocab[symbol] = vocab.pop(token)
         name = unicodedata.name(symbol).lower()
         pieces[index] = names.encode(name, add_special_tokens=False).ids
     return Tokenizer.from_str(json.dumps(spec)), pieces

@@ -73,15 +73,21 @@ class Loss(unittest.TestCase):
         plan = train.Plan("p", 1, 1e-3, 1, class_weights=(1, 1, 1))
         target, weight = torch.tensor([data.NOT_NEGATIVE]), torch.ones(1)
         for scores in ([-20.0, 5, 5], [-20.0, 9, 0], [-20.0, 0, 9]):
-            self.assertLess(train.loss_of(torch.tensor([scores]), target, weight, plan).item(), 1e-6)
-        self.assertGreater(train.loss_of(torch.tensor([[5.0, 0, 0]]), target, weight, plan).item(), 3)
+            self.assertLess(
+                train.loss_of(torch.tensor([scores]), target, weight, plan).item(), 1e-6
+            )
+        self.assertGreater(
+            train.loss_of(torch.tensor([[5.0, 0, 0]]), target, weight, plan).item(), 3
+        )
 
     def test_an_unlabelled_post_counts_by_the_teachers_scores_alone(self):
         plan = train.Plan("p", 1, 1e-3, 1, distil=0.5)
         target, weight = torch.tensor([data.UNLABELLED]), torch.ones(1)
         scores = torch.tensor([[1.0, 2, 3]])
         same = torch.softmax(scores, -1)
-        self.assertAlmostEqual(train.loss_of(scores, target, weight, plan, same).item(), 0, places=6)
+        self.assertAlmostEqual(
+            train.loss_of(scores, target, weight, plan, same).item(), 0, places=6
+        )
         self.assertGreater(train.loss_of(scores, target, weight, plan, same.flip(-1)).item(), 0.1)
 
 
@@ -90,7 +96,9 @@ class Posts(unittest.TestCase):
         train_posts, validation = posts.posts("train"), posts.posts("validation")
         self.assertEqual({p.kind for p in train_posts}, set(posts.LABEL))
         self.assertEqual({p.kind for p in validation}, set(posts.LABEL))
-        self.assertFalse({p.text.lower() for p in train_posts} & {p.text.lower() for p in validation})
+        self.assertFalse(
+            {p.text.lower() for p in train_posts} & {p.text.lower() for p in validation}
+        )
         self.assertFalse([p.text for p in train_posts + validation if "{" in p.text])
 
 
@@ -105,18 +113,31 @@ class Robustness(unittest.TestCase):
 
 
 class Fetch(unittest.TestCase):
-    def test_it_parses_each_source(self):
-        first = lambda records: list(records)[0]
-        self.assertEqual(first(fetch.tweeteval("so late\nfine\n", "0\n1\n"))["label"], "negative")
-        self.assertEqual(first(fetch.complaints('1,"late, again",1,food\n'))["label"], "complaint")
-        emotions = "admiration\nanger\njoy\n"
-        self.assertEqual(first(fetch.goemotions("well done\t0,2\tx1\n", emotions))["label"], "admiration,joy")
-        self.assertEqual(first(fetch.sst2("sentence\tlabel\na fine film \t1\n"))["label"], "positive")
-        head = "tweet_text,emotion_in_tweet_is_directed_at,is_there_an_emotion_directed_at_a_brand_or_product\n"
-        rows = head + "meh phone,phone,Negative emotion\nhm,,I can't tell\nok,,No emotion toward brand or product\n"
-        self.assertEqual([r["label"] for r in fetch.brands(rows)], ["negative", "neutral"])
+    def labels(self, records):
+        return [record["label"] for record in records]
+
+    def test_files_of_the_owners(self):
+        self.assertEqual(self.labels(fetch.tweeteval("so late\nfine\n", "0\n1\n"))[0], "negative")
+        rows = '1,"late, again",1,food\n2,hi,0,food\n'
+        self.assertEqual(self.labels(fetch.complaints(rows)), ["complaint", "other"])
+        emotions = fetch.goemotions("well done\t0,2\tx1\n", "admiration\nanger\njoy\n")
+        self.assertEqual(self.labels(emotions), ["admiration,joy"])
+        rows = "sentence\tlabel\na fine film \t1\n"
+        self.assertEqual(list(fetch.sst2(rows)), [{"text": "a fine film", "label": "positive"}])
+
+    def test_files_fetched_by_hand(self):
+        rows = (
+            "tweet_text,emotion_in_tweet_is_directed_at,"
+            "is_there_an_emotion_directed_at_a_brand_or_product\n"
+            "meh phone,phone,Negative emotion\nhm,,I can't tell\n"
+            "ok,,No emotion toward brand or product\n"
+        )
+        self.assertEqual(self.labels(fetch.brands(rows)), ["negative", "neutral"])
         rows = "sentiment,text\n1,bad\n3,so\n5,good\nnot_relevant,x\n2,meh\n4,fine\n"
-        labels = [r["label"] for r in fetch.scale(rows)]
-        self.assertEqual(labels, ["negative", "neutral", "positive", "negative", "positive"])
-        rows = "inbound,created_at,text\nTrue,now,@SpotifyCares hi\nFalse,now,@SpotifyCares no\nTrue,now,other\n"
+        wanted = ["negative", "neutral", "positive", "negative", "positive"]
+        self.assertEqual(self.labels(fetch.scale(rows)), wanted)
+        rows = (
+            "inbound,created_at,text\nTrue,now,@SpotifyCares hi\n"
+            "False,now,@SpotifyCares no\nTrue,now,other\n"
+        )
         self.assertEqual([r["text"] for r in fetch.inbound(rows)], ["@SpotifyCares hi"])

@@ -10,13 +10,17 @@ from unittest import mock
 import numpy as np
 import onnx
 import torch
-from transformers import BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
+from transformers import (
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 import convert
 import data
 import evaluate
 import make
 import models
+import scoring
 import train
 from tests import tiny
 
@@ -46,10 +50,12 @@ class Pipeline(unittest.TestCase):
     def make(cls):
         root = cls.root
         with mock.patch.object(models, "minilm", lambda seed: tiny.network(3, seed)):
-            make.make(cls.recipe, root / "data", root / "state", root / "model", root / "golden.jsonl")
+            make.make(
+                cls.recipe, root / "data", root / "state", root / "model", root / "golden.jsonl"
+            )
 
     def test_it_learns_the_tiny_world(self):
-        scores = evaluate.Scorer(self.root / "model", evaluate.Int8(self.root / "model"))
+        scores = scoring.Scorer(self.root / "model", scoring.Int8(self.root / "model"))
         rows = [r for r in self.rows if r.source == "semeval_val"]
         found = scores([r.text for r in rows]).argmax(-1)
         self.assertGreater((found == [r.target for r in rows]).mean(), 0.9)
@@ -60,7 +66,7 @@ class Pipeline(unittest.TestCase):
         self.assertFalse([row for row in rows if data._keys(row.text) & keys])
 
     def test_int8_scores_do_not_depend_on_batch_mates(self):
-        engine = evaluate.Int8(self.root / "model")
+        engine = scoring.Int8(self.root / "model")
         ids = np.array([[2, 60, 61, 62, 3], [2, 70, 3, 0, 0]])
         mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
         alone = engine.logits(ids[1:, :3], mask[1:, :3])
@@ -75,14 +81,20 @@ class Pipeline(unittest.TestCase):
 
     def test_the_card_can_be_written(self):
         report = evaluate.report(self.rows, self.root / "model")
-        for part in ("macro recall", "AP of complaints", "same label", "posts/s", "another mention"):
+        for part in (
+            "macro recall",
+            "average precision",
+            "same label",
+            "posts/s",
+            "another mention",
+        ):
             self.assertIn(part, report)
 
     def test_golden_scores_are_those_of_the_shipped_weights(self):
         lines = (self.root / "golden.jsonl").read_text().splitlines()
         self.assertGreaterEqual(len(lines), 200)
         records = [json.loads(line) for line in lines]
-        scorer = evaluate.Scorer(self.root / "model", evaluate.Fp32(self.root / "model"))
+        scorer = scoring.Scorer(self.root / "model", scoring.Fp32(self.root / "model"))
         wanted = np.array([[r[label] for label in data.LABELS] for r in records])
         np.testing.assert_allclose(scorer([r["text"] for r in records]), wanted, atol=1e-4)
 
@@ -94,7 +106,11 @@ class Pipeline(unittest.TestCase):
 
 class Resuming(unittest.TestCase):
     def test_an_interrupted_run_ends_in_the_same_weights(self):
-        rows = [data.Row(f"{word} word{n}", target, "own") for n in range(40) for target, word in enumerate(("late", "form", "great"))]
+        rows = [
+            data.Row(f"{word} word{n}", target, "own")
+            for n in range(40)
+            for target, word in enumerate(("late", "form", "great"))
+        ]
         plan = train.Plan("run", epochs=2, rate=1e-3, seed=4, batch=16, dropout=0.1)
 
         class Stop(Exception):
@@ -130,13 +146,22 @@ class Conversion(unittest.TestCase):
     def _folder(self, labels, roberta=False):
         network = tiny.network(2)
         if roberta:
-            config = RobertaConfig(**{**network.model.config.to_dict(), "model_type": "roberta", "max_position_embeddings": 130})
+            config = RobertaConfig(
+                **{
+                    **network.model.config.to_dict(),
+                    "model_type": "roberta",
+                    "max_position_embeddings": 130,
+                }
+            )
             model = RobertaForSequenceClassification(config)
         else:
             model = network.model
         model.config.id2label = dict(enumerate(labels))
         torch.manual_seed(7)
-        torch.nn.init.normal_(next(p for n, p in model.named_parameters() if "classifier" in n and p.ndim == 2), std=2.0)
+        torch.nn.init.normal_(
+            next(p for n, p in model.named_parameters() if "classifier" in n and p.ndim == 2),
+            std=2.0,
+        )
         model.save_pretrained(self.root / "in")
         network.tokeniser.save(str(self.root / "in" / "tokenizer.json"))
         return self.root / "in"
@@ -157,7 +182,9 @@ class Conversion(unittest.TestCase):
 
     def test_it_refuses_what_is_no_sentiment(self):
         with self.assertRaisesRegex(convert.Refused, "--labels"):
-            convert.convert(self._folder(["toxic", "clean", "spam"]), self.root / "out", None, "none")
+            convert.convert(
+                self._folder(["toxic", "clean", "spam"]), self.root / "out", None, "none"
+            )
 
     def test_it_refuses_a_folder_without_weights(self):
         folder = self._folder(["positive", "neutral", "negative"])
@@ -167,4 +194,6 @@ class Conversion(unittest.TestCase):
 
     def test_it_refuses_labels_of_another_number(self):
         with self.assertRaisesRegex(convert.Refused, "2 labels.*3 outputs"):
-            convert.convert(self._folder(["a", "b", "c"]), self.root / "out", "negative,positive", "none")
+            convert.convert(
+                self._folder(["a", "b", "c"]), self.root / "out", "negative,positive", "none"
+            )

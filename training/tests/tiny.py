@@ -1,4 +1,4 @@
-"""A tiny world: data files of made-up posts and a small random encoder, for the pipeline's tests."""
+"""A tiny world for the pipeline's tests: data files of made-up posts, a small random encoder."""
 
 import json
 import random
@@ -34,7 +34,9 @@ def write_data(folder: Path, rows: int = 240) -> None:
                 "care": "complaint" if label == "negative" else "other",
                 "emotions": {"negative": "anger", "neutral": "neutral", "positive": "joy"}[label],
             }
-            kind = {id(data.CARE): "care", id(data.EMOTIONS): "emotions"}.get(id(source.labels), "three")
+            kind = {id(data.CARE): "care", id(data.EMOTIONS): "emotions"}.get(
+                id(source.labels), "three"
+            )
             record = {"text": f"@user {text}"} | ({"label": named[kind]} if source.labels else {})
             lines.append(json.dumps(record))
         (folder / f"{source.name}.jsonl").write_text("\n".join(lines) + "\n")
@@ -44,9 +46,16 @@ def network(layers: int = 3, seed: int = 1) -> Network:
     """A BERT of width 32 on a vocabulary of letters and the tiny world's words."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789@?!.,'"
     words = {w for group in WORDS.values() for w in group} | {"user", "http"}
-    own = {word.strip(".,!?") for part in ("train", "validation") for p in posts.posts(part) for word in p.text.lower().split()}
+    own = {
+        word.strip(".,!?")
+        for part in ("train", "validation")
+        for p in posts.posts(part)
+        for word in p.text.lower().split()
+    }
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters)]
-    vocab = {token: index for index, token in enumerate(dict.fromkeys([*entries, *sorted(words | own)]))}
+    vocab = {
+        token: index for index, token in enumerate(dict.fromkeys([*entries, *sorted(words | own)]))
+    }
     tokeniser = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
     tokeniser.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokeniser.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -56,4 +65,6 @@ def network(layers: int = 3, seed: int = 1) -> Network:
         vocab_size=len(vocab), hidden_size=32, num_hidden_layers=layers, num_attention_heads=4,
         intermediate_size=64, max_position_embeddings=128, num_labels=3, pad_token_id=0,
     )  # fmt: skip
-    return Network(BertForSequenceClassification._from_config(config, attn_implementation="eager"), tokeniser)
+    return Network(
+        BertForSequenceClassification._from_config(config, attn_implementation="eager"), tokeniser
+    )
