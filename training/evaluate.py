@@ -105,17 +105,13 @@ def own_posts(rows, scores) -> str:
     ]
     complaint = targets == data.NEGATIVE
     called = mine.argmax(-1) == data.NEGATIVE
-    lines.append(
-        [
-            "complaints: recall",
-            complaint.sum(),
-            percent(called[complaint]),
-            percent(flagged[complaint]),
-        ]
-    )
-    lines.append(
-        ["complaints: precision", "", percent(complaint[called]), percent(complaint[flagged])]
-    )
+    found = metrics.recall_at_precision(mine[:, 0], complaint, 0.8)
+    count = complaint.sum()
+    lines += [
+        ["complaints, recall", count, percent(called[complaint]), percent(flagged[complaint])],
+        ["complaints, precision", "", percent(complaint[called]), percent(complaint[flagged])],
+        ["complaints, recall at precision 0.8", count, percent(found), ""],
+    ]
     return table(["made-up posts", "rows", "right label", "P(negative) >= 0.60"], lines)
 
 

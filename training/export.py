@@ -59,5 +59,6 @@ def write(model, config: dict, folder: Path) -> None:
         if tensor.is_floating_point()
     }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # it is made readable to its owner alone
     onnx.save(quantise(to_onnx(Classifier(model))), folder / "model.onnx")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

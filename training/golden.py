@@ -18,9 +18,9 @@ ODD = [
     "it\u2019s \u201cfixed\u201d\u2026", "call +44 20 7946 0000 or mail help@example.com",
     "你好 world", "Der Zug war wieder zu spät", "no " * 90, "great " * 200,
     "n0t g00d", "#fail #customerservice #neveragain", "RT @user: we are hiring http",
-    "  spaces   and\nlines\t", "supercalifragilisticexpialidocious" * 4, "100% 👌🏿", "¯\\_(ツ)_/¯",
-    ":( :) :-/ ;-)", "so, so, so late 😡😡", "1 star", "5 stars ⭐⭐⭐⭐⭐", "meh", "not bad at all",
-    "not good", "I don't hate it", "could be worse", "thanks for nothing", "thanks a lot!!",
+    "  spaces   and\nlines\t", "supercalifragilisticexpialidocious" * 4, "100% 👌🏿",
+    "¯\\_(ツ)_/¯", ":( :) :-/ ;-)", "so, so, so late 😡😡", "1 star", "5 stars ⭐⭐⭐⭐⭐", "meh",
+    "not bad at all", "not good", "I don't hate it", "could be worse", "thanks for nothing", "thanks a lot!!",
 ]  # fmt: skip
 
 
