@@ -19,8 +19,9 @@ ODD = [
     "你好 world", "Der Zug war wieder zu spät", "no " * 90, "great " * 200,
     "n0t g00d", "#fail #customerservice #neveragain", "RT @user: we are hiring http",
     "  spaces   and\nlines\t", "supercalifragilisticexpialidocious" * 4, "100% 👌🏿",
-    "¯\\_(ツ)_/¯", ":( :) :-/ ;-)", "so, so, so late 😡😡", "1 star", "5 stars ⭐⭐⭐⭐⭐", "meh",
-    "not bad at all", "not good", "I don't hate it", "could be worse", "thanks for nothing", "thanks a lot!!",
+    "¯\\_(ツ)_/¯", ":( :) :-/ ;-)", "so, so, so late 😡😡", "1 star", "5 stars ⭐⭐⭐⭐⭐",
+    "meh", "not bad at all", "not good", "I don't hate it", "could be worse",
+    "thanks for nothing", "thanks a lot!!",
 ]  # fmt: skip
 
 
