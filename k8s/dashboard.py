@@ -114,7 +114,7 @@ ROWS = {
         ),
         Panel(
             "Detection delay",
-            "From the first post of a change to its alert, over the last day.",
+            "From the end of the minute that opened an alert, in event time, to its opening, over the last day.",
             "s",
             quantiles("pounce_alert_detection_delay_seconds", by="kind", window="1d")[:2],
         ),
