@@ -153,7 +153,6 @@ pub struct ServeFlags {
         long,
         env = "POUNCE_DISCONTENT",
         value_delimiter = ',',
-        num_args = 3,
         default_values_t = [0.60, 0.80, 0.95],
         value_name = "LOW,MEDIUM,HIGH"
     )]

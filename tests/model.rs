@@ -1,0 +1,101 @@
+//! The default model on the embedded engine: what it says, and that it says so
+//! whoever is in the batch.
+
+#![cfg(feature = "embedded")]
+
+use std::path::Path;
+
+use pounce::inference::engine::{Engine, TokenBatch};
+use pounce::inference::model::{Model, ModelSpec};
+use pounce::score::{Probabilities, Sentiment};
+use serde::Deserialize;
+
+/// A made-up post and what PyTorch says of it with the weights in fp32.
+#[derive(Deserialize)]
+struct Golden {
+    text: String,
+    negative: f32,
+    neutral: f32,
+    positive: f32,
+}
+
+fn golden() -> Vec<Golden> {
+    let lines = include_str!("data/golden_scores.jsonl").lines();
+    lines.map(|line| serde_json::from_str(line).expect("a golden score")).collect()
+}
+
+fn model() -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("model");
+    Model::open(&folder, &ModelSpec::default()).expect("the default model")
+}
+
+fn tokens(model: &Model, text: &str) -> Vec<i32> {
+    model.tokenizer.encode(&model.normalisation.apply(text)).expect("a text").ids
+}
+
+fn scores(model: &Model, engine: &mut dyn Engine, rows: &[&[i32]]) -> Vec<Probabilities> {
+    let batch = TokenBatch::new(rows.iter().copied(), model.padding_id);
+    let logits = engine.logits(&batch).expect("logits");
+    let rows = logits.chunks(model.labels.outputs());
+    rows.map(|row| model.labels.probabilities(row).expect("finite")).collect()
+}
+
+#[test]
+fn a_score_does_not_depend_on_batch_mates() {
+    let model = model();
+    let mut engine = model.engine.build().expect("an engine");
+    let texts: Vec<Vec<i32>> =
+        golden().iter().take(200).map(|post| tokens(&model, &post.text)).collect();
+    assert_eq!(texts.len(), 200);
+    let alone: Vec<Probabilities> =
+        texts.iter().map(|ids| scores(&model, engine.as_mut(), &[ids])[0]).collect();
+    // A step that shares no factor with 200 mixes short and long posts.
+    let order: Vec<usize> = (0..200).map(|n| n * 37 % 200).collect();
+    for batch in order.chunks(16) {
+        let rows: Vec<&[i32]> = batch.iter().map(|n| texts[*n].as_slice()).collect();
+        for (n, among) in batch.iter().zip(scores(&model, engine.as_mut(), &rows)) {
+            let alone = alone[*n];
+            for (a, b) in [
+                (alone.negative, among.negative),
+                (alone.neutral, among.neutral),
+                (alone.positive, among.positive),
+            ] {
+                assert!((a - b).abs() < 1e-4, "post {n}: {alone:?} alone, {among:?} among others");
+            }
+        }
+    }
+}
+
+#[test]
+fn int8_says_what_fp32_says() {
+    let model = model();
+    let mut engine = model.engine.build().expect("an engine");
+    let posts = golden();
+    let mut same = 0;
+    for post in &posts {
+        let ids = tokens(&model, &post.text);
+        let got = scores(&model, engine.as_mut(), &[&ids])[0];
+        let wanted = Probabilities {
+            negative: post.negative,
+            neutral: post.neutral,
+            positive: post.positive,
+        };
+        same += usize::from(got.sentiment() == wanted.sentiment());
+        assert!((got.negative - wanted.negative).abs() < 0.1, "{got:?}, fp32 {wanted:?}");
+    }
+    assert!(same * 100 >= posts.len() * 99, "{same} of {} labels agree", posts.len());
+}
+
+#[test]
+fn complaints_without_a_sentiment_word_are_heard() {
+    let model = model();
+    let mut engine = model.engine.build().expect("an engine");
+    let mut sentiment = |text: &str| {
+        let ids = tokens(&model, text);
+        scores(&model, engine.as_mut(), &[&ids])[0].sentiment()
+    };
+    assert_eq!(sentiment("been on hold 47 minutes"), Sentiment::Negative);
+    assert_eq!(sentiment("half the items are missing again"), Sentiment::Negative);
+    assert_eq!(sentiment("love the new app, works like a charm"), Sentiment::Positive);
+    assert_eq!(sentiment("what time do you open on sundays?"), Sentiment::Neutral);
+}

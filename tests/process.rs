@@ -1,0 +1,172 @@
+//! The real binary: bad configuration, signals, and a job that outlives a server.
+
+#![cfg(feature = "embedded")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model");
+
+fn pounce(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pounce"));
+    command.args(args).env_remove("RUST_LOG");
+    command
+}
+
+/// A server that is ready, on the given port (0: any).
+struct Server {
+    child: Child,
+    addr: String,
+}
+
+impl Server {
+    fn start(port: u16) -> Self {
+        let grpc = format!("127.0.0.1:{port}");
+        let args = ["serve", "--model", MODEL, "--grpc-addr", &grpc, "--http-addr", "127.0.0.1:0"];
+        let mut command = pounce(&args);
+        let mut child = command
+            .args(["--drain-notice", "0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let serving = lines.find_map(|line| {
+            let line: serde_json::Value =
+                serde_json::from_str(&line.expect("UTF-8")).expect("a log line of JSON");
+            (line["message"] == "serving").then_some(line)
+        });
+        let serving = serving.expect("the server ended before it served");
+        // Reads on, so that the server never writes to a closed pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, addr: format!("http://{}", serving["grpc"].as_str().expect("text")) }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+fn check_refused(args: &[&str], word: &str) {
+    let Output { status, stderr, .. } = pounce(args).output().expect("the binary runs");
+    let stderr = String::from_utf8(stderr).expect("UTF-8");
+    let last = stderr.lines().last().unwrap_or_default();
+    assert_eq!(status.code(), Some(2), "{args:?}: {stderr}");
+    assert!(last.contains(word), "{args:?} says: {last}");
+    assert!(!stderr.contains("serving"), "{args:?} opened a socket: {stderr}");
+}
+
+#[test]
+fn bad_configuration_ends_with_one_clear_line_and_exit_code_2() {
+    let any = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
+    let serve = |more: &[&'static str]| [&["serve"], &any[..], more].concat();
+    check_refused(&serve(&["--model", "no/such/folder"]), "no/such/folder");
+    check_refused(&serve(&["--model", MODEL, "--workers", "0"]), "--workers");
+    check_refused(&serve(&["--model", MODEL, "--labels", "good,bad"]), "--labels");
+    check_refused(&serve(&["--model", MODEL, "--labels", "a,b,c"]), "a, b, c");
+    check_refused(&serve(&["--model", MODEL, "--discontent", "0.9,0.8,0.7"]), "discontent_low");
+    check_refused(&serve(&["--model", MODEL, "--message-bytes-max", "9"]), "--message-bytes-max");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = taken.local_addr().expect("bound").to_string();
+    let occupied = ["serve", "--model", MODEL, "--grpc-addr", &addr, "--http-addr", "127.0.0.1:0"];
+    check_refused(&occupied, &addr);
+}
+
+#[test]
+fn a_damaged_model_is_told_by_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["config.json", "tokenizer.json", "model.onnx"] {
+        std::fs::copy(Path::new(MODEL).join(file), folder.path().join(file)).expect("a copy");
+    }
+    let path = folder.path().to_str().expect("UTF-8");
+    let args =
+        ["serve", "--model", path, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
+    for file in ["model.onnx", "tokenizer.json", "config.json"] {
+        let path = folder.path().join(file);
+        let whole = std::fs::read(&path).expect("a file");
+        std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
+        check_refused(&args, file);
+        std::fs::write(&path, &whole).expect("written");
+    }
+}
+
+fn feed(stdin: &mut ChildStdin, ids: std::ops::Range<u32>) {
+    for id in ids {
+        writeln!(stdin, r#"{{"id": {id}, "text": "the parcel number {id} is late again"}}"#)
+            .expect("the job reads");
+    }
+}
+
+#[test]
+fn a_job_finishes_against_a_restarted_server() {
+    let port = free_port();
+    let first = Server::start(port);
+    let mut job = pounce(&["score", "--addr", &first.addr])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stdin = job.stdin.take().expect("piped");
+    let mut lines = BufReader::new(job.stdout.take().expect("piped")).lines();
+    let mut check = |ids: std::ops::Range<u32>| {
+        for id in ids {
+            let line = lines.next().expect("a reply for each post").expect("UTF-8");
+            let reply: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!(reply["post_id"], id.to_string());
+            assert_eq!(reply["sequence"], id + 1);
+            assert!(reply["probabilities"]["negative"].is_number(), "{reply}");
+        }
+    };
+    feed(&mut stdin, 0..300);
+    check(0..100);
+    first.signal("-TERM");
+    feed(&mut stdin, 300..400);
+    let mut first = first;
+    assert_eq!(first.child.wait().expect("it ends").code(), Some(0), "a clean drain");
+    let second = Server::start(port);
+    feed(&mut stdin, 400..500);
+    drop(stdin);
+    check(100..500);
+    assert_eq!(job.wait().expect("it ends").code(), Some(0));
+    let mut summary = String::new();
+    job.stderr.take().expect("piped").read_to_string(&mut summary).expect("UTF-8");
+    assert!(summary.contains("received 500, scored 500, rejected 0"), "{summary}");
+    drop(second);
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let mut server = Server::start(0);
+    let mut job = pounce(&["score", "--addr", &server.addr])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stdin = job.stdin.take().expect("piped");
+    feed(&mut stdin, 0..1);
+    let mut first = String::new();
+    let mut stdout = BufReader::new(job.stdout.take().expect("piped"));
+    stdout.read_line(&mut first).expect("a reply");
+    server.signal("-TERM");
+    server.signal("-INT");
+    let status = server.child.wait().expect("it ends");
+    assert!(matches!(status.code(), Some(0 | 130)), "{status}");
+    let _ = job.kill();
+    let _ = job.wait();
+}
