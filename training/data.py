@@ -8,6 +8,7 @@ a near-identical text among them.
 
 import hashlib
 import json
+import logging
 import random
 import re
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import posts
 from normalise import normalise
+
+log = logging.getLogger("data")
 
 LABELS = ["negative", "neutral", "positive"]
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
@@ -97,7 +100,11 @@ def epoch(rows: list[Row], seed: int) -> list[Row]:
 
 
 def _read(folder, source):
-    for line in (folder / f"{source.name}.jsonl").read_text(encoding="utf-8").splitlines():
+    file = folder / f"{source.name}.jsonl"
+    if not file.exists() and not source.name.startswith("semeval"):
+        log.warning("%s is missing: going on without it", file.name)
+        return
+    for line in file.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         target = _target(record.get("label"), source.labels)
         text = clean(record["text"])

@@ -3,7 +3,7 @@
 `python fetch.py --to DIR` downloads what its owners serve openly (TweetEval, complaints,
 GoEmotions, SST-2). Three CrowdFlower sets and Customer Support on Twitter need an account: put the
 files named in `BY_HAND` into `DIR/raw` and run it again. The care sets of airlines and telecoms
-have no address that we know; `make.py` does without any file that is missing, and says so.
+have no address that we know; `make.py` names every file that is missing and does without it.
 """
 
 import argparse

@@ -65,6 +65,15 @@ class Pipeline(unittest.TestCase):
         keys = {key for row in held_out for key in data._keys(row.text)}
         self.assertFalse([row for row in rows if data._keys(row.text) & keys])
 
+    def test_a_set_that_is_missing_is_named_and_done_without(self):
+        with tempfile.TemporaryDirectory() as folder:
+            tiny.write_data(Path(folder))
+            (Path(folder) / "apple.jsonl").unlink()
+            with self.assertLogs("data", "WARNING") as logged:
+                rows, held_out = data.load(Path(folder))
+        self.assertIn("apple.jsonl", logged.output[0])
+        self.assertNotIn("apple", {row.source for row in rows + held_out})
+
     def test_int8_scores_do_not_depend_on_batch_mates(self):
         engine = scoring.Int8(self.root / "model")
         ids = np.array([[2, 60, 61, 62, 3], [2, 70, 3, 0, 0]])
