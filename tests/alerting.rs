@@ -1,0 +1,156 @@
+//! Alerts on topics through the public door: opened by a stream, watched, taken.
+
+mod support;
+
+use pounce::proto::alert_service_client::AlertServiceClient;
+use pounce::proto::score_stream_request::Request;
+use pounce::proto::score_stream_response::Reply as Wire;
+use pounce::proto::watch_alerts_response::Message;
+use pounce::proto::{
+    AcknowledgeAlertRequest, AlertChange, AlertChangeKind, AlertFilter, AlertKind, Author, Flag,
+    GetTopicRequest, ListAlertsRequest, ListTopicsRequest, Post, ScoreStreamRequest, ScoredEvent,
+    Severity, StreamOptions, WatchAlertsRequest,
+};
+use support::{Service, Spec, message, metric, post};
+use tonic::Code;
+use tonic::transport::Channel;
+
+/// Event time of the first post, in seconds.
+const START: i64 = 1_700_000_000;
+
+/// The n-th post of an unhappy crowd: an author of its own, 20 seconds apart.
+fn angry(n: i64) -> Post {
+    Post {
+        topic: "acme".into(),
+        author: Some(Author { id: format!("author {n}").into(), followers: 0 }),
+        posted_at: Some(prost_types::Timestamp { seconds: START + 20 * n, nanos: 0 }),
+        ..post(n, format!("bad service {n}"))
+    }
+}
+
+async fn exchange(service: &Service, posts: Vec<Post>) -> (Vec<ScoredEvent>, Vec<AlertChange>) {
+    let options = StreamOptions { alerts: true, ..StreamOptions::default() };
+    let first = ScoreStreamRequest { request: Some(Request::Options(options)) };
+    let messages: Vec<_> = std::iter::once(first).chain(posts.into_iter().map(message)).collect();
+    let replies = service.connect().await.score_stream(futures::stream::iter(messages)).await;
+    let mut replies = replies.expect("a stream").into_inner();
+    let (mut events, mut changes) = (Vec::new(), Vec::new());
+    while let Some(reply) = replies.message().await.expect("no status") {
+        match reply.reply.expect("a reply") {
+            Wire::Event(event) => events.push(event),
+            Wire::AlertChange(change) => changes.push(change),
+            Wire::Rejection(rejection) => panic!("{rejection:?}"),
+            Wire::Drain(_) | Wire::Summary(_) => {}
+        }
+    }
+    (events, changes)
+}
+
+async fn alerts(service: &Service) -> AlertServiceClient<Channel> {
+    AlertServiceClient::connect(service.url()).await.expect("it listens")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unhappy_crowd_opens_an_alert_with_evidence_that_somebody_can_take() {
+    let service = Service::start(Spec::default()).await;
+    let (events, changes) = exchange(&service, (0..60).map(angry).collect()).await;
+
+    let opened = changes.iter().find(|change| change.kind() == AlertChangeKind::Opened);
+    let alert = opened.and_then(|change| change.alert.clone()).expect("an alert opened");
+    assert_eq!((alert.topic.as_str(), alert.place.as_str()), ("acme", ""));
+    assert_eq!(alert.kind(), AlertKind::Share);
+    let evidence = alert.evidence.expect("evidence");
+    assert!(evidence.posts >= 20 && evidence.negatives == evidence.posts, "{evidence:?}");
+    assert!(evidence.bound > evidence.threshold, "{evidence:?}");
+    assert!(!evidence.sample_post_ids.is_empty());
+    let last = events.last().expect("events");
+    assert!(last.flags().any(|flag| flag == Flag::TopicAlert));
+    assert!(last.alert_ids.contains(&alert.id));
+    assert!(metric(r#"pounce_alerts_firing{kind="share"}"#) >= 0.0);
+
+    let mut client = alerts(&service).await;
+    let mut watch =
+        client.watch_alerts(WatchAlertsRequest::default()).await.expect("a watch").into_inner();
+    let first = watch.message().await.expect("no status").expect("what fires").message;
+    let Some(Message::Change(firing)) = first else { panic!("a change, not {first:?}") };
+    assert_eq!(firing.kind(), AlertChangeKind::Firing);
+
+    let take = |by: &str| AcknowledgeAlertRequest {
+        id: alert.id.clone(),
+        by: by.to_owned(),
+        note: "calling now".to_owned(),
+    };
+    for by in ["ann", "bob"] {
+        let taken = client.acknowledge_alert(take(by)).await.expect("an alert").into_inner();
+        let by = taken.alert.and_then(|alert| alert.acknowledgement).map(|taken| taken.by);
+        assert_eq!(by.as_deref(), Some("ann"), "the first one stays");
+    }
+    let next = loop {
+        match watch.message().await.expect("no status").expect("a change").message {
+            Some(Message::Change(change)) if change.kind() == AlertChangeKind::Acknowledged => {
+                break change;
+            }
+            _ => {}
+        }
+    };
+    assert_eq!(next.alert.map(|alert| alert.id), Some(alert.id.clone()));
+    assert!(metric(r#"pounce_alert_ack_seconds_count{kind="share"}"#) >= 1.0);
+    assert_eq!(
+        client.acknowledge_alert(take("")).await.map_err(|s| s.code()).err(),
+        Some(Code::InvalidArgument)
+    );
+    let unknown = AcknowledgeAlertRequest { id: "none".to_owned(), ..take("ann") };
+    assert_eq!(
+        client.acknowledge_alert(unknown).await.map_err(|s| s.code()).err(),
+        Some(Code::NotFound)
+    );
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_and_alerts_can_be_asked_for_and_filtered() {
+    let service = Service::start(Spec::default()).await;
+    exchange(&service, (0..60).map(angry).collect()).await;
+    let mut client = alerts(&service).await;
+
+    let topic = GetTopicRequest { topic: "acme".to_owned(), place: String::new() };
+    let status = client.get_topic(topic.clone()).await.expect("a topic").into_inner().status;
+    let status = status.expect("a status");
+    assert!(
+        status.windows.iter().any(|window| window.posts >= 20 && window.bound > status.threshold)
+    );
+    let nobody = GetTopicRequest { topic: "nobody".to_owned(), ..topic };
+    assert_eq!(client.get_topic(nobody).await.map_err(|s| s.code()).err(), Some(Code::NotFound));
+    let topics = client.list_topics(ListTopicsRequest::default()).await.expect("topics");
+    assert_eq!(topics.into_inner().topics.len(), 1);
+
+    let mut listed = async |filter: AlertFilter| {
+        let request = ListAlertsRequest { filter: Some(filter), resolved: true };
+        client.list_alerts(request).await.map(|alerts| alerts.into_inner().alerts.len())
+    };
+    let all = listed(AlertFilter::default()).await.expect("a list");
+    assert!(all >= 1);
+    let acme = AlertFilter { topics: vec!["acme".to_owned()], ..AlertFilter::default() };
+    assert_eq!(listed(acme).await.expect("a list"), all);
+    let other = AlertFilter { topics: vec!["other".to_owned()], ..AlertFilter::default() };
+    assert_eq!(listed(other).await.expect("a list"), 0);
+    let reach = AlertFilter { kinds: vec![AlertKind::Reach.into()], ..AlertFilter::default() };
+    assert_eq!(listed(reach).await.expect("a list"), 0);
+    let low = AlertFilter { severity_min: Severity::Low.into(), ..AlertFilter::default() };
+    assert_eq!(listed(low).await.expect("a list"), all);
+    let unknown = AlertFilter { kinds: vec![99], ..AlertFilter::default() };
+    assert_eq!(listed(unknown).await.map_err(|s| s.code()), Err(Code::InvalidArgument));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_and_a_late_post_are_scored_but_not_counted() {
+    let service = Service::start(Spec::default()).await;
+    let late = Post { posted_at: angry(0).posted_at, ..angry(1000) };
+    let posts = vec![angry(0), angry(0), angry(200), late];
+    let (events, _) = exchange(&service, posts).await;
+    let has = |n: usize, flag: Flag| events[n].flags().any(|set| set == flag);
+    assert!(!has(0, Flag::Duplicate) && has(1, Flag::Duplicate));
+    assert!(!has(2, Flag::Late) && has(3, Flag::Late));
+    service.stop().await;
+}
