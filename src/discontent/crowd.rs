@@ -200,7 +200,7 @@ impl Crowd {
             };
             match self.lives[kind.index()].step(reading, &about) {
                 Step::Nothing => {}
-                Step::Changed(kind, alert) => changes.push(AlertChange { kind, alert }),
+                Step::Changed(kind, alert) => changes.push(AlertChange { kind, alert: *alert }),
                 Step::Resolved(firing) => ledger.resolved(*firing, changes),
                 Step::HeldBack(reason) => {
                     held_back[kind.index()] = topic_fires[kind.index()];

@@ -82,7 +82,7 @@ pub(super) struct Circumstances<'a> {
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
     Nothing,
-    Changed(ChangeKind, Alert),
+    Changed(ChangeKind, Box<Alert>),
     /// The alert ended; its firing half is handed over to be kept.
     Resolved(Box<Firing>),
     HeldBack(Suppression),
@@ -106,7 +106,7 @@ impl Life {
         let firing = Firing::open(&finding, about);
         let alert = firing.alert.clone();
         self.firing = Some(firing);
-        Step::Changed(ChangeKind::Opened, alert)
+        Step::Changed(ChangeKind::Opened, Box::new(alert))
     }
 
     /// Ends the alert that fires, if one does, whatever its rule reads.
@@ -145,7 +145,7 @@ impl Life {
                 firing.alert.severity = finding.severity;
                 let suppressed = firing.alert.evidence.suppressed;
                 firing.alert.evidence = evidence(&finding, about, suppressed);
-                return Step::Changed(ChangeKind::Escalated, firing.alert.clone());
+                return Step::Changed(ChangeKind::Escalated, Box::new(firing.alert.clone()));
             }
             return Step::Nothing;
         }

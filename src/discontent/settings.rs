@@ -39,7 +39,7 @@ pub enum SettingsError {
 }
 
 /// How posts become alerts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
     /// Event time, late and repeated posts.
     pub counting: Counting,
@@ -131,7 +131,7 @@ pub struct Share {
     pub windows_minutes: Vec<u32>,
     /// Posts a window needs.
     pub posts_min: u64,
-    /// Normal quantile of Wilson's lower bound: 2.576 leaves 0.5 % above it.
+    /// Normal quantile of Wilson's lower bound: 2.65 leaves 0.4 % above it.
     pub z: f64,
     /// The threshold is never below this share ...
     pub threshold_min: f64,
@@ -163,9 +163,9 @@ impl Default for Share {
     fn default() -> Self {
         Self {
             enabled: true,
-            windows_minutes: vec![15, 60, 240],
+            windows_minutes: vec![15, 30, 60, 240],
             posts_min: 20,
-            z: 2.576,
+            z: 2.65,
             threshold_min: 0.10,
             threshold_rise: 0.05,
             threshold_ratio: 1.5,
@@ -215,11 +215,11 @@ impl Default for Volume {
     fn default() -> Self {
         Self {
             enabled: true,
-            z: 4.0,
+            z: 3.0,
             medium_z: 6.0,
             high_z: 10.0,
             negatives_min: 10,
-            peak_ratio: 1.1,
+            peak_ratio: 1.3,
             peak_quantile: 0.995,
             dispersion_max: 50.0,
             warmup_minutes: 12 * 60,
@@ -284,17 +284,6 @@ pub struct Life {
 impl Default for Life {
     fn default() -> Self {
         Self { cooldown_minutes: 60, respond_minutes: 15 }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            counting: Counting::default(),
-            limits: Limits::default(),
-            rules: Arc::default(),
-            topics: HashMap::new(),
-        }
     }
 }
 

@@ -125,8 +125,8 @@ pub(super) fn show_topic(status: &TopicStatus) -> proto::TopicStatus {
 fn show_window(status: &WindowStatus) -> proto::TopicWindow {
     proto::TopicWindow {
         window: Some(show_duration(status.window)),
-        posts: status.counts.posts.into(),
-        negatives: status.counts.negatives.into(),
+        posts: status.counts.posts,
+        negatives: status.counts.negatives,
         share: status.counts.share(),
         bound: status.bound,
     }
