@@ -41,6 +41,17 @@ pub(super) struct Terms {
     pub(super) span: Option<SpanRef>,
 }
 
+/// A scored post that has not been counted.
+pub(super) struct Judged {
+    post: Post,
+    scored: Scored,
+    /// Event time.
+    at: Timestamp,
+    thresholds: Thresholds,
+    sequence: u64,
+    accepted: Instant,
+}
+
 impl Desk {
     /// Answers one post with an event, or says why not. Dropping the future
     /// takes the post out of the queue.
@@ -51,7 +62,20 @@ impl Desk {
         wire: &proto::Post,
         sequence: u64,
     ) -> Result<ScoredEvent, Refusal> {
+        self.judge(lane, terms, wire, sequence).await.map(|judged| self.settle(&judged))
+    }
+
+    /// The first half of [`Desk::answer`]: what takes time and may go on beside
+    /// others. Dropping the future takes the post out of the queue.
+    pub(super) async fn judge(
+        &self,
+        lane: &Lane,
+        terms: &Terms,
+        wire: &proto::Post,
+        sequence: u64,
+    ) -> Result<Judged, Refusal> {
         let accepted = Instant::now();
+        let received_at = now();
         let span = traces::post(terms.span, sequence);
         let span_ref = span.as_ref().map(PostSpan::span_ref);
         let answered = self.scored(lane, terms, wire, span_ref).await;
@@ -61,7 +85,9 @@ impl Desk {
                     let (tokens, timings) = (scored.tokens_used, &scored.timings);
                     span.scored(post.id.as_str(), tokens, timings, scored.batch);
                 }
-                Ok(self.event(&post, &scored, terms, sequence, accepted))
+                let at = post.posted_at.unwrap_or(received_at);
+                let thresholds = terms.thresholds;
+                Ok(Judged { post, scored, at, thresholds, sequence, accepted })
             }
             Err(refusal) => {
                 if let Some(span) = span {
@@ -91,16 +117,12 @@ impl Desk {
         Ok((post, scored))
     }
 
-    fn event(
-        &self,
-        post: &Post,
-        scored: &Scored,
-        terms: &Terms,
-        sequence: u64,
-        accepted: Instant,
-    ) -> ScoredEvent {
-        let flags = terms.thresholds.flags(&scored.probabilities, post.followers());
-        let at = post.posted_at.unwrap_or_else(now);
+    /// The second half: flags the post, counts it, and makes the event. Called
+    /// in the order of the replies, so that a stream in event time is counted in
+    /// event time, however its batches finish.
+    pub(super) fn settle(&self, judged: &Judged) -> ScoredEvent {
+        let &Judged { ref post, ref scored, at, thresholds, sequence, accepted } = judged;
+        let flags = thresholds.flags(&scored.probabilities, post.followers());
         let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
         let observed = self.count(post, scored, &flags, at);
         let total = accepted.elapsed();

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::alert_wire::show_change;
-use super::desk::{Desk, Terms};
+use super::desk::{Desk, Judged, Terms};
 use super::drain::{Drain, Phase};
 use super::wire::{self, Refusal};
 use crate::discontent::alert::AlertChange;
@@ -28,8 +28,7 @@ use crate::post::Fault;
 use crate::proto::score_stream_request::Request;
 use crate::proto::score_stream_response::Reply;
 use crate::proto::{
-    self, ReplyOrder, ScoreStreamRequest, ScoreStreamResponse, ScoredEvent, StreamOptions,
-    StreamSummary,
+    self, ReplyOrder, ScoreStreamRequest, ScoreStreamResponse, StreamOptions, StreamSummary,
 };
 use crate::traces::SpanRef;
 
@@ -110,7 +109,7 @@ enum Step {
 
 /// A reply, and since when it has been ready to leave.
 struct Finished {
-    reply: Result<ScoredEvent, proto::Rejection>,
+    reply: Result<Judged, proto::Rejection>,
     ready: Instant,
 }
 
@@ -235,7 +234,7 @@ impl Session {
         let (desk, lane, terms) = (Arc::clone(&self.desk), Arc::clone(&self.lane), self.post_terms);
         self.in_flight.push(Box::pin(async move {
             let reply = desk
-                .answer(&lane, &terms, &post, sequence)
+                .judge(&lane, &terms, &post, sequence)
                 .await
                 .map_err(|refusal| refusal.rejection(wire::echoed_id(&post.id), sequence));
             Finished { reply, ready: Instant::now() }
@@ -271,7 +270,8 @@ impl Session {
     fn hand_over(&mut self, finished: Finished) -> ScoreStreamResponse {
         metrics::reply_sent(finished.ready.elapsed());
         match finished.reply {
-            Ok(event) => {
+            Ok(judged) => {
+                let event = self.desk.settle(&judged);
                 self.summary.scored += 1;
                 let discontent = i32::from(proto::Flag::Discontent);
                 self.summary.flagged += u64::from(event.flags.contains(&discontent));
