@@ -50,7 +50,7 @@ PICTURED = [
     "Time of a post by stage",
     "Queue fill",
     "Workers busy",
-    "Streams",
+    "Topic alerts firing",
     "Posts a batch",
     "Padding",
     "Watermark lag",

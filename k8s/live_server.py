@@ -27,8 +27,7 @@ OTHER = [
     "I love {} so much, thank you!",
     "great experience with {} today, friendly and quick",
     "{} opens a new shop in town on Monday",
-    "reading about {} on the train",
-    "does anyone know when {} updates the app",
+    "so happy with {} this week",
     "{} made my day, what a lovely team",
 ]
 
