@@ -572,3 +572,17 @@ fn topics_are_listed_by_discontent_those_that_fire_first() {
     assert_eq!(names, ["kite", "lark"]);
     assert_eq!(board.topics(1).len(), 1);
 }
+
+#[test]
+fn the_settings_in_the_docs_are_the_defaults() {
+    let docs = include_str!("../docs/alerts.md");
+    let (_, rest) = docs.split_once("```toml\n").expect("a block of settings");
+    let (text, _) = rest.split_once("```").expect("its end");
+    let shown = Settings::parse(text).expect("good settings");
+    let defaults = Settings::default();
+    assert_eq!((&shown.counting, &shown.limits), (&defaults.counting, &defaults.limits));
+    assert_eq!(shown.rules(&topic("kite")), defaults.rules(&topic("kite")));
+    let mut own = (*defaults.rules(&topic("acme air"))).clone();
+    own.share.posts_min = 50;
+    assert_eq!(*shown.rules(&topic("acme air")), own);
+}

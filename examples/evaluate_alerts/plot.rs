@@ -118,7 +118,7 @@ fn draw() -> String {
         ("#c0392b", "Wilson's lower bound"),
         ("#2f855a", "baseline, and dashed the threshold"),
         ("#b5655b", "pink: the alert fires"),
-        ("#555555", "grey bar: the share is 0.36 instead of 0.12"),
+        ("#555555", "grey bar: the share is 0.36, not 0.12"),
     ]
     .into_iter()
     .enumerate()

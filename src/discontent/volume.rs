@@ -198,3 +198,65 @@ fn floor(number: f64) -> u32 {
     let whole = number as u32;
     whole
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sums of days that swing between 2 and 18, as (step, negatives).
+    fn swing(step: usize) -> u64 {
+        [2, 4, 8, 14, 18, 16, 10, 5][step % STEPS_A_DAY / (STEPS_A_DAY / 8)]
+    }
+
+    fn after(steps: usize) -> History {
+        let mut history = History::default();
+        for step in 0..steps {
+            history.step(swing(step), swing(step), &Volume::default());
+        }
+        history
+    }
+
+    #[test]
+    fn an_ordinary_week_fires_nothing_and_a_burst_does() {
+        let rules = Volume::default();
+        let mut history = History::default();
+        for step in 0..8 * STEPS_A_DAY {
+            let reading = history.step(swing(step), swing(step), &rules);
+            assert_eq!(reading.finding, None, "step {step}");
+        }
+        let found = history.step(90, 120, &rules).finding.expect("five times the peak");
+        assert_eq!((found.negatives, found.posts), (90, 120));
+        assert!(found.bound >= rules.z && found.observed > found.threshold);
+        assert!(found.threshold > found.baseline);
+    }
+
+    #[test]
+    fn nothing_fires_before_it_is_warm() {
+        let warm = Volume::default().warmup_minutes as usize / 5;
+        assert_eq!(after(warm - 1).step(500, 500, &Volume::default()).finding, None);
+        assert!(after(warm).step(500, 500, &Volume::default()).finding.is_some());
+    }
+
+    #[test]
+    fn a_burst_is_not_usual_at_once() {
+        let mut history = after(2 * STEPS_A_DAY);
+        let before = history.usual(&Volume::default()).mean;
+        for _ in 0..3 {
+            history.step(10_000, 10_000, &Volume::default());
+        }
+        let risen = history.usual(&Volume::default()).mean;
+        assert!(risen < before + 1.0, "from {before} to {risen}");
+    }
+
+    #[test]
+    fn resting_is_the_same_as_steps_without_negatives() {
+        for steps in [0, 1, 300, DAYS * STEPS_A_DAY, DAYS * STEPS_A_DAY + 7] {
+            let (mut rested, mut stepped) = (after(500), after(500));
+            rested.rest(steps, &Volume::default());
+            for _ in 0..steps {
+                stepped.step(0, 0, &Volume::default());
+            }
+            assert_eq!(rested, stepped, "{steps} steps");
+        }
+    }
+}
