@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -28,7 +28,9 @@ where
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = fmt::layer().with_writer(writer);
     let lines = if pretty { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
-    registry().with(lines.with_filter(filter.and(filter_fn(tells_no_text))))
+    // Without the hint every TRACE call of every library would ask the filter.
+    let no_text = filter_fn(tells_no_text).with_max_level_hint(LevelFilter::TRACE);
+    registry().with(lines.with_filter(filter.and(no_text)))
 }
 
 /// The tokenizer's library spells texts out at TRACE, letter by letter.
@@ -53,6 +55,16 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn what_the_filter_leaves_out_is_left_out_before_it_is_formed() {
+        for (filter, most) in
+            [("info", LevelFilter::INFO), ("warn,pounce=debug", LevelFilter::DEBUG)]
+        {
+            let lines = lines(filter, false, std::io::sink);
+            assert_eq!(lines.max_level_hint(), Some(most), "{filter}");
         }
     }
 
