@@ -29,7 +29,7 @@ pub(super) enum Need {
 
 /// Methods that do not need just any token; a name without a method stands for
 /// the rest of its service.
-const NEEDS: [(&str, &str, Need); 10] = [
+const NEEDS: [(&str, &str, Need); 11] = [
     ("pounce.v1.ScoringService", "GetModel", Need::Token),
     ("pounce.v1.ScoringService", "", Need::Scope(Scope::Score)),
     ("pounce.v1.AlertService", "WatchAlerts", Need::Scope(Scope::AlertsRead)),
@@ -40,6 +40,7 @@ const NEEDS: [(&str, &str, Need); 10] = [
     // Probes and balancers have no token.
     ("grpc.health.v1.Health", "", Need::Nothing),
     ("grpc.reflection.v1.ServerReflection", "", Need::Token),
+    ("grpc.reflection.v1alpha.ServerReflection", "", Need::Token),
     // Names that do not exist.
     ("", "", Need::Token),
 ];

@@ -136,12 +136,16 @@ where
         .add_service(alerts)
         .add_service(health_service);
     if spec.reflection {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .expect("the descriptor sets were written by the build");
-        routes = routes.add_service(reflection);
+        let known = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let words = "the descriptor sets were written by the build";
+        // v1alpha too: the Python and Java libraries ask for nothing else.
+        routes = routes
+            .add_service(known().build_v1().expect(words))
+            .add_service(known().build_v1alpha().expect(words));
     }
     let served = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
