@@ -12,6 +12,8 @@ use crate::score::{Sentiment, Severity};
 #[derive(Debug, Deserialize)]
 struct PostLine {
     id: Option<Id>,
+    /// A post without one is the server's to reject, as any other bad post.
+    #[serde(default)]
     text: String,
     #[serde(default)]
     topic: String,
@@ -47,7 +49,7 @@ enum Moment {
 pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
     let line: PostLine = serde_json::from_slice(line).map_err(|error| Rejection {
         post_id: number.to_string(),
-        code: RejectionCode::UnknownValue.into(),
+        code: RejectionCode::Malformed.into(),
         field: format!("line {number}"),
         reason: reason(&error),
         ..Rejection::default()
@@ -79,8 +81,8 @@ pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
 fn reason(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Data => {
-            "is not a post: `text` is required, `id`, `topic`, `place`, `author`, `followers`, \
-             `posted_at` (RFC 3339 or seconds) and `language` are optional"
+            "is not a post: `text`, `topic`, `place`, `author` and `language` are strings, `id` a string or \
+             a number, `followers` a number, `posted_at` RFC 3339 or seconds"
         }
         _ => "is not a JSON object",
     };
@@ -212,10 +214,10 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_told_apart_without_repeating_it() {
-        for line in [&b"secret"[..], br#"{"text": 5, "x": "secret"}"#, b"\xff secret", b"{}"] {
+        for line in [&b"secret"[..], br#"{"text": 5, "x": "secret"}"#, b"\xff secret", b"[]"] {
             let rejection = parse_post(line, 3).expect_err("no post");
             assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
-            assert_eq!(rejection.post_id, "3");
+            assert_eq!((&rejection.post_id[..], rejection.code()), ("3", RejectionCode::Malformed));
         }
     }
 

@@ -132,7 +132,10 @@ impl Refusal {
             RejectionCode::TooLong => "too_long",
             RejectionCode::InvalidUtf8 => "invalid_utf8",
             RejectionCode::OutOfRange => "out_of_range",
-            RejectionCode::UnknownValue | RejectionCode::Unspecified => "unknown_value",
+            // The last two are never said by the server.
+            RejectionCode::UnknownValue | RejectionCode::Unspecified | RejectionCode::Malformed => {
+                "unknown_value"
+            }
             RejectionCode::ResourceExhausted => "resource_exhausted",
             RejectionCode::DeadlineExceeded => "deadline_exceeded",
             RejectionCode::Internal => "internal",
