@@ -35,8 +35,9 @@ impl KnownLanguages {
         if self.primary.is_empty() {
             return false;
         }
-        if let Some(tag) = tagged {
-            return !self.primary.contains(&tag.primary());
+        // BCP 47 says "und" where nobody knows.
+        if let Some(primary) = tagged.map(LanguageTag::primary).filter(|tag| tag != "und") {
+            return !self.primary.contains(&primary);
         }
         let words = without_placeholders(text);
         if words.chars().filter(|c| c.is_alphabetic()).count() < LETTERS_MIN {
@@ -137,5 +138,14 @@ mod tests {
         assert!(english.is_foreign("ok", Some(&tag("de"))));
         assert!(!english.is_foreign("na gut", Some(&tag("en-GB"))));
         assert!(!KnownLanguages::new(&[]).is_foreign("na gut", Some(&tag("de"))));
+    }
+
+    #[test]
+    fn an_undetermined_language_is_detected() {
+        let english = KnownLanguages::new(&["en".to_owned()]);
+        let tag = LanguageTag::parse(b"und").expect("a tag");
+        let dutch = "het internet ligt er alweer uit en niemand neemt de telefoon op";
+        assert!(english.is_foreign(dutch, Some(&tag)));
+        assert!(!english.is_foreign("is the app down for anybody else today?", Some(&tag)));
     }
 }
