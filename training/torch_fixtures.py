@@ -18,7 +18,7 @@ import sentencepiece
 import torch
 import transformers
 from safetensors.torch import save_file
-from tokenizers import ByteLevelBPETokenizer, BertWordPieceTokenizer
+from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
 from transformers import AutoModelForSequenceClassification
 
 OUT = Path(__file__).resolve().parent.parent / "tests" / "data" / "torch"
@@ -48,6 +48,7 @@ POSTS = [
     "包装很好",
     "  spaces   around  and\ttabs ",
     "words-with-hyphens, cafés & e-mails: 24/7 @ 50%",
+    "@shop &lt;3 thank you https://example.org/late",
     "neither here nor there, they changed the logo and the sound cuts out every minute of the day",
 ]
 
@@ -71,34 +72,39 @@ def wordpiece(folder: Path) -> transformers.PreTrainedTokenizerFast:
 
 def byte_level(folder: Path) -> transformers.PreTrainedTokenizerFast:
     """Byte-level BPE as RoBERTa has it: vocab.json and merges.txt."""
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator(
-        TEXT, vocab_size=340, min_frequency=1, special_tokens=special, show_progress=False
-    )
-    tokenizer.save_model(str(folder))
+    files = byte_pairs(folder, ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     note(folder, tokenizer_class="RobertaTokenizer")
-    return transformers.RobertaTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    return transformers.RobertaTokenizer(*files)
 
 
 def byte_level_deberta(folder: Path) -> transformers.PreTrainedTokenizerFast:
     """Byte-level BPE as DeBERTa has it: other names of the special tokens."""
-    special = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
+    files = byte_pairs(folder, ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"])
+    note(folder, tokenizer_class="DebertaTokenizer")
+    return transformers.DebertaTokenizer(*files)
+
+
+def byte_pairs(folder: Path, special: list[str]) -> list[str]:
+    """Trains byte-level BPE and returns the files of its vocabulary and its merges."""
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(
         TEXT, vocab_size=340, min_frequency=1, special_tokens=special, show_progress=False
     )
-    tokenizer.save_model(str(folder))
-    note(folder, tokenizer_class="DebertaTokenizer")
-    return transformers.DebertaTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    return tokenizer.save_model(str(folder))
 
 
 def sentence_pieces(file: Path, **special: object) -> None:
     """Trains a Unigram model; only XLM-RoBERTa's carries the 240 KB of nmt_nfkc's rules."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXT), model_writer=model, vocab_size=220, model_type="unigram",
-        character_coverage=1.0, minloglevel=2, hard_vocab_limit=False, **special,
+        sentence_iterator=iter(TEXT),
+        model_writer=model,
+        vocab_size=220,
+        model_type="unigram",
+        character_coverage=1.0,
+        minloglevel=2,
+        hard_vocab_limit=False,
+        **special,
     )
     file.write_bytes(model.getvalue())
 
@@ -106,9 +112,7 @@ def sentence_pieces(file: Path, **special: object) -> None:
 def unigram_xlm(folder: Path) -> transformers.PreTrainedTokenizerFast:
     """SentencePiece as XLM-RoBERTa has it."""
     file = folder / "sentencepiece.bpe.model"
-    sentence_pieces(
-        file, unk_id=0, bos_id=1, eos_id=2, normalization_rule_name="nmt_nfkc"
-    )
+    sentence_pieces(file, unk_id=0, bos_id=1, eos_id=2, normalization_rule_name="nmt_nfkc")
     note(folder, tokenizer_class="XLMRobertaTokenizer")
     return transformers.XLMRobertaTokenizer.from_pretrained(str(folder))
 
@@ -117,8 +121,14 @@ def unigram_albert(folder: Path) -> transformers.PreTrainedTokenizerFast:
     """SentencePiece as ALBERT has it: lower-cased, no accents."""
     file = folder / "spiece.model"
     sentence_pieces(
-        file, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, pad_piece="<pad>",
-        control_symbols="[CLS],[SEP]", user_defined_symbols="[MASK]",
+        file,
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        pad_piece="<pad>",
+        control_symbols="[CLS],[SEP]",
+        user_defined_symbols="[MASK]",
         normalization_rule_name="identity",
     )
     note(folder, tokenizer_class="AlbertTokenizer", do_lower_case=True)
@@ -129,8 +139,16 @@ def unigram_deberta(folder: Path) -> transformers.PreTrainedTokenizerFast:
     """SentencePiece as DeBERTa v3 has it."""
     file = folder / "spm.model"
     sentence_pieces(
-        file, pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]", bos_piece="[CLS]",
-        eos_piece="[SEP]", unk_piece="[UNK]", normalization_rule_name="identity",
+        file,
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
+        normalization_rule_name="identity",
     )
     note(folder, tokenizer_class="DebertaV2Tokenizer", do_lower_case=False)
     return transformers.DebertaV2Tokenizer.from_pretrained(str(folder))
@@ -145,56 +163,89 @@ def note(folder: Path, **facts: object) -> None:
 MODELS = [
     ("bert", wordpiece, STARS, BERT_LIKE, torch.float32),
     (
-        "distilbert", wordpiece, TWO,
+        "distilbert",
+        wordpiece,
+        TWO,
         {"n_layers": 2, "n_heads": 4, "dim": 16, "hidden_dim": 32, "max_position_embeddings": 64},
         torch.float16,
     ),
     (
-        "roberta", byte_level, THREE,
+        "roberta",
+        byte_level,
+        THREE,
         {**BERT_LIKE, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
         torch.float32,
     ),
     (
-        "xlm-roberta", unigram_xlm, THREE,
+        "xlm-roberta",
+        unigram_xlm,
+        THREE,
         {**BERT_LIKE, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
         torch.bfloat16,
     ),
     ("albert", unigram_albert, THREE, {**BERT_LIKE, "embedding_size": 8}, torch.float32),
     ("electra", wordpiece, NAMELESS, {**BERT_LIKE, "embedding_size": 8}, torch.float32),
     (
-        "mobilebert", wordpiece, THREE,
+        "mobilebert",
+        wordpiece,
+        THREE,
         {
-            **BERT_LIKE, "embedding_size": 8, "intra_bottleneck_size": 8,
+            **BERT_LIKE,
+            "embedding_size": 8,
+            "intra_bottleneck_size": 8,
             "num_feedforward_networks": 2,
         },
         torch.float32,
     ),
     (
-        "deberta", byte_level_deberta, THREE,
+        "deberta",
+        byte_level_deberta,
+        THREE,
         {
-            **BERT_LIKE, "type_vocab_size": 0, "relative_attention": True,
-            "pos_att_type": ["c2p", "p2c"], "max_relative_positions": -1,
-            "position_biased_input": False, "pooler_hidden_size": 16,
+            **BERT_LIKE,
+            "type_vocab_size": 0,
+            "relative_attention": True,
+            "pos_att_type": ["c2p", "p2c"],
+            "max_relative_positions": -1,
+            "position_biased_input": False,
+            "pooler_hidden_size": 16,
         },
         torch.float32,
     ),
     (
         # As deberta-v3-base, with buckets small enough for short posts to leave the linear part.
-        "deberta-v2", unigram_deberta, THREE,
+        "deberta-v2",
+        unigram_deberta,
+        THREE,
         {
-            **BERT_LIKE, "type_vocab_size": 0, "relative_attention": True, "position_buckets": 8,
-            "pos_att_type": ["p2c", "c2p"], "max_relative_positions": -1, "share_att_key": True,
-            "norm_rel_ebd": "layer_norm", "position_biased_input": False, "pooler_hidden_size": 16,
+            **BERT_LIKE,
+            "type_vocab_size": 0,
+            "relative_attention": True,
+            "position_buckets": 8,
+            "pos_att_type": ["p2c", "c2p"],
+            "max_relative_positions": -1,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+            "pooler_hidden_size": 16,
         },
         torch.float32,
     ),
     (
         # As deberta-v2-xlarge: a convolution beside the first layer.
-        "deberta-v2-conv", unigram_deberta, THREE,
+        "deberta-v2-conv",
+        unigram_deberta,
+        THREE,
         {
-            **BERT_LIKE, "type_vocab_size": 0, "relative_attention": True,
-            "pos_att_type": ["p2c", "c2p"], "max_relative_positions": -1, "conv_kernel_size": 3,
-            "conv_act": "gelu", "position_biased_input": False, "pooler_hidden_size": 16,
+            **BERT_LIKE,
+            "type_vocab_size": 0,
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "max_relative_positions": -1,
+            "conv_kernel_size": 3,
+            "conv_act": "gelu",
+            "position_biased_input": False,
+            "pooler_hidden_size": 16,
         },
         torch.float32,
     ),
@@ -246,8 +297,11 @@ def make(seed: int, name: str, tokenize, labels, settings, dtype) -> None:
     folder.mkdir(parents=True)
     tokenizer = tokenize(folder)
     config = transformers.AutoConfig.for_model(
-        name.removesuffix("-conv"), **settings, vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id, id2label=dict(enumerate(labels)),
+        name.removesuffix("-conv"),
+        **settings,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        id2label=dict(enumerate(labels)),
         label2id={label: output for output, label in enumerate(labels)},
     )
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
