@@ -112,6 +112,7 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
         model = model.name,
         revision = model.revision,
         engine = model.engine.name(),
+        normalisation = model.normalisation.name(),
         workers = config.scorer.workers,
         "model opened"
     );

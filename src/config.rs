@@ -13,6 +13,7 @@ use crate::discontent::Settings;
 use crate::discontent::flags::Thresholds;
 use crate::inference::engine::{Device, Precision};
 use crate::inference::model::{EngineKind, ModelSpec};
+use crate::inference::normalise::Normalisation;
 use crate::inference::scorer::ScorerLimits;
 use crate::inference::waiting::BatchLimits;
 use crate::service::ServiceSpec;
@@ -104,6 +105,9 @@ pub struct ServeFlags {
     /// Names of the model's outputs, in output order, instead of config.json's
     #[arg(long, env = "POUNCE_LABELS", value_delimiter = ',', value_name = "NAME,..")]
     labels: Option<Vec<String>>,
+    /// How texts are prepared [default: what config.json says; nothing is changed if it does not]
+    #[arg(long, env = "POUNCE_NORMALISATION", value_enum)]
+    normalisation: Option<Normalisation>,
     /// Worker threads [default: one a core of the process's quota]
     #[arg(long, env = "POUNCE_WORKERS", value_name = "N")]
     workers: Option<usize>,
@@ -293,6 +297,7 @@ impl ServeFlags {
             model_spec: ModelSpec {
                 engine: self.engine,
                 labels: self.labels,
+                normalisation: self.normalisation,
                 device: self.device,
                 precision: self.precision,
             },

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pounce::inference::engine::{Device, Engine, EngineError, Precision, TokenBatch};
 use pounce::inference::model::{EngineKind, Model, ModelSpec};
+use pounce::inference::normalise::Normalisation;
 use tch::Tensor;
 
 /// Largest difference from PyTorch's logits in fp32.
@@ -45,7 +46,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// A model reads each post as transformers does, gives PyTorch's logits, and gives
+/// A model reads each raw post as transformers does, gives PyTorch's logits, and gives
 /// the same ones when the post is padded to the longest legal post.
 fn check(name: &str) {
     check_model(name, &open(name));
@@ -57,7 +58,8 @@ fn check_model(name: &str, model: &Model) {
     let longest = posts.last().expect("posts");
     assert_eq!(longest.ids.len(), model.tokens_max, "{name}: the longest legal post");
     for post in &posts {
-        let tokens = model.tokenizer.encode(&post.text).expect("tokens");
+        let tokens = model.tokenizer.encode(&model.normalisation.apply(&post.text));
+        let tokens = tokens.expect("tokens");
         assert_eq!(tokens.ids, post.ids, "{name}: tokens of {:?}", post.text);
         let alone = logits(engine.as_mut(), &[&post.ids], model.padding_id);
         let apart = largest_difference(&alone, &post.logits);
@@ -130,6 +132,24 @@ fn two_classes_and_star_ratings_become_the_three_classes() {
     assert!((p.negative + p.positive - 1.0).abs() < 1e-6);
     let p = stars.labels.probabilities(&[0.0; 5]).expect("finite");
     assert!((p.negative - 0.4).abs() < 1e-6 && (p.positive - 0.4).abs() < 1e-6);
+}
+
+#[test]
+fn texts_are_prepared_as_the_flag_says_or_else_the_configuration() {
+    let folder = copy("bert");
+    let scheme = |folder: &Path, flag| {
+        let spec = ModelSpec { normalisation: flag, ..spec() };
+        Model::open(folder, &spec).expect("a model").normalisation
+    };
+    assert_eq!(scheme(folder.path(), None), Normalisation::None);
+    let flag = Some(Normalisation::TweetEval);
+    assert_eq!(scheme(folder.path(), flag), Normalisation::TweetEval);
+    let section = |name: &str| serde_json::json!({ "normalisation": name });
+    edit_config(folder.path(), |c| drop(c.insert("pounce".into(), section("social-v1"))));
+    assert_eq!(scheme(folder.path(), None), Normalisation::SocialV1);
+    assert_eq!(scheme(folder.path(), Some(Normalisation::None)), Normalisation::None);
+    edit_config(folder.path(), |c| drop(c.insert("pounce".into(), section("social"))));
+    check_refused(folder.path(), &spec(), &["pounce.normalisation", "social-v1, tweet-eval"]);
 }
 
 /// A copy of a fixture, to be damaged.

@@ -23,7 +23,7 @@ import golden
 import metrics
 import posts
 import scoring
-from normalise import normalise
+from normalise import SCHEMES
 from quantise import quantise
 
 PARAMETERS_MAX = 400_000_000  # an ONNX file ends at 2 GiB of fp32
@@ -55,7 +55,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--labels", help="names in output order, when config.json has none")
-    parser.add_argument("--normalisation", choices=["social-v1", "none"], default="social-v1")
+    parser.add_argument(
+        "--normalisation", choices=SCHEMES, help="default: what config.json says, or none"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:
@@ -66,12 +68,15 @@ def main() -> int:
     return 0
 
 
-def convert(folder: Path, out: Path, names: str | None, normalisation: str) -> str:
+def convert(folder: Path, out: Path, names: str | None, normalisation: str | None) -> str:
     """Writes `out` and returns a line on the agreement of int8 with PyTorch.
 
     Raises `Refused` with the reason in words.
     """
     config, labels = check(folder, names)
+    normalisation = normalisation or getattr(config, "pounce", {}).get("normalisation", "none")
+    if normalisation not in SCHEMES:
+        raise Refused(f"pounce.normalisation is {normalisation}; known are {', '.join(SCHEMES)}")
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
     ).eval()
@@ -81,7 +86,7 @@ def convert(folder: Path, out: Path, names: str | None, normalisation: str) -> s
             f"{size / 1e6:.0f}M parameters; at most {PARAMETERS_MAX // 10**6}M fit one ONNX file"
         )
     tokeniser = tokeniser_of(folder)
-    prepare = normalise if normalisation == "social-v1" else str
+    prepare = SCHEMES[normalisation]
     texts = [prepare(text) for text in [*golden.ODD, *(p.text for p in posts.posts("validation"))]]
     tokens_max = tokens_max_of(config)
     tokeniser.enable_truncation(tokens_max)

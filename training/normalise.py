@@ -78,6 +78,16 @@ def normalise(text: str) -> str:
     return SPACE.sub(" ", text).strip(" ")
 
 
+def tweet_eval(text: str) -> str:
+    """Mentions and links alone, as the cards of the TweetEval benchmark's models do it."""
+    words = ("@user" if word[:1] == "@" and word != "@" else word for word in text.split(" "))
+    return " ".join("http" if word.startswith("http") else word for word in words)
+
+
+# By their names in config.json.
+SCHEMES = {"none": str, "social-v1": normalise, "tweet-eval": tweet_eval}
+
+
 def _entity(match: re.Match[str]) -> str:
     name, decimal, hexadecimal = match.groups()
     if name:

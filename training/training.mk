@@ -17,8 +17,8 @@ model-eval: $(TRAINING_STAMP) ## Print the model card's figures from the shipped
 	$(TRAINING_PYTHON) training/evaluate.py --data $(DATA)
 
 convert: $(TRAINING_STAMP) ## Convert a Hugging Face classifier: make convert MODEL=DIR TO=DIR [LABELS=...]
-	@test -n "$(MODEL)" || { echo "usage: make convert MODEL=DIR TO=DIR [LABELS=negative,...]" >&2; exit 2; }
-	$(TRAINING_PYTHON) training/convert.py $(MODEL) --to $(or $(TO),$(MODEL)-embedded) $(if $(LABELS),--labels $(LABELS))
+	@test -n "$(MODEL)" || { echo "usage: make convert MODEL=DIR TO=DIR [LABELS=negative,...] [NORMALISATION=tweet-eval]" >&2; exit 2; }
+	$(TRAINING_PYTHON) training/convert.py $(MODEL) --to $(or $(TO),$(MODEL)-embedded) $(if $(LABELS),--labels $(LABELS)) $(if $(NORMALISATION),--normalisation $(NORMALISATION))
 
 fetch-data: $(TRAINING_STAMP) ## Fetch the public training data into $(DATA)
 	$(TRAINING_PYTHON) training/fetch.py --to $(DATA)

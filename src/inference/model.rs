@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::engine::{Device, EngineError, EngineFactory, Precision};
@@ -45,6 +46,8 @@ pub struct ModelSpec {
     pub engine: Option<EngineKind>,
     /// Names of the outputs in output order instead of config.json's.
     pub labels: Option<Vec<String>>,
+    /// How to prepare texts instead of what config.json says.
+    pub normalisation: Option<Normalisation>,
     /// Where to compute; the embedded engine knows the processor alone.
     pub device: Device,
     /// Number format of the torch engine; `None`: what suits the device.
@@ -142,6 +145,10 @@ impl Model {
             Some(revision) => revision,
             None => revision_of(&weights)?,
         };
+        let normalisation = match spec.normalisation {
+            Some(normalisation) => normalisation,
+            None => normalisation(folder, config.pounce.normalisation.as_deref())?,
+        };
         let name = config.pounce.name.or(config.name_or_path).filter(|name| !name.is_empty());
         let name = name.or_else(|| Some(folder.file_name()?.to_str()?.to_owned()));
         Ok(Self {
@@ -149,7 +156,7 @@ impl Model {
             revision,
             languages: config.pounce.languages,
             labels,
-            normalisation: normalisation(folder, config.pounce.normalisation.as_deref())?,
+            normalisation,
             tokens_max,
             padding_id,
             tokenizer,
@@ -197,10 +204,15 @@ impl ConfigFile {
 }
 
 fn normalisation(folder: &Path, name: Option<&str>) -> Result<Normalisation, ModelError> {
-    let Some(name) = name else { return Ok(Normalisation::default()) };
-    Normalisation::parse(name).ok_or_else(|| ModelError::File {
-        file: folder.join("config.json").display().to_string(),
-        reason: format!("pounce.normalisation is `{name}`; known are social-v1 and none"),
+    // A model that says nothing comes from the hub, and is scored as it is there.
+    let Some(name) = name else { return Ok(Normalisation::None) };
+    Normalisation::parse(name).ok_or_else(|| {
+        let known: Vec<_> = Normalisation::value_variants().iter().map(|one| one.name()).collect();
+        let known = known.join(", ");
+        ModelError::File {
+            file: folder.join("config.json").display().to_string(),
+            reason: format!("pounce.normalisation is `{name}`; known are {known}"),
+        }
     })
 }
 

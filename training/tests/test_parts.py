@@ -16,7 +16,7 @@ import metrics
 import posts
 import robustness
 import train
-from normalise import normalise
+from normalise import SCHEMES, normalise
 from tests import tiny
 
 CASES = Path(__file__).parents[2] / "tests/data/normalisation.jsonl"
@@ -27,6 +27,10 @@ class Normalisation(unittest.TestCase):
         for line in CASES.read_text(encoding="utf-8").splitlines():
             case = json.loads(line)
             self.assertEqual(normalise(case["raw"]), case["normalised"], case["raw"])
+
+    def test_tweet_eval_replaces_words_that_begin_as_mentions_and_links(self):
+        said = SCHEMES["tweet-eval"]("@shop: see http://a.b,  @ 5")
+        self.assertEqual(said, "@user see http  @ 5")
 
 
 class Encoder(unittest.TestCase):

@@ -175,19 +175,20 @@ class Conversion(unittest.TestCase):
         network.tokeniser.save(str(self.root / "in" / "tokenizer.json"))
         return self.root / "in"
 
-    def _check(self, folder):
-        said = convert.convert(folder, self.root / "out", None, "social-v1")
+    def _check(self, folder, given, becomes):
+        said = convert.convert(folder, self.root / "out", None, given)
         self.assertIn("% of", said)
         self.assertTrue((self.root / "out" / "model.onnx").is_file())
         config = json.loads((self.root / "out" / "config.json").read_text())
         self.assertEqual(config["id2label"]["2"], "negative")
-        self.assertEqual(config["pounce"]["normalisation"], "social-v1")
+        self.assertEqual(config["pounce"]["normalisation"], becomes)
 
     def test_bert_in_another_order_of_labels(self):
-        self._check(self._folder(["positive", "neutral", "negative"]))
+        self._check(self._folder(["positive", "neutral", "negative"]), None, "none")
 
     def test_roberta(self):
-        self._check(self._folder(["positive", "neutral", "negative"], roberta=True))
+        folder = self._folder(["positive", "neutral", "negative"], roberta=True)
+        self._check(folder, "tweet-eval", "tweet-eval")
 
     def test_it_refuses_what_is_no_sentiment(self):
         with self.assertRaisesRegex(convert.Refused, "--labels"):
