@@ -27,7 +27,7 @@ lint: ## Format and clippy
 test-rust: ## Tests of the crate
 	cargo test --locked
 
-bench: ## The bare engine and the service side by side; flags in ARGS
+bench: ## Engines side by side (ENGINE=torch: and precisions), and the service; flags in ARGS
 	cargo run --release --locked $(ENGINE_FEATURES) -- bench $(ARGS)
 
 proto: $(BUF) ## Lint the interface and hold it against the last commit's

@@ -37,7 +37,7 @@ enum Command {
     Replay(commands::replay::ReplayFlags),
     /// Check the settings of `serve` without running it
     CheckConfig(Box<ServeFlags>),
-    /// Measure the bare engine and the service side by side
+    /// Measure engines side by side, and the service beside its bare engine
     Bench(Box<commands::bench::BenchFlags>),
     /// Ask a running service for its health: exit code 0 if it serves, 1 if not
     Healthcheck(commands::healthcheck::HealthcheckFlags),

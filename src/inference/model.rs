@@ -219,6 +219,16 @@ fn normalisation(folder: &Path, name: Option<&str>) -> Result<Normalisation, Mod
 /// The torch engine's weights, the preferred form first.
 const TORCH_WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"];
 
+/// The engines that are built in and whose weights a folder holds, the reference first.
+#[must_use]
+pub fn engines_in(folder: &Path) -> Vec<EngineKind> {
+    let holds = |name: &str| folder.join(name).is_file();
+    let torch = cfg!(feature = "torch") && TORCH_WEIGHTS.into_iter().any(holds);
+    let embedded = cfg!(feature = "embedded") && holds("model.onnx");
+    let engines = [(torch, EngineKind::Torch), (embedded, EngineKind::Embedded)];
+    engines.into_iter().filter_map(|(there, engine)| there.then_some(engine)).collect()
+}
+
 fn open_engine(
     folder: &Path,
     spec: &ModelSpec,

@@ -1,0 +1,117 @@
+//! The service over gRPC on the loopback interface, beside its bare engine.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use pounce::client::{Client, Reply, StreamSpec};
+use pounce::config::Config;
+use pounce::discontent::Board;
+use pounce::inference::model::Model;
+use pounce::inference::scorer::Scorer;
+use pounce::proto::scoring_service_client::ScoringServiceClient;
+use pounce::proto::{Post, ScoreRequest};
+use pounce::service::crowds::Crowds;
+use pounce::service::drain::{self, Phase};
+use pounce::service::health::Health;
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+
+use super::engines::{self, Measured};
+use super::{Outcome, SINGLES, median, millis, rate};
+
+/// Prints rates and latencies of the service with the engine that `serve` would take.
+#[allow(clippy::print_stdout, reason = "the command's output")]
+pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> Outcome<()> {
+    let open = || Model::open(&config.model, &config.model_spec);
+    let model = open()?;
+    let name = model.engine.name();
+    let Measured { rate: bare, single: bare_single, .. } =
+        engines::measure(&model, &config.scorer, posts)?;
+    drop(model);
+    let service = Service::start(open()?, config).await?;
+    // One round first, so that connections and pages are there.
+    service.rate(&posts[..posts.len() / 10], 1).await?;
+    let one = service.rate(posts, 1).await?;
+    let many = service.rate(posts, streams).await?;
+    let single = service.latency(posts).await?;
+    service.stop().await?;
+
+    let batch = config.scorer.batch.posts_max;
+    println!("| posts a second, {name} engine | rate | of the bare engine |");
+    println!("| --- | --- | --- |");
+    println!("| bare engine, batches of {batch} sorted by length | {bare:.0} | 1.00 |");
+    println!("| service, one stream | {one:.0} | {:.2} |", one / bare);
+    println!("| service, {streams} streams | {many:.0} | {:.2} |", many / bare);
+    println!("\n| one post at a time | median | of the bare engine |");
+    println!("| --- | --- | --- |");
+    println!("| bare engine | {:.2} ms | 1.00 |", millis(bare_single));
+    println!(
+        "| service, unary call | {:.2} ms | {:.2} |\n",
+        millis(single),
+        single.as_secs_f64() / bare_single.as_secs_f64()
+    );
+    Ok(())
+}
+
+/// The service in this process, behind a socket.
+struct Service {
+    url: String,
+    drain: drain::DrainSender,
+    scorer: Scorer,
+    served: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Service {
+    async fn start(model: Model, config: &Config) -> Outcome<Self> {
+        let (scorer, _workers, warm) = Scorer::start(model, config.scorer.clone())?;
+        let (drain, listener) = drain::channel();
+        let health = Health::new(scorer.clone(), listener.clone());
+        let socket = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", socket.local_addr()?);
+        let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
+        let spec = config.service.clone();
+        let crowds = Crowds::new(Board::new(config.alerts.clone(), config.topics_max));
+        let served =
+            pounce::service::serve(incoming, spec, None, scorer.clone(), crowds, health, listener);
+        let served = tokio::spawn(served);
+        warm.await?;
+        Ok(Self { url, drain, scorer, served })
+    }
+
+    /// Posts a second over so many streams at once.
+    async fn rate(&self, posts: &[Post], streams: usize) -> Outcome<f64> {
+        let client = Client::connect(&self.url)?;
+        let started = Instant::now();
+        let share = posts.len().div_ceil(streams.max(1)).max(1);
+        let jobs = posts.chunks(share).map(|posts| {
+            let posts: Vec<_> = posts.iter().cloned().map(Ok).collect();
+            let replies = client.score_all(futures::stream::iter(posts), StreamSpec::default());
+            replies.filter(|reply| std::future::ready(matches!(reply, Ok(Reply::Event(_))))).count()
+        });
+        let scored: usize = futures::future::join_all(jobs).await.into_iter().sum();
+        if scored != posts.len() {
+            return Err(format!("only {scored} of {} posts were scored", posts.len()).into());
+        }
+        Ok(rate(scored, started.elapsed()))
+    }
+
+    /// Median time of a unary call with nobody else about.
+    async fn latency(&self, posts: &[Post]) -> Outcome<Duration> {
+        let mut client = ScoringServiceClient::connect(self.url.clone()).await?;
+        let mut times = Vec::new();
+        for post in posts.iter().take(SINGLES) {
+            let request = ScoreRequest { post: Some(post.clone()), thresholds: None };
+            let started = Instant::now();
+            client.score(request).await?;
+            times.push(started.elapsed());
+        }
+        Ok(median(times))
+    }
+
+    async fn stop(self) -> Outcome<()> {
+        self.drain.advance(Phase::Draining);
+        self.served.await??;
+        self.scorer.close();
+        Ok(())
+    }
+}
