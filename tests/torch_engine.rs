@@ -216,6 +216,15 @@ fn weights_that_do_not_fit_the_configuration_are_refused() {
 }
 
 #[test]
+fn a_vocabulary_of_another_kind_of_tokenizer_is_refused() {
+    let folder = copy("bert");
+    let file = folder.path().join("vocab.txt");
+    let vocabulary = std::fs::read_to_string(&file).expect("vocab.txt");
+    std::fs::write(&file, vocabulary.replace("[CLS]", "<s>")).expect("written");
+    check_refused(folder.path(), &spec(), &["vocab.txt", "no token [CLS]"]);
+}
+
+#[test]
 fn configurations_of_no_use_are_refused() {
     for (key, value, words) in [
         ("num_attention_heads", 5.into(), ["hidden_size", "num_attention_heads"]),

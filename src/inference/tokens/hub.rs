@@ -223,8 +223,8 @@ fn without_numbers((piece, score): (String, f64)) -> (String, f64) {
 
 /// Frames every text with its special tokens and keeps them whole in a text.
 fn finish(mut tokenizer: Tokenizer, special: &Special) -> tokenizers::Result<Tokenizer> {
-    let names = [special.first, special.last].into_iter().chain(special.others);
-    tokenizer.add_special_tokens(names.map(|name| AddedToken::from(name, true)))?;
+    // Before any is added: a token that the vocabulary lacks would get an id that the
+    // model has no embedding for.
     let id = |name: &str| {
         let id = tokenizer.token_to_id(name).ok_or(format!("it has no token {name}"));
         id.map(|id| (name.to_owned(), id))
@@ -233,6 +233,10 @@ fn finish(mut tokenizer: Tokenizer, special: &Special) -> tokenizers::Result<Tok
         .try_single(format!("{} $A {}", special.first, special.last))?
         .special_tokens(vec![id(special.first)?, id(special.last)?])
         .build()?;
+    let names = [special.first, special.last].into_iter().chain(special.others);
+    let known = names.filter(|name| tokenizer.token_to_id(name).is_some());
+    let known: Vec<_> = known.map(|name| AddedToken::from(name, true)).collect();
+    tokenizer.add_special_tokens(known)?;
     tokenizer.with_post_processor(Some(frame));
     Ok(tokenizer)
 }
