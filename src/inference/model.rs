@@ -78,10 +78,16 @@ pub enum ModelError {
         reason: String,
     },
     /// No weights for any engine.
-    #[error("{0} holds neither model.onnx (embedded engine) nor model.safetensors (torch engine)")]
+    #[error(
+        "{0} holds neither model.onnx (embedded engine) nor, in one file, model.safetensors, \
+         pytorch_model.bin or rust_model.ot (torch engine)"
+    )]
     NoWeights(String),
     /// An engine that was not compiled in.
-    #[error("this pounce was built without the {0} engine; build it with --features {0}")]
+    #[error(
+        "this pounce was built without the {0} engine; build it with --features {0} \
+         (`make serve ENGINE={0}` does, with all that it needs)"
+    )]
     EngineNotBuilt(&'static str),
     /// A setting that the engine can't follow.
     #[error(
@@ -244,7 +250,9 @@ fn open_engine(
         (_, _, Some(weights)) => torch_engine(folder, weights, spec, outputs),
         (Some(EngineKind::Torch), _, None) => Err(ModelError::File {
             file: folder.join(TORCH_WEIGHTS[0]).display().to_string(),
-            reason: "it is missing, and so are pytorch_model.bin and rust_model.ot".to_owned(),
+            reason: "it is missing, and so are pytorch_model.bin and rust_model.ot; weights in \
+                     several files must be saved as one"
+                .to_owned(),
         }),
         (None, false, None) => Err(ModelError::NoWeights(folder.display().to_string())),
     }
