@@ -18,4 +18,4 @@ libtorch: ## Find libtorch 2.4.0, or fetch it into .cache/libtorch
 
 torch-test: libtorch ## Build and test with the torch engine
 	cargo clippy --locked --features torch --all-targets -- -D warnings
-	cargo test --locked --features torch --lib --test torch_engine --test default_model
+	cargo test --locked --features torch --lib --test torch_engine --test torch_service --test default_model

@@ -2,59 +2,17 @@
 
 #![cfg(feature = "embedded")]
 
+#[path = "support/binary.rs"]
+mod binary;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{ChildStdin, Output, Stdio};
+
+use binary::{Server, pounce};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model");
-
-fn pounce(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pounce"));
-    command.args(args).env_remove("RUST_LOG");
-    command
-}
-
-/// A server that is ready, on the given port (0: any).
-struct Server {
-    child: Child,
-    addr: String,
-}
-
-impl Server {
-    fn start(port: u16) -> Self {
-        let grpc = format!("127.0.0.1:{port}");
-        let args = ["serve", "--model", MODEL, "--grpc-addr", &grpc, "--http-addr", "127.0.0.1:0"];
-        let mut command = pounce(&args);
-        let mut child = command
-            .args(["--drain-notice", "0"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let serving = lines.find_map(|line| {
-            let line: serde_json::Value =
-                serde_json::from_str(&line.expect("UTF-8")).expect("a log line of JSON");
-            (line["message"] == "serving").then_some(line)
-        });
-        let serving = serving.expect("the server ended before it served");
-        // Reads on, so that the server never writes to a closed pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, addr: format!("http://{}", serving["grpc"].as_str().expect("text")) }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -87,6 +45,17 @@ fn bad_configuration_ends_with_one_clear_line_and_exit_code_2() {
     check_refused(&occupied, &addr);
 }
 
+#[cfg(not(feature = "torch"))]
+#[test]
+fn a_binary_without_the_torch_engine_tells_how_to_get_one() {
+    let args = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--engine", "torch"];
+    let serve = |model| [&["serve", "--model", model], &args[..]].concat();
+    check_refused(&serve(MODEL), "--features torch");
+    let hub = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/torch/bert");
+    check_refused(&serve(hub), "make serve ENGINE=torch");
+    check_refused(&serve(hub)[..7], "make serve ENGINE=torch");
+}
+
 #[test]
 fn a_damaged_model_is_told_by_its_file() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -115,7 +84,7 @@ fn feed(stdin: &mut ChildStdin, ids: std::ops::Range<u32>) {
 #[test]
 fn a_job_finishes_against_a_restarted_server() {
     let port = free_port();
-    let first = Server::start(port);
+    let first = Server::start(port, &["--model", MODEL]);
     let mut job = pounce(&["score", "--addr", &first.addr])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -139,7 +108,7 @@ fn a_job_finishes_against_a_restarted_server() {
     feed(&mut stdin, 300..400);
     let mut first = first;
     assert_eq!(first.child.wait().expect("it ends").code(), Some(0), "a clean drain");
-    let second = Server::start(port);
+    let second = Server::start(port, &["--model", MODEL]);
     feed(&mut stdin, 400..500);
     drop(stdin);
     check(100..500);
@@ -152,7 +121,7 @@ fn a_job_finishes_against_a_restarted_server() {
 
 #[test]
 fn a_second_signal_exits_at_once() {
-    let mut server = Server::start(0);
+    let mut server = Server::start(0, &["--model", MODEL]);
     let mut job = pounce(&["score", "--addr", &server.addr])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
