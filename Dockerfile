@@ -18,26 +18,17 @@ FROM chef AS recipe
 COPY . .
 RUN cargo chef prepare --recipe-path recipe.json
 
-# --- slim --------------------------------------------------------------------------
-FROM chef AS build-slim
-COPY --from=recipe /src/recipe.json .
-RUN cargo chef cook --release --locked --recipe-path recipe.json
-COPY . .
-RUN cargo build --release --locked --bin pounce
-
-FROM gcr.io/distroless/cc-debian12:nonroot AS slim
+# --- what both images run on ---------------------------------------------------------
+FROM gcr.io/distroless/cc-debian12:nonroot AS runtime
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG CREATED=unknown
 LABEL org.opencontainers.image.title="Pounce" \
-      org.opencontainers.image.description="Streaming sentiment over gRPC, embedded engine" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
-COPY --from=build-slim /src/target/release/pounce /usr/local/bin/pounce
-COPY model/*.json model/model.onnx /model/
 ENV POUNCE_MODEL=/model \
     POUNCE_GRPC_ADDR=0.0.0.0:50051 \
     POUNCE_HTTP_ADDR=0.0.0.0:9464
@@ -45,6 +36,18 @@ EXPOSE 50051 9464
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/pounce"]
 CMD ["serve"]
+
+# --- slim --------------------------------------------------------------------------
+FROM chef AS build-slim
+COPY --from=recipe /src/recipe.json .
+RUN cargo chef cook --release --locked --recipe-path recipe.json
+COPY . .
+RUN cargo build --release --locked --bin pounce
+
+FROM runtime AS slim
+LABEL org.opencontainers.image.description="Streaming sentiment over gRPC, embedded engine"
+COPY --from=build-slim /src/target/release/pounce /usr/local/bin/pounce
+COPY model/*.json model/model.onnx /model/
 
 # --- torch -------------------------------------------------------------------------
 FROM chef AS build-torch
@@ -72,31 +75,15 @@ RUN cargo build --release --locked --features torch --bin pounce \
     && mkdir /libtorch \
     && cp -a .cache/libtorch/lib/*.so* /libtorch/ \
     && rm -f /libtorch/libtorch_python.so \
-    && find /libtorch -name '*.so*' -type f -exec strip --strip-unneeded {} +
+    # Libraries alone: libtorch.so is a line of text where libtorch came from PyPI.
+    && find /libtorch -name '*.so*' -type f -size +1k -exec strip --strip-unneeded {} +
 
-FROM gcr.io/distroless/cc-debian12:nonroot AS torch
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-ARG CREATED=unknown
-LABEL org.opencontainers.image.title="Pounce" \
-      org.opencontainers.image.description="Streaming sentiment over gRPC, libtorch engine" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.created="${CREATED}" \
-      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
+FROM runtime AS torch
+LABEL org.opencontainers.image.description="Streaming sentiment over gRPC, libtorch engine"
 COPY --from=build-torch /libtorch /opt/libtorch
 COPY --from=build-torch /src/target/release/pounce /usr/local/bin/pounce
-# The engine needs a model.safetensors; mount a folder of your own over it if there is none.
-COPY model /model
-ENV POUNCE_MODEL=/model \
-    POUNCE_ENGINE=torch \
-    POUNCE_GRPC_ADDR=0.0.0.0:50051 \
-    POUNCE_HTTP_ADDR=0.0.0.0:9464 \
+COPY model/*.json model/model.safetensors /model/
+ENV POUNCE_ENGINE=torch \
     LD_LIBRARY_PATH=/opt/libtorch \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-EXPOSE 50051 9464
-USER 65532:65532
-ENTRYPOINT ["/usr/local/bin/pounce"]
-CMD ["serve"]
