@@ -3,6 +3,7 @@
 mod engines;
 mod service;
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(crate) struct BenchFlags {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Posts to score
-    #[arg(long, default_value_t = 4000, value_name = "N")]
+    #[arg(long, default_value_t = 7000, value_name = "N")]
     posts: usize,
     /// Engines to compare, the first being what the others are held against [default: all that
     /// this build and the model's folder have]
@@ -83,9 +84,9 @@ fn rate(posts: usize, elapsed: Duration) -> f64 {
     posts as f64 / elapsed.as_secs_f64()
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+fn median<T: PartialOrd + Copy + Default>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -16,25 +16,37 @@ use pounce::service::health::Health;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
-use super::engines::{self, Measured};
+use super::engines;
 use super::{Outcome, SINGLES, median, millis, rate};
 
-/// Prints rates and latencies of the service with the engine that `serve` would take.
+/// Parts of the posts, each measured on the bare engine and through the service.
+const ROUNDS: usize = 7;
+
+/// Prints medians of the rates and latencies of the service with the engine
+/// that `serve` would take, and of that engine alone.
 #[allow(clippy::print_stdout, reason = "the command's output")]
 pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> Outcome<()> {
     let open = || Model::open(&config.model, &config.model_spec);
     let model = open()?;
     let name = model.engine.name();
-    let Measured { rate: bare, single: bare_single, .. } =
-        engines::measure(&model, &config.scorer, posts)?;
-    drop(model);
     let service = Service::start(open()?, config).await?;
-    // One round first, so that connections and pages are there.
-    service.rate(&posts[..posts.len() / 10], 1).await?;
-    let one = service.rate(posts, 1).await?;
-    let many = service.rate(posts, streams).await?;
-    let single = service.latency(posts).await?;
+    // Some first, so that connections and pages are there.
+    service.rate(&posts[..posts.len().div_ceil(10)], 1).await?;
+    let (mut bare, mut one, mut many) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_single, mut single) = (Vec::new(), Vec::new());
+    // In turns, since a machine's own speed drifts by more than what is compared.
+    for posts in posts.chunks(posts.len().div_ceil(ROUNDS)) {
+        let measured = engines::measure(&model, &config.scorer, posts)?;
+        bare.push(measured.rate);
+        bare_single.push(measured.single);
+        one.push(service.rate(posts, 1).await?);
+        many.push(service.rate(posts, streams).await?);
+        single.push(service.latency(posts).await?);
+    }
     service.stop().await?;
+
+    let [bare, one, many] = [bare, one, many].map(median);
+    let [bare_single, single] = [bare_single, single].map(median);
 
     let batch = config.scorer.batch.posts_max;
     println!("| posts a second, {name} engine | rate | of the bare engine |");
