@@ -113,11 +113,11 @@ pub(super) fn compare(config: &Config, contenders: &[Contender], posts: &[Post])
 }
 
 /// What an engine did with some posts.
-pub(super) struct Measured {
+struct Measured {
     /// Posts a second in batches of like length, on all workers.
-    pub(super) rate: f64,
+    rate: f64,
     /// Median time of one post through normalising, splitting and the engine.
-    pub(super) single: Duration,
+    single: Duration,
     /// Tokens of a post.
     mean_tokens: usize,
     /// In the posts' order.
@@ -125,23 +125,36 @@ pub(super) struct Measured {
 }
 
 /// Runs all `posts`, at least one, through a model's engines, and some of them one at a time.
-pub(super) fn measure(model: &Model, limits: &ScorerLimits, posts: &[Post]) -> Outcome<Measured> {
-    let tokens: Vec<Vec<i32>> =
-        posts.iter().map(|post| ids(model, post)).collect::<Outcome<_>>()?;
+fn measure(model: &Model, limits: &ScorerLimits, posts: &[Post]) -> Outcome<Measured> {
+    let tokens = split(model, posts)?;
     let (scores, elapsed) = batched(model, limits, &tokens)?;
+    Ok(Measured {
+        rate: rate(posts.len(), elapsed),
+        single: single(model, &posts[..posts.len().min(SINGLES)])?,
+        mean_tokens: tokens.iter().map(Vec::len).sum::<usize>() / tokens.len().max(1),
+        scores,
+    })
+}
+
+/// Posts a second in batches of like length, on all workers.
+pub(super) fn batched_rate(model: &Model, limits: &ScorerLimits, posts: &[Post]) -> Outcome<f64> {
+    Ok(rate(posts.len(), batched(model, limits, &split(model, posts)?)?.1))
+}
+
+/// Median time of one post through normalising, splitting and the engine.
+pub(super) fn single(model: &Model, posts: &[Post]) -> Outcome<Duration> {
     let mut engine = model.engine.build()?;
     let mut times = Vec::new();
-    for post in posts.iter().take(SINGLES) {
+    for post in posts {
         let started = Instant::now();
         score(model, engine.as_mut(), &[&ids(model, post)?])?;
         times.push(started.elapsed());
     }
-    Ok(Measured {
-        rate: rate(posts.len(), elapsed),
-        single: median(times),
-        mean_tokens: tokens.iter().map(Vec::len).sum::<usize>() / tokens.len().max(1),
-        scores,
-    })
+    Ok(median(times))
+}
+
+fn split(model: &Model, posts: &[Post]) -> Outcome<Vec<Vec<i32>>> {
+    posts.iter().map(|post| ids(model, post)).collect()
 }
 
 /// A post's tokens, as the model reads it.

@@ -34,13 +34,21 @@ pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> 
     service.rate(&posts[..posts.len().div_ceil(10)], 1).await?;
     let (mut bare, mut one, mut many) = (Vec::new(), Vec::new(), Vec::new());
     let (mut bare_single, mut single) = (Vec::new(), Vec::new());
-    // In turns, since a machine's own speed drifts by more than what is compared.
-    for posts in posts.chunks(posts.len().div_ceil(ROUNDS)) {
-        let measured = engines::measure(&model, &config.scorer, posts)?;
-        bare.push(measured.rate);
-        bare_single.push(measured.single);
+    // In turns, since a machine's own speed drifts by more than what is compared,
+    // and with the first last every other time, since it is faster after a rest.
+    for (round, posts) in posts.chunks(posts.len().div_ceil(ROUNDS)).enumerate() {
+        let ahead = round % 2 == 0;
+        if ahead {
+            bare.push(engines::batched_rate(&model, &config.scorer, posts)?);
+        }
         one.push(service.rate(posts, 1).await?);
         many.push(service.rate(posts, streams).await?);
+        if !ahead {
+            bare.push(engines::batched_rate(&model, &config.scorer, posts)?);
+        }
+    }
+    for posts in posts.chunks(SINGLES).take(ROUNDS) {
+        bare_single.push(engines::single(&model, posts)?);
         single.push(service.latency(posts).await?);
     }
     service.stop().await?;
@@ -111,7 +119,7 @@ impl Service {
     async fn latency(&self, posts: &[Post]) -> Outcome<Duration> {
         let mut client = ScoringServiceClient::connect(self.url.clone()).await?;
         let mut times = Vec::new();
-        for post in posts.iter().take(SINGLES) {
+        for post in posts {
             let request = ScoreRequest { post: Some(post.clone()), thresholds: None };
             let started = Instant::now();
             client.score(request).await?;
