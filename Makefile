@@ -10,7 +10,7 @@ BUF := $(TOOLS)/buf/bin/buf
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk)
 
-.PHONY: help serve test lint test-rust proto deny bench
+.PHONY: help serve test lint test-rust proto deny bench trials
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ proto: $(BUF) ## Lint the interface and hold it against the last commit's
 	$(BUF) format --diff --exit-code
 	@if git rev-parse --quiet --verify HEAD:proto >/dev/null; then \
 	  echo "$(BUF) breaking --against HEAD" && $(BUF) breaking --against '.git#ref=HEAD'; fi
+
+trials: ## See the promises kept: order, streams, bad posts, restart, memory
+	cargo build --release --locked
+	cargo run --release --locked --example trials
 
 deny: $(DENY) ## Licences, bans and sources of dependencies; advisories where their database can be reached
 	$(DENY) --all-features check licenses bans sources
