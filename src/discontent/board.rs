@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::observation::{Observation, Record};
 use super::recency::Recency;
 use super::settings::Settings;
-use super::status::TopicStatus;
+use super::status::{ShareHistory, TopicStatus};
 use super::topic::{Shared, Sighting, Taken, TopicState};
 use crate::post::{Place, Timestamp, Topic};
 
@@ -252,6 +252,13 @@ impl Board {
         });
         topics.truncate(topics_max);
         topics.into_iter().map(|(.., status)| status).collect()
+    }
+
+    /// How the share of a topic went over the last hours.
+    #[must_use]
+    pub fn history(&self, topic: &Topic) -> Option<ShareHistory> {
+        let state = self.topics.get(topic)?;
+        Some(state.whole.history(state.next(), &state.rules))
     }
 
     /// Topics and places being counted.

@@ -16,12 +16,19 @@ use super::observation::Record;
 use super::reach::Audience;
 use super::settings::{Rules, Settings};
 use super::share::{self, Usual};
-use super::status::{TopicStatus, WindowStatus};
+use super::status::{ShareHistory, SharePoint, TopicStatus, WindowStatus};
 use super::volume::{self, History};
 use super::wilson::lower_bound;
 use super::window::Minutes;
 use crate::post::{PostId, Timestamp};
 use crate::score::Severity;
+
+/// Minutes from one point of a history to the next.
+const HISTORY_STEP_MINUTES: u32 = 5;
+/// Steps of a history: no more than half a day, whatever the settings.
+const HISTORY_STEPS_MAX: u32 = 144;
+/// The longest window whose history is worth showing.
+const HISTORY_WINDOW_MINUTES_MAX: u32 = 60;
 
 /// The one vote of an author, and what more they wrote in its period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -276,6 +283,29 @@ impl Crowd {
             windows: windows.collect(),
             watermark,
             alert_ids: self.alert_ids().collect(),
+        }
+    }
+
+    /// The share over the hours before `next`. It is counted anew, so that a
+    /// late post shows where it belongs.
+    pub(super) fn history(&self, next: Minute, rules: &Rules) -> ShareHistory {
+        let last = next.minus(1);
+        let windows = &rules.share.windows_minutes;
+        let judged =
+            |&width: &u32| self.minutes.trailing(last, width).posts >= rules.share.posts_min;
+        let mut shown =
+            windows.iter().copied().filter(|&width| width <= HISTORY_WINDOW_MINUTES_MAX);
+        let width = shown.clone().find(judged).or_else(|| shown.next_back());
+        let width = width.or_else(|| windows.first().copied()).unwrap_or(1);
+        let steps = rules.span_minutes().saturating_sub(width) / HISTORY_STEP_MINUTES;
+        let points = (0..=steps.min(HISTORY_STEPS_MAX)).rev().map(|step| {
+            let counts = self.minutes.trailing(last.minus(step * HISTORY_STEP_MINUTES), width);
+            SharePoint { counts, bound: lower_bound(counts, rules.share.z) }
+        });
+        ShareHistory {
+            window: share::minutes_long(width),
+            step: share::minutes_long(HISTORY_STEP_MINUTES),
+            points: points.collect(),
         }
     }
 

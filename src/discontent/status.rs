@@ -36,6 +36,28 @@ pub struct WindowStatus {
     pub bound: f64,
 }
 
+/// How the share of one trailing window went over the last hours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShareHistory {
+    /// Length of the window: the shortest that holds posts enough to be judged,
+    /// or else the longest that leaves hours to be shown.
+    pub window: Duration,
+    /// Time from one point to the next.
+    pub step: Duration,
+    /// The window as it ended step by step, oldest first; the last ends at the
+    /// watermark.
+    pub points: Vec<SharePoint>,
+}
+
+/// One window of the past.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharePoint {
+    /// Its posts.
+    pub counts: Counts,
+    /// Wilson's lower bound of the share.
+    pub bound: f64,
+}
+
 impl TopicStatus {
     /// How much discontent there is: the highest lower bound of its windows.
     #[must_use]
