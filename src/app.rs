@@ -18,8 +18,9 @@ use crate::metrics;
 use crate::service::crowds::{self, Crowds};
 use crate::service::drain::{self, DrainSender, Phase};
 use crate::service::health::Health;
+use crate::service::page::recent::Recent;
 use crate::service::reload::FileError;
-use crate::service::{self, http, incoming, tls, tokens};
+use crate::service::{self, Shared, http, incoming, tls, tokens};
 use crate::state::{self, StateDir};
 use crate::traces::{self, TraceError};
 
@@ -137,17 +138,17 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
     state.clone().map(|state| background.spawn(keep_state(state, crowds.clone())));
     tls.clone().map(|tls| background.spawn(tls.keep_fresh()));
     tokens.clone().map(|tokens| background.spawn(tokens.keep_fresh()));
-    let http = tokio::spawn(serve_http(http, http::router(handle, health.clone()), drain.clone()));
-    let grpc = incoming::connections(grpc, tls, config.service.connections_max);
-    let mut grpc = tokio::spawn(service::serve(
-        grpc,
-        config.service,
+    let shared = Shared {
         tokens,
-        scorer.clone(),
-        crowds.clone(),
-        health.clone(),
-        drain,
-    ));
+        scorer: scorer.clone(),
+        crowds: crowds.clone(),
+        recent: config.board.then(|| Recent::new(config.board_texts)),
+        health: health.clone(),
+        drain: drain.clone(),
+    };
+    let mut http = tokio::spawn(serve_http(http, http::router(handle, shared.clone()), drain));
+    let grpc = incoming::connections(grpc, tls, config.service.connections_max);
+    let mut grpc = tokio::spawn(service::serve(grpc, config.service, shared));
 
     tokio::select! {
         warm = warm => warm?,
@@ -172,7 +173,8 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
         save(state, &crowds).await;
     }
     drain_sender.advance(Phase::Stopping);
-    if http.await.is_err() {
+    // A page that takes nothing more must not hold up the exit.
+    if tokio::time::timeout(LAST_WORDS, &mut http).await.is_ok_and(|ended| ended.is_err()) {
         tracing::error!("the HTTP port did not end well");
     }
     tracing::info!("stopped");

@@ -39,6 +39,10 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// File of the tokens that callers need.
     pub tokens: Option<PathBuf>,
+    /// Whether the HTTP port serves the live board.
+    pub board: bool,
+    /// Whether it shows the texts of flagged posts.
+    pub board_texts: bool,
     /// How posts become alerts on topics.
     pub alerts: Settings,
     /// Topics and places counted at a time.
@@ -82,7 +86,7 @@ pub struct ServeFlags {
         value_name = "IP:PORT"
     )]
     grpc_addr: SocketAddr,
-    /// Address of the HTTP port: /metrics, /healthz, /readyz
+    /// Address of the HTTP port: the live board, /metrics, /healthz, /readyz
     #[arg(
         long,
         env = "POUNCE_HTTP_ADDR",
@@ -188,6 +192,18 @@ pub struct ServeFlags {
         value_name = "BOOL"
     )]
     reflection: bool,
+    /// Serve the live board at / of the HTTP port
+    #[arg(
+        long,
+        env = "POUNCE_BOARD",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        value_name = "BOOL"
+    )]
+    board: bool,
+    /// Show the texts of flagged posts on the live board; the latest are kept in memory
+    #[arg(long, env = "POUNCE_BOARD_TEXTS")]
+    board_texts: bool,
     /// Certificate of the gRPC port in PEM, and those that vouch for it; with it, gRPC speaks TLS
     #[arg(long, env = "POUNCE_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -273,6 +289,10 @@ impl ServeFlags {
                 self.otlp_root_share
             )));
         }
+        if self.board_texts && !self.board {
+            let needs = "--board-texts has no effect with --board false";
+            return Err(ConfigError::Conflict(needs.to_owned()));
+        }
         let tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsFiles {
             cert,
             key,
@@ -328,6 +348,8 @@ impl ServeFlags {
             },
             tls,
             tokens: self.tokens,
+            board: self.board,
+            board_texts: self.board_texts,
             alerts: self.alerts.as_deref().map_or_else(|| Ok(Settings::default()), read_alerts)?,
             topics_max: self.topics_max,
             state_dir: self.state_dir,

@@ -10,6 +10,7 @@ use super::alert_wire::{Filter, show_alert, show_change, show_firing, show_topic
 use super::caller::Caller;
 use super::crowds::Crowds;
 use super::drain::{Drain, Phase};
+use crate::discontent::Acknowledged;
 use crate::post::{Fault, NAME_BYTES_MAX, Place, Topic};
 use crate::proto::alert_service_server::AlertService;
 use crate::proto::watch_alerts_response::Message;
@@ -84,16 +85,7 @@ impl AlertService for Alerts {
         request: Request<AcknowledgeAlertRequest>,
     ) -> Result<Response<AcknowledgeAlertResponse>, Status> {
         let AcknowledgeAlertRequest { id, by, note } = request.into_inner();
-        if by.trim().is_empty() {
-            return Err(invalid("by", &Fault::Missing));
-        }
-        for (field, value, max) in [("by", &by, NAME_BYTES_MAX), ("note", &note, NOTE_BYTES_MAX)] {
-            if value.len() > max {
-                return Err(invalid(field, &Fault::TooLong { bytes: value.len(), max }));
-            }
-        }
-        let acknowledged = self.crowds.acknowledge(&id, &by, &note);
-        let acknowledged = acknowledged.map_err(|error| Status::not_found(error.to_string()))?;
+        let acknowledged = acknowledge(&self.crowds, &id, &by, &note)?;
         let alert = Some(show_alert(&acknowledged.alert));
         Ok(Response::new(AcknowledgeAlertResponse { alert }))
     }
@@ -129,6 +121,24 @@ impl AlertService for Alerts {
         let topics = topics.iter().map(show_topic).collect();
         Ok(Response::new(ListTopicsResponse { topics }))
     }
+}
+
+/// Notes who took an alert.
+pub(super) fn acknowledge(
+    crowds: &Crowds,
+    id: &str,
+    by: &str,
+    note: &str,
+) -> Result<Acknowledged, Status> {
+    if by.trim().is_empty() {
+        return Err(invalid("by", &Fault::Missing));
+    }
+    for (field, value, max) in [("by", by, NAME_BYTES_MAX), ("note", note, NOTE_BYTES_MAX)] {
+        if value.len() > max {
+            return Err(invalid(field, &Fault::TooLong { bytes: value.len(), max }));
+        }
+    }
+    crowds.acknowledge(id, by, note).map_err(|error| Status::not_found(error.to_string()))
 }
 
 fn invalid(field: &str, fault: &Fault) -> Status {

@@ -47,6 +47,11 @@ impl Caller {
         extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
+    /// Whether this caller may do more than what they were let in for.
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.identity.as_ref().is_none_or(|identity| identity.token.may(scope))
+    }
+
     /// Posts a second, if there is a limit.
     pub(super) fn posts_per_second_max(&self) -> Option<NonZeroU32> {
         self.identity.as_ref()?.token.posts_per_second_max

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::crowds::Crowds;
+use super::page::recent::Recent;
 use super::wire::{self, Refusal};
 use crate::discontent::flags::{PostFlags, Thresholds};
 use crate::discontent::{Observation, Observed};
@@ -25,6 +26,8 @@ const RESPOND_WITHIN: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Desk {
     pub(super) scorer: Scorer,
     pub(super) crowds: Crowds,
+    /// What the page shows of posts, if there is a page.
+    pub(super) recent: Option<Recent>,
     pub(super) thresholds: Thresholds,
     pub(super) text_bytes_max: usize,
     /// Topics that metrics may name.
@@ -94,6 +97,9 @@ impl Desk {
                     span.rejected(refusal.metric());
                 }
                 metrics::post_rejected(refusal.metric());
+                if let Some(recent) = &self.recent {
+                    recent.rejected();
+                }
                 Err(refusal)
             }
         }
@@ -127,6 +133,9 @@ impl Desk {
         let observed = self.count(post, scored, &flags, at);
         let total = accepted.elapsed();
         self.record(post, scored, &flags, &observed, total);
+        if let Some(recent) = &self.recent {
+            recent.scored(post, &scored.probabilities, &flags, (at, respond_by), total);
+        }
         ScoredEvent {
             post_id: post.id.to_string(),
             sequence,

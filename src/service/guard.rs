@@ -85,9 +85,14 @@ impl Guard {
         Self { tokens }
     }
 
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Status> {
+    /// Lets a caller in for `need`; `path` is for the log.
+    pub(super) fn admit(
+        &self,
+        path: &str,
+        need: Need,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Status> {
         let Some(tokens) = &self.tokens else { return Ok(Caller::default()) };
-        let need = Need::of(path);
         if need == Need::Nothing {
             return Ok(Caller::default());
         }
@@ -144,7 +149,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match self.guard.admit(request.uri().path(), request.headers()) {
+        let path = request.uri().path();
+        match self.guard.admit(path, Need::of(path), request.headers()) {
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
                 Either::Left(self.inner.call(request))

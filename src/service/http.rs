@@ -1,4 +1,5 @@
-//! The HTTP port: metrics for Prometheus, health for those without gRPC probes.
+//! The HTTP port: metrics for Prometheus, health for those without gRPC probes,
+//! a page for people.
 
 use axum::Router;
 use axum::extract::State;
@@ -8,13 +9,17 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::health::Health;
+use super::{Shared, page};
 
 /// The routes of the HTTP port.
-pub fn router(metrics: PrometheusHandle, health: Health) -> Router {
+pub fn router(metrics: PrometheusHandle, shared: Shared) -> Router {
+    let health = shared.health.clone();
+    let page = shared.recent.clone().map(|recent| page::routes(shared, recent));
     Router::new()
         .route("/metrics", get(render).with_state(metrics))
         .route("/healthz", get(healthz).with_state(health.clone()))
         .route("/readyz", get(readyz).with_state(health))
+        .merge(page.unwrap_or_default())
 }
 
 async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {

@@ -15,6 +15,7 @@ mod guard;
 pub mod health;
 pub mod http;
 pub mod incoming;
+pub mod page;
 pub mod reload;
 mod scoring;
 mod stream;
@@ -39,6 +40,7 @@ use self::desk::Desk;
 use self::drain::{Drain, Phase};
 use self::guard::Guard;
 use self::health::Health;
+use self::page::recent::Recent;
 use self::reload::Reloaded;
 use self::scoring::Scoring;
 use self::tokens::Tokens;
@@ -105,18 +107,31 @@ impl ServiceSpec {
     }
 }
 
+/// What the gRPC and the HTTP port share. Cheap to clone.
+#[derive(Clone)]
+pub struct Shared {
+    /// With tokens, only their holders may call.
+    pub tokens: Option<Reloaded<Tokens>>,
+    /// Scores texts.
+    pub scorer: Scorer,
+    /// Counts scored posts by topic.
+    pub crowds: Crowds,
+    /// Remembers what the page shows of posts, if there is a page.
+    pub recent: Option<Recent>,
+    /// What is known of the service's health.
+    pub health: Health,
+    /// Tells of the end.
+    pub drain: Drain,
+}
+
 /// Serves gRPC on `incoming` until the drain has begun and all calls have
-/// ended. With `tokens`, only their holders may call.
+/// ended.
 /// # Errors
 /// If the transport fails.
 pub async fn serve<I, IO, E>(
     incoming: I,
     spec: ServiceSpec,
-    tokens: Option<Reloaded<Tokens>>,
-    scorer: Scorer,
-    crowds: Crowds,
-    health: Health,
-    mut drain: Drain,
+    shared: Shared,
 ) -> Result<(), tonic::transport::Error>
 where
     I: Stream<Item = Result<IO, E>>,
@@ -127,14 +142,14 @@ where
         crate::metrics::topic_known(topic);
     }
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    health.report_once(&reporter).await;
-    let reporting = tokio::spawn(health.report(reporter));
+    shared.health.report_once(&reporter).await;
+    let reporting = tokio::spawn(shared.health.clone().report(reporter));
 
-    let alerts = AlertServiceServer::new(Alerts { crowds: crowds.clone(), drain: drain.clone() })
+    let (crowds, mut drain) = (shared.crowds.clone(), shared.drain.clone());
+    let alerts = AlertServiceServer::new(Alerts { crowds, drain: drain.clone() })
         .max_decoding_message_size(spec.message_bytes_max);
-    let mut routes = Routes::new(scoring(&spec, &scorer, crowds, &drain))
-        .add_service(alerts)
-        .add_service(health_service);
+    let mut routes =
+        Routes::new(scoring(&spec, &shared)).add_service(alerts).add_service(health_service);
     if spec.reflection {
         let known = || {
             tonic_reflection::server::Builder::configure()
@@ -154,7 +169,7 @@ where
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(CountCalls::new())
-        .layer(Guard::new(tokens))
+        .layer(Guard::new(shared.tokens))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async move {
             drain.reached(Phase::Draining).await;
@@ -164,26 +179,22 @@ where
     served
 }
 
-fn scoring(
-    spec: &ServiceSpec,
-    scorer: &Scorer,
-    crowds: Crowds,
-    drain: &Drain,
-) -> ScoringServiceServer<Scoring> {
+fn scoring(spec: &ServiceSpec, shared: &Shared) -> ScoringServiceServer<Scoring> {
     let desk = Desk {
-        scorer: scorer.clone(),
-        crowds,
+        scorer: shared.scorer.clone(),
+        crowds: shared.crowds.clone(),
+        recent: shared.recent.clone(),
         thresholds: spec.thresholds,
         text_bytes_max: spec.text_bytes_max,
         topic_labels: spec.topic_labels.clone(),
     };
     ScoringServiceServer::new(Scoring {
         desk: Arc::new(desk),
-        limits: spec.limits(scorer),
+        limits: spec.limits(&shared.scorer),
         batch_posts_max: spec.batch_posts_max,
         stream_posts_in_flight_max: spec.stream_posts_in_flight_max,
         stream_age_max: spec.stream_age_max,
-        drain: drain.clone(),
+        drain: shared.drain.clone(),
     })
     .max_decoding_message_size(spec.message_bytes_max)
 }

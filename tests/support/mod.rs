@@ -26,10 +26,11 @@ use pounce::proto::{Post, ScoreStreamRequest, score_stream_request};
 use pounce::service::crowds::Crowds;
 use pounce::service::drain::{self, DrainSender, Phase};
 use pounce::service::health::Health;
+use pounce::service::page::recent::Recent;
 use pounce::service::reload::Reloaded;
 use pounce::service::tls::Tls;
 use pounce::service::tokens::Tokens;
-use pounce::service::{self, ServiceSpec, incoming};
+use pounce::service::{self, ServiceSpec, Shared, http, incoming};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
@@ -126,6 +127,8 @@ pub struct Spec {
     pub addr: SocketAddr,
     pub tls: Option<Tls>,
     pub tokens: Option<Reloaded<Tokens>>,
+    /// Whether there is a page, and whether it shows texts.
+    pub board: Option<bool>,
 }
 
 impl Default for Spec {
@@ -154,6 +157,7 @@ impl Default for Spec {
             addr: ([127, 0, 0, 1], 0).into(),
             tls: None,
             tokens: None,
+            board: None,
         }
     }
 }
@@ -161,6 +165,7 @@ impl Default for Spec {
 /// A running service.
 pub struct Service {
     pub addr: SocketAddr,
+    pub http_addr: SocketAddr,
     scheme: &'static str,
     pub script: Arc<Script>,
     pub drain: DrainSender,
@@ -168,6 +173,7 @@ pub struct Service {
     pub crowds: Crowds,
     pub health: Health,
     served: JoinHandle<Result<(), tonic::transport::Error>>,
+    http: JoinHandle<std::io::Result<()>>,
     workers: ScorerHandle,
 }
 
@@ -184,18 +190,37 @@ impl Service {
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
         let incoming = incoming::connections(socket, spec.tls, spec.service.connections_max);
         let crowds = Crowds::new(Board::new(Settings::default(), 100));
-        let served = tokio::spawn(service::serve(
-            incoming,
-            spec.service,
-            spec.tokens,
-            scorer.clone(),
-            crowds.clone(),
-            health.clone(),
-            listener,
-        ));
+        let shared = Shared {
+            tokens: spec.tokens,
+            scorer: scorer.clone(),
+            crowds: crowds.clone(),
+            recent: spec.board.map(Recent::new),
+            health: health.clone(),
+            drain: listener,
+        };
+        let page = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let http_addr = page.local_addr().expect("bound");
+        let router = http::router(metrics_handle().clone(), shared.clone());
+        let mut stopping = shared.drain.clone();
+        let http = axum::serve(page, router)
+            .with_graceful_shutdown(async move { stopping.reached(Phase::Stopping).await });
+        let http = tokio::spawn(http.into_future());
+        let served = tokio::spawn(service::serve(incoming, spec.service, shared));
         warm.await.expect("the tiny engine runs");
         health.warmed();
-        Self { addr, scheme, script, drain, scorer, crowds, health, served, workers }
+        Self {
+            addr,
+            http_addr,
+            scheme,
+            script,
+            drain,
+            scorer,
+            crowds,
+            health,
+            served,
+            http,
+            workers,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -219,6 +244,8 @@ impl Service {
         self.scorer.close();
         let workers = self.workers;
         tokio::task::spawn_blocking(move || workers.join()).await.expect("no panic");
+        self.drain.advance(Phase::Stopping);
+        self.http.await.expect("no panic").expect("no fault of the listener");
     }
 }
 

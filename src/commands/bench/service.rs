@@ -10,9 +10,11 @@ use pounce::inference::model::Model;
 use pounce::inference::scorer::Scorer;
 use pounce::proto::scoring_service_client::ScoringServiceClient;
 use pounce::proto::{Post, ScoreRequest};
+use pounce::service::Shared;
 use pounce::service::crowds::Crowds;
 use pounce::service::drain::{self, Phase};
 use pounce::service::health::Health;
+use pounce::service::page::recent::Recent;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
@@ -91,9 +93,15 @@ impl Service {
         let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
         let spec = config.service.clone();
         let crowds = Crowds::new(Board::new(config.alerts.clone(), config.topics_max));
-        let served =
-            pounce::service::serve(incoming, spec, None, scorer.clone(), crowds, health, listener);
-        let served = tokio::spawn(served);
+        let shared = Shared {
+            tokens: None,
+            scorer: scorer.clone(),
+            crowds,
+            recent: config.board.then(|| Recent::new(config.board_texts)),
+            health,
+            drain: listener,
+        };
+        let served = tokio::spawn(pounce::service::serve(incoming, spec, shared));
         warm.await?;
         Ok(Self { url, drain, scorer, served })
     }

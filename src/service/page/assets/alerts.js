@@ -1,0 +1,189 @@
+// What fires, and why: the numbers an alert rests on, and taking it.
+
+import { clock, count, distance, draw, keep, make, many, minutes, moment, percent, say, show } from "./dom.js";
+import { call, reason } from "./feed.js";
+
+const NAME = "pounce-name";
+const KINDS = { share: "Share", volume: "Volume", reach: "Reach" };
+/** Ids that were shown; none before the first view. */
+let known = null;
+
+/** Shows the alerts; `may` tells whether this reader may take them. */
+export function showAlerts({ firing, firing_total, resolved }, may) {
+  const $ = (id) => document.getElementById(id);
+  say($("firing-title"), firing_total ? `Firing: ${many(firing_total, "alert")}` : "Firing");
+  document.title = firing_total ? `(${firing_total}) Pounce` : "Pounce";
+  show($("calm"), firing_total === 0);
+  if (firing_total === 0) say($("calm"), "All calm: no alert is firing.");
+  show($("read-only"), firing_total > 0 && !may);
+  const open = [...firing].sort((a, b) => Boolean(a.acknowledgement) - Boolean(b.acknowledgement));
+  keep($("alerts"), open, (alert) => alert.id, card, (node, alert) => node.update(alert, may));
+  show($("more-firing"), firing_total > firing.length);
+  say($("more-firing"), `and ${count(firing_total - firing.length)} more`);
+  show($("resolved-box"), resolved.length > 0);
+  say($("resolved-title"), `Resolved lately: ${resolved.length}`);
+  keep($("resolved"), resolved, (alert) => alert.id, () => make("li"), past);
+  announce(firing);
+}
+
+function announce(firing) {
+  const fresh = known && firing.filter((alert) => !known.has(alert.id));
+  const over = known && firing.length < known.size && firing.every((alert) => known.has(alert.id));
+  known = new Set(firing.map((alert) => alert.id));
+  const announcer = document.getElementById("announcer");
+  if (fresh?.length) {
+    say(announcer, fresh.map((alert) => `New alert on ${about(alert)}: ${why(alert).join("")}`).join(" "));
+  } else if (over) {
+    say(announcer, `${many(firing.length, "alert")} still firing`);
+  }
+}
+
+function about(alert) {
+  return alert.place ? `${alert.topic}, ${alert.place}` : alert.topic;
+}
+
+/** Why it fires, in words: parts at odd places are what counts most. */
+function why({ kind, evidence }) {
+  const span = minutes(evidence.window_minutes);
+  if (kind === "share") {
+    return ["", `${count(evidence.negatives)} of ${many(evidence.posts, "post")}`,
+      ` in ${span} were negative; usual is `, percent(evidence.baseline), "."];
+  }
+  if (kind === "volume") {
+    return ["", many(evidence.negatives, "negative post"), ` in ${span}; usual are `,
+      evidence.baseline.toFixed(1), "."];
+  }
+  return ["", many(evidence.bound, "author"), " with together ", many(evidence.observed, "follower"),
+    ` wrote negative posts in ${span}.`];
+}
+
+/** Names and values of the evidence; the third, if any, is the key of its mark on the scale. */
+function facts({ kind, evidence }) {
+  const list = kind === "share" ? [
+    ["Share", percent(evidence.observed), "seen"],
+    ["Lower bound", percent(evidence.bound), "sure"],
+    ["Threshold", percent(evidence.threshold), "limit"],
+    ["Baseline", percent(evidence.baseline), "usual"],
+  ] : kind === "volume" ? [
+    ["Negative posts", count(evidence.negatives)],
+    ["Baseline", evidence.baseline.toFixed(1)],
+    ["Deviation z", evidence.bound.toFixed(1)],
+    ["Threshold", evidence.threshold.toFixed(1)],
+  ] : [
+    ["Authors", count(evidence.bound)],
+    ["Followers", count(evidence.observed)],
+    ["Threshold", count(evidence.threshold)],
+  ];
+  if (evidence.busiest_author_posts > 1) list.push(["Busiest author", many(evidence.busiest_author_posts, "post")]);
+  if (evidence.suppressed) list.push(["Held back on places", many(evidence.suppressed, "time")]);
+  return list;
+}
+
+/** A share's evidence from 0 to 100 %: its lower bound, what was seen, and the two marks it is held against. */
+function scale({ observed, bound, baseline, threshold }) {
+  const at = (share) => `${(share * 100).toFixed(2)}%`;
+  const line = (kind, share) => draw("line", { class: kind, x1: at(share), x2: at(share), y1: 0, y2: "100%" });
+  const mark = (kind, share) => [line("halo", share), line(kind, share)];
+  return draw("svg", { class: "scale", "aria-hidden": "true" },
+    draw("rect", { class: "track", x: 0, y: "25%", width: "100%", height: "50%", rx: 3 }),
+    draw("rect", { class: "sure", x: 0, y: "25%", width: at(bound), height: "50%", rx: 3 }),
+    draw("rect", { class: "seen", x: at(bound), y: "25%", width: at(Math.max(observed - bound, 0)), height: "50%" }),
+    ...mark("usual", baseline), ...mark("limit", threshold));
+}
+
+function card(first) {
+  const when = make("time");
+  const due = make("span", { class: "due" });
+  const dueTime = make("time");
+  const badge = make("span", { class: "badge" });
+  const sentence = make("p", { class: "why" });
+  const numbers = make("div");
+  const ids = make("p", { class: "ids" });
+  const open = make("button", { type: "button", class: "strong" }, "Acknowledge");
+  const title = make("h3", {}, first.topic, first.place ? make("span", { class: "place" }, ` · ${first.place}`) : null);
+  const end = make("div", { class: "end" }, due, open);
+  const node = make("li", { class: "card alert" },
+    make("div", { class: "top" }, title, badge,
+      make("span", { class: "badge" }, KINDS[first.kind] ?? first.kind),
+      make("span", { class: "when" }, "since ", when)),
+    sentence, numbers, ids, end);
+  open.setAttribute("aria-label", `Acknowledge the alert on ${about(first)}`);
+  const form = taking(first, open);
+  end.append(form);
+  open.addEventListener("click", () => { show(open, false); show(form, true); form.querySelector("input").focus(); });
+  let shown = "";
+  node.update = (alert, may) => {
+    node.dataset.severity = alert.severity;
+    badge.dataset.severity = alert.severity;
+    say(badge, `${alert.severity} severity`);
+    moment(when, alert.opened_at, `${clock(alert.opened_at)}, ${distance(alert.opened_at)}`);
+    if (shown !== JSON.stringify(alert.evidence)) {
+      shown = JSON.stringify(alert.evidence);
+      sentence.replaceChildren(...why(alert).map((part, place) => (place % 2 ? make("b", {}, part) : part)));
+      numbers.replaceChildren(...(alert.kind === "share" ? [scale(alert.evidence)] : []),
+        make("dl", { class: "facts" }, ...facts(alert).map(([name, value, key]) =>
+          make("div", {}, make("dt", {}, key ? make("i", { class: `key ${key}` }) : null, name), make("dd", {}, value)))));
+      const samples = alert.evidence.sample_post_ids;
+      ids.replaceChildren("Posts to read ", ...samples.map((id) => make("code", {}, id)));
+      show(ids, samples.length > 0);
+    }
+    const taken = alert.acknowledgement;
+    node.classList.toggle("taken", Boolean(taken));
+    if (taken) {
+      say(due, `${taken.by} took it ${distance(taken.at)}${taken.note ? `: ${taken.note}` : ""}`);
+    } else {
+      const late = Date.parse(alert.respond_by) < Date.now();
+      moment(dueTime, alert.respond_by, `${clock(alert.respond_by)}, ${distance(alert.respond_by)}`);
+      if (dueTime.parentNode !== due) due.replaceChildren("", dueTime);
+      due.firstChild.data = late ? "An answer was due by " : "Answer by ";
+      due.classList.toggle("late", late);
+    }
+    due.classList.toggle("late", !taken && Date.parse(alert.respond_by) < Date.now());
+    if (taken || !may) show(form, false);
+    show(open, may && !taken && form.hidden);
+  };
+  return node;
+}
+
+/** The form in which somebody takes an alert. */
+function taking(alert, open) {
+  const by = make("input", { id: `by-${alert.id}`, required: true, maxlength: 100, autocomplete: "name" });
+  const note = make("input", { id: `note-${alert.id}`, maxlength: 500, autocomplete: "off" });
+  const fault = make("span", { class: "fault", role: "alert" });
+  const send = make("button", { type: "submit", class: "strong" }, "Acknowledge");
+  const cancel = make("button", { type: "button" }, "Cancel");
+  const form = make("form", { class: "taking", hidden: true },
+    make("div", {}, make("label", { for: by.id }, "Your name"), by),
+    make("div", {}, make("label", { for: note.id }, "Note (optional)"), note),
+    make("div", { class: "buttons" }, send, cancel, fault));
+  by.value = sessionStorage.getItem(NAME) ?? "";
+  const close = () => { show(form, false); show(open, true); open.focus(); };
+  cancel.addEventListener("click", close);
+  form.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    send.disabled = true;
+    say(fault, "");
+    try {
+      const body = JSON.stringify({ id: alert.id, by: by.value, note: note.value });
+      const headers = { "content-type": "application/json" };
+      const response = await call("board/acknowledgements", { method: "POST", headers, body });
+      if (!response.ok) throw new Error(await reason(response));
+      sessionStorage.setItem(NAME, by.value);
+      say(document.getElementById("announcer"), `You took the alert on ${about(alert)}`);
+    } catch (error) {
+      say(fault, `Not acknowledged: ${error.message}`);
+    } finally {
+      send.disabled = false;
+    }
+  });
+  return form;
+}
+
+function past(node, alert) {
+  const taken = alert.acknowledgement ? `, taken by ${alert.acknowledgement.by}` : "";
+  const words = [about(alert), `${KINDS[alert.kind]}, ${alert.severity}`,
+    `${clock(alert.opened_at)} to ${clock(alert.resolved_at)}${taken}`];
+  keep(node, words.map((text, place) => ({ text, place })), (word) => word.place,
+    (word) => make(word.place ? "span" : "b"), (span, word) => say(span, word.text));
+}
