@@ -10,7 +10,7 @@ BUF := $(TOOLS)/buf/bin/buf
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk)
 
-.PHONY: help serve test lint test-rust proto deny bench trials
+.PHONY: help serve test lint test-rust test-board proto deny bench trials
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ help: ## Show what there is
 serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for the other engine
 	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
 
-test: lint proto test-rust deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s) ## Everything that CI runs; installs what it needs
+test: lint proto test-rust test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s) ## Everything that CI runs; installs what it needs
 
 lint: ## Format and clippy
 	cargo fmt --check
@@ -26,6 +26,9 @@ lint: ## Format and clippy
 
 test-rust: ## Tests of the crate
 	cargo test --locked
+
+test-board: ## The live board in headless Chromium; PICTURES=docs takes its pictures anew
+	scripts/board_test
 
 bench: ## Engines side by side (ENGINE=torch: and precisions), and the service; flags in ARGS
 	cargo run --release --locked $(ENGINE_FEATURES) -- bench $(ARGS)

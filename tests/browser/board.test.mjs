@@ -1,0 +1,207 @@
+// The live board in a real browser, before a real server.
+//
+//     make test-board                   installs what is needed and runs this
+//     PICTURES=docs make test-board     and takes the pictures of the docs
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { chromium } from "playwright-core";
+
+import { posts, serve, turning } from "./pounce.mjs";
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const PHONE = { width: 375, height: 812 };
+const DESK = { width: 1280, height: 1000 };
+const HOSTILE = `<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>`;
+
+let browser;
+const cleanup = [];
+
+before(async () => {
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+});
+after(async () => {
+  await browser?.close();
+  for (const server of cleanup) await server.stop();
+});
+
+async function start(options) {
+  const server = await serve(options);
+  cleanup.push(server);
+  return server;
+}
+
+/** A page that collects whatever goes wrong in it. */
+async function open(server, options = {}) {
+  const context = await browser.newContext({ viewport: DESK, ...options });
+  const page = await context.newPage();
+  page.faults = [];
+  page.on("console", (message) => {
+    // The browser notes every refused call by itself: the page tells of them in words.
+    const refusal = /status of (401|403|503)/.test(message.text());
+    if (message.type() === "error" && !refusal) page.faults.push(message.text());
+  });
+  page.on("pageerror", (error) => page.faults.push(String(error)));
+  await page.goto(server.url);
+  return page;
+}
+
+async function check(page) {
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+}
+
+async function accessible(page) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join("; ")}`);
+  assert.deepEqual(found, []);
+}
+
+async function fits(page) {
+  const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+  assert.ok(inner <= outer, `${inner} px wide in a viewport of ${outer}`);
+}
+
+async function picture(page, name) {
+  if (process.env.PICTURES) await page.screenshot({ path: join(process.env.PICTURES, name) });
+}
+
+/** A morning of four topics, one of which turns. */
+function morning() {
+  return [
+    ...posts("northwind rail", { minutes: 260, negative: turning(16) }),
+    ...posts("kite mobile", { minutes: 260, everySeconds: 30, negative: (n) => n % 9 === 0 }),
+    ...posts("corner bank", { minutes: 260, everySeconds: 40, negative: (n) => n % 6 === 0, place: "Lisbon" }),
+    ...posts("acorn books", { minutes: 200, everySeconds: 60, negative: (n) => n % 14 === 0 }),
+  ];
+}
+
+test("what happens shows up by itself, first what fires and why", async () => {
+  const server = await start();
+  const page = await open(server);
+  await page.getByText("All calm").waitFor();
+  await page.getByText("No post has named a topic yet").waitFor();
+  await server.feed(morning());
+
+  const alert = page.locator(".alert").filter({ hasText: "northwind rail" });
+  await alert.waitFor();
+  const words = await alert.locator(".why").innerText();
+  assert.match(words, /^\d+ of \d+ posts in 15 min were negative; usual is [\d.]+\s%\.$/);
+  assert.ok((await alert.locator(".ids code").count()) > 0, "post ids");
+  assert.match(await page.title(), /^\(1\) /);
+  assert.match(await page.locator("#announcer").textContent(), /New alert on northwind rail: \d+ of/);
+  assert.equal(await alert.getByRole("button").count(), 0, "read-only without tokens");
+  await page.getByText("Read-only").waitFor();
+
+  const topic = page.locator(".topic").filter({ hasText: "northwind rail" });
+  await topic.waitFor();
+  assert.equal(await page.locator(".topic").count(), 4);
+  assert.match(await topic.locator("path.share").getAttribute("d"), /^M[\d. ]+L/);
+  assert.equal(await page.locator(".topic h3").first().innerText(), "northwind rail", "what fires goes first");
+  await page.locator("#flagged li").first().waitFor();
+  assert.equal(await page.locator("#flagged q").count(), 0, "no texts unasked");
+  assert.match(await page.locator("#service .rate").innerText(), /posts\/s/);
+  assert.equal(await page.locator("#connection-text").innerText(), "Live");
+  await accessible(page);
+  await fits(page);
+  await picture(page, "board.png");
+
+  server.terminate();
+  await page.getByText(/Lost; trying again|draining/).waitFor();
+  assert.ok(await alert.isVisible(), "what was known stays");
+  page.faults = page.faults.filter((fault) => !fault.includes("ERR_"));
+  await check(page);
+});
+
+test("on a phone in the dark it is all there", async () => {
+  const server = await start({ flags: ["--board-texts"] });
+  await server.feed(morning());
+  const page = await open(server, {
+    viewport: PHONE, colorScheme: "dark", reducedMotion: "reduce", deviceScaleFactor: 2, isMobile: true, hasTouch: true,
+  });
+  await page.locator(".alert").waitFor();
+  await page.locator(".topic").first().waitFor();
+  await page.locator("#flagged q").first().waitFor();
+  const [ground, motion] = await page.evaluate(() => [
+    getComputedStyle(document.body).backgroundColor,
+    getComputedStyle(document.querySelector(".dot")).animationName,
+  ]);
+  const light = ground.match(/\d+/g).map(Number);
+  assert.ok(Math.max(...light) < 64, `${ground} is not dark`);
+  assert.equal(motion, "none");
+  await fits(page);
+  await accessible(page);
+  await picture(page, "board-phone.png");
+  await check(page);
+});
+
+test("with a token an alert is taken, without one nothing is seen", async () => {
+  const scopes = { feeder: "score", reader: "alerts:read", taker: "alerts:read,alerts:write" };
+  const server = await start({ scopes });
+  await server.feed(morning(), server.tokens.feeder);
+  const page = await open(server);
+  const token = page.getByLabel("Token", { exact: true });
+  await token.waitFor();
+  assert.equal(await page.locator(".alert").count(), 0);
+  await accessible(page);
+  await token.fill(server.tokens.feeder);
+  await page.keyboard.press("Enter");
+  await page.getByText("That token did not do").waitFor();
+
+  await token.fill(server.tokens.reader);
+  await page.keyboard.press("Enter");
+  const alert = page.locator(".alert");
+  await alert.waitFor();
+  assert.equal(await alert.getByRole("button", { name: "Acknowledge" }).count(), 0);
+  const refused = await page.evaluate(async () => {
+    const response = await fetch("board/acknowledgements", {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${sessionStorage.getItem("pounce-token")}`,
+        "content-type": "application/json",
+      },
+      body: JSON.stringify({ id: "any", by: "ann" }),
+    });
+    return response.status;
+  });
+  assert.equal(refused, 403);
+
+  await page.getByRole("button", { name: "Forget token" }).click();
+  await token.fill(server.tokens.taker);
+  await page.keyboard.press("Enter");
+  await alert.getByRole("button", { name: "Acknowledge" }).press("Enter");
+  await page.getByLabel("Your name").fill("Ann");
+  await page.getByLabel("Note").fill("calling them <b>now</b>");
+  await page.waitForTimeout(2500);
+  assert.equal(await page.getByLabel("Your name").inputValue(), "Ann", "typing outlives updates");
+  await accessible(page);
+  await page.getByLabel("Note").press("Enter");
+  await page.getByText(/Ann took it .* ago: calling them <b>now<\/b>/).waitFor();
+  assert.equal(await alert.getByRole("button", { name: "Acknowledge" }).count(), 0);
+  const kept = await page.evaluate(() => [localStorage.length, document.cookie]);
+  assert.deepEqual(kept, [0, ""], "the token stays in this tab");
+  await check(page);
+});
+
+test("a hostile name is shown, and nothing else", async () => {
+  const server = await start({ flags: ["--board-texts"] });
+  const page = await open(server);
+  const feed = posts(HOSTILE, { minutes: 40, negative: turning(20), place: `"'>${HOSTILE}` });
+  await server.feed(feed.map((post) => ({ ...post, text: `${post.text} ${HOSTILE}` })));
+  const alert = page.locator(".alert").first();
+  await alert.waitFor();
+  assert.ok((await alert.locator("h3").innerText()).includes(HOSTILE));
+  await page.locator(".topic").first().waitFor();
+  await page.locator("#flagged q").first().waitFor();
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  assert.equal(await page.locator("main img, main script").count(), 0);
+  await fits(page);
+  await page.setViewportSize(PHONE);
+  await fits(page);
+  await check(page);
+});
