@@ -58,7 +58,7 @@ ROWS = {
     "Discontent": [
         Panel(
             "Discontent about $topic",
-            "Share of negative posts in the last 15 minutes, its lower bound (Wilson, 99.5 %), what is usual "
+            "Share of negative posts in the last 15 minutes, its lower bound (Wilson, 99.6 %), what is usual "
             "(baseline) and what the bound has to pass for an alert (threshold), over all replicas.",
             "percentunit",
             [(topic_rule(name), name) for name in ("share", "bound", "baseline", "threshold")],
