@@ -18,7 +18,7 @@ help: ## Show what there is
 serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for the other engine
 	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
 
-test: lint proto test-rust test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s) ## Everything that CI runs; installs what it needs
+test: lint proto test-rust test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s check-live) ## Everything that CI runs; installs what it needs
 
 lint: ## Format and clippy
 	cargo fmt --check
@@ -49,9 +49,13 @@ deny: $(DENY) ## Licences, bans and sources of dependencies; advisories where th
 	  && $(DENY) --all-features check advisories --disable-fetch \
 	  || echo "advisories: not checked, the advisory database can't be reached"
 
-.PHONY: check-k8s
+.PHONY: check-k8s check-live
 check-k8s: ## Manifests, rules, dashboard, Dockerfile
 	k8s/check
+
+check-live: ## Rules and dashboard against a real Prometheus and a server under load
+	cargo build --locked
+	k8s/check --live --pounce target/debug/pounce --seconds 20
 
 $(DENY):
 	cargo install --locked --quiet cargo-deny@$(DENY_VERSION) --root $(TOOLS)
