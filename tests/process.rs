@@ -1,8 +1,7 @@
-//! The real binary: bad configuration, signals, and a job that outlives a server.
+//! The real binary: bad configuration, and a job that outlives a server.
 
 #![cfg(feature = "embedded")]
 
-#[path = "support/binary.rs"]
 mod binary;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,9 +9,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{ChildStdin, Output, Stdio};
 
-use binary::{Server, pounce};
-
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model");
+use binary::{MODEL, Server, pounce};
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -45,17 +42,6 @@ fn bad_configuration_ends_with_one_clear_line_and_exit_code_2() {
     check_refused(&occupied, &addr);
 }
 
-#[cfg(not(feature = "torch"))]
-#[test]
-fn a_binary_without_the_torch_engine_tells_how_to_get_one() {
-    let args = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--engine", "torch"];
-    let serve = |model| [&["serve", "--model", model], &args[..]].concat();
-    check_refused(&serve(MODEL), "--features torch");
-    let hub = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/torch/bert");
-    check_refused(&serve(hub), "make serve ENGINE=torch");
-    check_refused(&serve(hub)[..7], "make serve ENGINE=torch");
-}
-
 #[test]
 fn a_damaged_model_is_told_by_its_file() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -84,7 +70,7 @@ fn feed(stdin: &mut ChildStdin, ids: std::ops::Range<u32>) {
 #[test]
 fn a_job_finishes_against_a_restarted_server() {
     let port = free_port();
-    let first = Server::start(port, &["--model", MODEL]);
+    let first = Server::start(port);
     let mut job = pounce(&["score", "--addr", &first.addr])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -108,7 +94,7 @@ fn a_job_finishes_against_a_restarted_server() {
     feed(&mut stdin, 300..400);
     let mut first = first;
     assert_eq!(first.child.wait().expect("it ends").code(), Some(0), "a clean drain");
-    let second = Server::start(port, &["--model", MODEL]);
+    let second = Server::start(port);
     feed(&mut stdin, 400..500);
     drop(stdin);
     check(100..500);
@@ -117,25 +103,4 @@ fn a_job_finishes_against_a_restarted_server() {
     job.stderr.take().expect("piped").read_to_string(&mut summary).expect("UTF-8");
     assert!(summary.contains("received 500, scored 500, rejected 0"), "{summary}");
     drop(second);
-}
-
-#[test]
-fn a_second_signal_exits_at_once() {
-    let mut server = Server::start(0, &["--model", MODEL]);
-    let mut job = pounce(&["score", "--addr", &server.addr])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let mut stdin = job.stdin.take().expect("piped");
-    feed(&mut stdin, 0..1);
-    let mut first = String::new();
-    let mut stdout = BufReader::new(job.stdout.take().expect("piped"));
-    stdout.read_line(&mut first).expect("a reply");
-    server.signal("-TERM");
-    server.signal("-INT");
-    let status = server.child.wait().expect("it ends");
-    assert!(matches!(status.code(), Some(0 | 130)), "{status}");
-    let _ = job.kill();
-    let _ = job.wait();
 }

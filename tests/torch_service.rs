@@ -1,6 +1,5 @@
 //! Hub models behind the real binary: what the service answers is what PyTorch says.
 
-#[path = "support/binary.rs"]
 mod binary;
 
 use std::path::Path;
@@ -26,8 +25,8 @@ fn fixture(name: &str) -> String {
 /// `classes` are the outputs of negative, neutral and positive.
 fn check(name: &str, flags: &[&str], classes: [&[usize]; 3]) {
     let folder = fixture(name);
-    let model = [&["--model", &folder, "--precision", "fp32"], flags].concat();
-    let server = Server::start(0, &model);
+    let model = ["--model", &folder, "--precision", "fp32", "--drain-notice", "0"];
+    let server = Server::serve(0, &[&model, flags].concat());
     let golden = std::fs::read_to_string(format!("{folder}/golden.jsonl")).expect("golden.jsonl");
     let mut job = pounce(&["score", "--addr", &server.addr, "-"])
         .stdin(Stdio::piped())

@@ -1,0 +1,116 @@
+//! The real binary as a server of its own process.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(unreachable_pub, reason = "shared by test files")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model");
+
+/// Longest time that anything here is waited for.
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub fn pounce(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pounce"));
+    command.args(args).env_remove("RUST_LOG");
+    command
+}
+
+/// A server that is ready.
+pub struct Server {
+    pub child: Child,
+    /// Where its gRPC port is, with the scheme.
+    pub addr: String,
+    /// Where its HTTP port is.
+    pub http: String,
+    log: Receiver<Value>,
+}
+
+impl Server {
+    /// Starts on the given port (0: any), without a notice before the drain.
+    pub fn start(port: u16) -> Self {
+        Self::start_with(port, &["--drain-notice", "0"])
+    }
+
+    /// With the default model and more flags.
+    pub fn start_with(port: u16, more: &[&str]) -> Self {
+        Self::serve(port, &[&["--model", MODEL], more].concat())
+    }
+
+    /// With all flags but those of the addresses.
+    pub fn serve(port: u16, flags: &[&str]) -> Self {
+        let grpc = format!("127.0.0.1:{port}");
+        let args = ["serve", "--grpc-addr", &grpc, "--http-addr", "127.0.0.1:0"];
+        let mut child =
+            pounce(&args).args(flags).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let (sender, log) = sync_channel(10_000);
+        // Reads on, so that the server never waits for a reader.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let line = serde_json::from_str(&line).expect("a log line of JSON");
+                let _ = sender.try_send(line);
+            }
+        });
+        let mut server = Self { child, addr: String::new(), http: String::new(), log };
+        let serving = server.logged("serving");
+        server.addr = format!("http://{}", serving["grpc"].as_str().expect("text"));
+        server.http = serving["http"].as_str().expect("text").to_owned();
+        server
+    }
+
+    /// Waits for a log line with this message.
+    pub fn logged(&self, message: &str) -> Value {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.log.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("the server never said `{message}`"));
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
+    }
+
+    /// Waits for the end, at most `limit`.
+    pub fn ended_within(&mut self, limit: Duration) -> ExitStatus {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            assert!(Instant::now() < until, "still running after {limit:?}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// The answer of the HTTP port: status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect(&self.http).expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: pounce\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("UTF-8");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

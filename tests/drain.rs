@@ -1,0 +1,175 @@
+//! The end of the real binary: SIGTERM under load, a second signal, and streams
+//! that are asked to move.
+
+#![cfg(feature = "embedded")]
+
+mod binary;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use binary::Server;
+use futures::StreamExt;
+use pounce::client::{Client, Reply, StreamSpec};
+use pounce::proto::score_stream_request::Request;
+use pounce::proto::score_stream_response::Reply as Wire;
+use pounce::proto::scoring_service_client::ScoringServiceClient;
+use pounce::proto::{Post, ScoreStreamRequest};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+const STREAMS: usize = 50;
+const NOTICE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// No two texts are the same, or the cache would answer for the model.
+fn post(stream: usize, n: u64) -> Post {
+    let text = format!("parcel {n} of van {stream} is late again and nobody picks up the phone");
+    Post { id: format!("{stream}-{n}").into(), text: text.into(), ..Post::default() }
+}
+
+/// How a stream went.
+struct Told {
+    /// What the server said that it would answer, and when.
+    accepted: (u64, Instant),
+    /// What it answered.
+    answered: u64,
+}
+
+/// Sends posts without end, and checks every reply until the server ends the stream.
+async fn endless(
+    mut client: ScoringServiceClient<Channel>,
+    stream: usize,
+    begun: Arc<AtomicUsize>,
+) -> Told {
+    let (sender, receiver) = mpsc::channel(4);
+    let sending = tokio::spawn(async move {
+        for n in 1.. {
+            let request = Some(Request::Post(Box::new(post(stream, n))));
+            if sender.send(ScoreStreamRequest { request }).await.is_err() {
+                break;
+            }
+        }
+    });
+    let replies = client.score_stream(ReceiverStream::new(receiver)).await.expect("a stream");
+    let mut replies = replies.into_inner();
+    let (mut answered, mut accepted, mut summed_up) = (0, None, false);
+    while let Some(reply) = replies.message().await.expect("no status but OK") {
+        assert!(!summed_up, "the summary is the last message");
+        match reply.reply.expect("a reply") {
+            Wire::Event(event) => {
+                answered += 1;
+                assert_eq!(event.sequence, answered, "in order, each once");
+                assert_eq!(event.post_id, format!("{stream}-{answered}"));
+                if answered == 1 {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+            Wire::Drain(drain) => accepted = Some((drain.accepted_through, Instant::now())),
+            Wire::Summary(summary) => {
+                assert_eq!((summary.received, summary.scored), (answered, answered));
+                summed_up = true;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(summed_up, "a summary came");
+    drop(replies);
+    sending.await.expect("no panic");
+    Told { accepted: accepted.expect("the server told of its drain"), answered }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_under_fifty_streams_loses_no_accepted_post() {
+    let mut server = Server::start_with(
+        0,
+        &["--stream-posts-in-flight-max", "4", "--drain-notice", "2", "--drain-timeout", "30"],
+    );
+    let channel = Channel::from_shared(server.addr.clone()).expect("an address");
+    let channel = channel.connect().await.expect("it listens");
+    let begun = Arc::new(AtomicUsize::new(0));
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|n| {
+            tokio::spawn(endless(ScoringServiceClient::new(channel.clone()), n, begun.clone()))
+        })
+        .collect();
+    let all = async {
+        while begun.load(Ordering::SeqCst) < STREAMS {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, all).await.expect("all streams are served");
+    // A page that takes nothing more must not hold up the end.
+    let mut page = TcpStream::connect(&server.http).expect("it listens");
+    page.write_all(b"GET /board/events HTTP/1.1\r\nhost: pounce\r\n\r\n").expect("sent");
+    assert_eq!(server.get("/readyz").0, 200);
+
+    let signalled = Instant::now();
+    server.signal("-TERM");
+    while server.get("/readyz").0 == 200 {}
+    let unready = Instant::now();
+    assert!(unready - signalled < NOTICE, "readiness flips first");
+    assert_eq!(server.get("/healthz").0, 200, "draining is no reason for a restart");
+
+    let mut answered = 0;
+    for stream in streams {
+        let told = tokio::time::timeout(NOTICE + TIMEOUT, stream).await.expect("in time");
+        let told = told.expect("no panic");
+        assert_eq!(told.answered, told.accepted.0, "what was accepted was answered");
+        assert!(told.accepted.1 > unready, "not ready before any stream is asked to end");
+        assert!(told.accepted.1 - signalled >= NOTICE, "posts are taken during the notice");
+        answered += told.answered;
+    }
+    let status = server.ended_within(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0));
+    assert!(signalled.elapsed() < NOTICE + TIMEOUT, "{:?}", signalled.elapsed());
+    assert!(answered >= STREAMS as u64, "{answered}");
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    for second in ["-TERM", "-INT"] {
+        let mut server = Server::start_with(0, &["--drain-notice", "600"]);
+        server.signal("-TERM");
+        server.logged("draining");
+        server.signal(second);
+        let status = server.ended_within(Duration::from_secs(10));
+        assert_eq!(status.code(), Some(130), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_older_than_their_limit_move_and_lose_nothing() {
+    const POSTS: u64 = 120;
+    let server = Server::start_with(0, &["--stream-age-max", "1"]);
+    let client = Client::connect(&server.addr).expect("an address");
+    // Forty posts a second: three seconds' worth.
+    let pace = tokio::time::interval(Duration::from_millis(25));
+    let posts = tokio_stream::wrappers::IntervalStream::new(pace)
+        .take(usize::try_from(POSTS).expect("few"))
+        .enumerate()
+        .map(|(n, _)| Ok(post(0, n as u64 + 1)));
+    let replies: Vec<_> = client.score_all(Box::pin(posts), StreamSpec::default()).collect().await;
+    let ids: Vec<String> = replies
+        .into_iter()
+        .map(|reply| match reply {
+            Ok(Reply::Event(event)) => event.post_id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let sent: Vec<String> = (1..=POSTS).map(|n| format!("0-{n}")).collect();
+    assert_eq!(ids, sent, "each once, in order");
+    let (_, metrics) = server.get("/metrics");
+    let started = metrics.lines().find(|line| {
+        line.starts_with("grpc_server_started_total") && line.contains("\"ScoreStream\"")
+    });
+    let started: u64 = started
+        .and_then(|line| line.rsplit(' ').next())
+        .and_then(|value| value.parse().ok())
+        .expect("a count");
+    assert!(started >= 3, "{started} streams for three seconds of at most one each");
+}
