@@ -52,8 +52,10 @@ fn check(name: &str) {
     check_model(name, &open(name));
 }
 
+#[allow(clippy::print_stdout, reason = "the figures of docs/engines.md")]
 fn check_model(name: &str, model: &Model) {
     let posts = golden(name);
+    let mut largest = 0.0_f32;
     let mut engine = model.engine.build().expect("an engine");
     let longest = posts.last().expect("posts");
     assert_eq!(longest.ids.len(), model.tokens_max, "{name}: the longest legal post");
@@ -64,11 +66,13 @@ fn check_model(name: &str, model: &Model) {
         let alone = logits(engine.as_mut(), &[&post.ids], model.padding_id);
         let apart = largest_difference(&alone, &post.logits);
         assert!(apart <= TOLERANCE, "{name}: {apart} from PyTorch for {:?}", post.text);
+        largest = largest.max(apart);
         let rows = [&post.ids[..], &longest.ids[..]];
         let together = logits(engine.as_mut(), &rows, model.padding_id);
         let apart = largest_difference(&alone, &together[..alone.len()]);
         assert!(apart <= TOLERANCE, "{name}: {apart} by company for {:?}", post.text);
     }
+    println!("{name}: {largest:.1e} from PyTorch at most");
     let spread = largest_difference(&posts[0].logits, &longest.logits);
     assert!(spread > 100.0 * TOLERANCE, "{name}: logits that hardly differ prove nothing");
 }
@@ -232,6 +236,7 @@ fn configurations_of_no_use_are_refused() {
         ("intermediate_size", 1_i64.rotate_right(2).into(), ["config.json", "sizes"]),
         ("hidden_act", "quick".into(), ["config.json", "quick"]),
         ("model_type", "gpt2".into(), ["gpt2", "xlm-roberta"]),
+        ("problem_type", "regression".into(), ["config.json", "regression"]),
         ("position_embedding_type", "relative_key".into(), ["position_embedding_type", "relative"]),
     ] {
         let folder = copy("bert");

@@ -116,6 +116,8 @@ struct ConfigFile {
     max_position_embeddings: Option<usize>,
     #[serde(default)]
     pad_token_id: Option<i32>,
+    #[serde(default)]
+    problem_type: Option<String>,
     #[serde(default, rename = "_name_or_path")]
     name_or_path: Option<String>,
     #[serde(default)]
@@ -175,7 +177,14 @@ impl ConfigFile {
     fn read(file: &Path) -> Result<Self, ModelError> {
         let fault = |reason: String| ModelError::File { file: file.display().to_string(), reason };
         let json = std::fs::read(file).map_err(|e| fault(e.to_string()))?;
-        serde_json::from_slice(&json).map_err(|e| fault(e.to_string()))
+        let config: Self = serde_json::from_slice(&json).map_err(|e| fault(e.to_string()))?;
+        match config.problem_type.as_deref() {
+            None | Some("single_label_classification") => Ok(config),
+            // Their outputs are no shares of one whole: a softmax would make up a score.
+            Some(other) => Err(fault(format!(
+                "problem_type is `{other}`; classifiers of one label a text can be served"
+            ))),
+        }
     }
 
     fn labels(&self, given: Option<&[String]>) -> Result<Labels, LabelsError> {
