@@ -10,7 +10,7 @@ BUF := $(TOOLS)/buf/bin/buf
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk)
 
-.PHONY: help serve test lint test-rust test-board proto deny bench trials
+.PHONY: help serve test lint test-rust test-board try-replicas proto deny bench trials
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-rust: ## Tests of the crate
 
 test-board: ## The live board in headless Chromium; PICTURES=docs takes its pictures anew
 	scripts/board_test
+
+try-replicas: ## Three servers under load: one is killed, one drained, nothing is lost
+	cargo test --locked --test replicas -- --nocapture
 
 bench: ## Engines side by side (ENGINE=torch: and precisions), and the service; flags in ARGS
 	cargo run --release --locked $(ENGINE_FEATURES) -- bench $(ARGS)

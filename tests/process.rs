@@ -104,3 +104,25 @@ fn a_job_finishes_against_a_restarted_server() {
     assert!(summary.contains("received 500, scored 500, rejected 0"), "{summary}");
     drop(second);
 }
+
+#[test]
+fn a_job_goes_to_whichever_server_is_there() {
+    let server = Server::start(0);
+    let addrs = format!("http://127.0.0.1:{},{}", free_port(), server.addr);
+    let mut job = pounce(&["score", "--addr", &addrs])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    feed(&mut job.stdin.take().expect("piped"), 0..20);
+    let Output { status, stdout, stderr } = job.wait_with_output().expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", String::from_utf8_lossy(&stderr));
+    assert_eq!(stdout.lines().count(), 20);
+
+    let Output { status, stderr, .. } =
+        pounce(&["topics", "--addr", &addrs]).output().expect("the binary runs");
+    assert_eq!(status.code(), Some(1));
+    let said = String::from_utf8_lossy(&stderr);
+    assert!(said.contains("this command asks one server"), "{said}");
+}

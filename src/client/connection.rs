@@ -13,6 +13,8 @@ use super::ClientError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Servers to choose from.
+const SERVERS_MAX: usize = 256;
 
 /// What a client shows and asks for. An `http` address is plaintext, an `https`
 /// one TLS. The default trusts the system's authorities and has no token.
@@ -48,6 +50,30 @@ impl Interceptor for Credential {
 /// # Errors
 /// [`ClientError::Address`] or [`ClientError::Access`].
 pub fn line(addr: &str, access: &Access) -> Result<Line, ClientError> {
+    let channel = endpoint(addr, access)?.connect_lazy();
+    Ok(InterceptedService::new(channel, access.credential()?))
+}
+
+/// As [`line()`], to several servers: each call goes to one of them, a long
+/// stream stays where it is. A server that is lost is tried again when its turn
+/// comes.
+/// # Errors
+/// [`ClientError::Address`] or [`ClientError::Access`].
+pub(super) fn balanced<S: AsRef<str>>(addrs: &[S], access: &Access) -> Result<Line, ClientError> {
+    if let [addr] = addrs {
+        return line(addr.as_ref(), access);
+    }
+    if !(1..=SERVERS_MAX).contains(&addrs.len()) {
+        let reason = format!("there must be 1 to {SERVERS_MAX} addresses");
+        return Err(ClientError::Address { addr: format!("a list of {}", addrs.len()), reason });
+    }
+    let endpoints: Result<Vec<_>, _> =
+        addrs.iter().map(|addr| endpoint(addr.as_ref(), access)).collect();
+    let channel = Channel::balance_list(endpoints?.into_iter());
+    Ok(InterceptedService::new(channel, access.credential()?))
+}
+
+fn endpoint(addr: &str, access: &Access) -> Result<Endpoint, ClientError> {
     let fault = |reason: String| ClientError::Address { addr: addr.to_owned(), reason };
     let mut endpoint = Endpoint::from_shared(addr.to_owned()).map_err(|e| fault(whole(&e)))?;
     let secure = match endpoint.uri().scheme_str() {
@@ -62,13 +88,11 @@ pub fn line(addr: &str, access: &Access) -> Result<Line, ClientError> {
     } else if access.ca.is_some() || access.identity.is_some() {
         return Err(fault("certificates are for https".to_owned()));
     }
-    let channel = endpoint
+    Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy();
-    Ok(InterceptedService::new(channel, access.credential()?))
+        .tcp_nodelay(true))
 }
 
 /// A connection over a channel that was made in another way.

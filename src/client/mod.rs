@@ -93,6 +93,15 @@ impl Client {
         Ok(Self::on(line(addr, access)?))
     }
 
+    /// As [`Client::connect_with`], to several servers of one fleet: each call or
+    /// new stream goes to one of them, so that a job outlives whichever of them
+    /// drains or is lost.
+    /// # Errors
+    /// [`ClientError::Address`] or [`ClientError::Access`].
+    pub fn balanced<S: AsRef<str>>(addrs: &[S], access: &Access) -> Result<Self, ClientError> {
+        Ok(Self::on(connection::balanced(addrs, access)?))
+    }
+
     /// Speaks over a channel that was made in another way.
     #[must_use]
     pub fn over(channel: Channel) -> Self {

@@ -8,9 +8,15 @@ use pounce::client::{Access, Client, ClientError, Line, line};
 /// Where the service is, and what to show it.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionFlags {
-    /// Address of the service; https speaks TLS
-    #[arg(long, env = "POUNCE_ADDR", default_value = "http://127.0.0.1:50051", value_name = "URL")]
-    addr: String,
+    /// Address of the service; https speaks TLS; `pounce score` takes several of one fleet
+    #[arg(
+        long,
+        env = "POUNCE_ADDR",
+        default_value = "http://127.0.0.1:50051",
+        value_delimiter = ',',
+        value_name = "URL,.."
+    )]
+    addr: Vec<String>,
     /// Certificates in PEM, one of which must vouch for the service [default: the system's]
     #[arg(long, env = "POUNCE_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -28,12 +34,27 @@ pub(crate) struct ConnectionFlags {
 impl ConnectionFlags {
     /// A client of the service.
     pub(crate) fn client(&self) -> Result<Client, ClientError> {
-        Client::connect_with(&self.addr, &self.access()?)
+        Client::connect_with(self.one()?, &self.access()?)
+    }
+
+    /// A client of whichever server of a fleet is there.
+    pub(crate) fn fleet(&self) -> Result<Client, ClientError> {
+        Client::balanced(&self.addr, &self.access()?)
     }
 
     /// A connection for other services than ours.
     pub(crate) fn line(&self) -> Result<Line, ClientError> {
-        line(&self.addr, &self.access()?)
+        line(self.one()?, &self.access()?)
+    }
+
+    fn one(&self) -> Result<&str, ClientError> {
+        match &self.addr[..] {
+            [addr] => Ok(addr),
+            more => Err(ClientError::Address {
+                addr: more.join(","),
+                reason: "this command asks one server".to_owned(),
+            }),
+        }
     }
 
     fn access(&self) -> Result<Access, ClientError> {

@@ -45,7 +45,7 @@ struct Summary {
 
 /// Scores every line; succeeds only if every post was answered.
 pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let client = flags.connection.client()?;
+    let client = flags.connection.fleet()?;
     let input: Box<dyn AsyncBufRead + Send + Unpin> = if flags.file.as_os_str() == "-" {
         Box::new(BufReader::new(tokio::io::stdin()))
     } else {
