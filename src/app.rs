@@ -249,9 +249,10 @@ async fn keep_state(state: StateDir, crowds: Crowds) {
 
 async fn save(state: StateDir, crowds: &Crowds) {
     let crowds = crowds.clone();
-    let saved = tokio::task::spawn_blocking(move || state.save(&crowds.snapshot())).await;
-    if let Err(error) = saved.map_err(std::io::Error::other).and_then(|saved| saved) {
-        tracing::error!(%error, "state can't be written");
+    let saved = tokio::task::spawn_blocking(move || state.save(|| crowds.snapshot())).await;
+    match saved.map_err(std::io::Error::other).and_then(|saved| saved) {
+        Ok(()) => tracing::debug!("state written"),
+        Err(error) => tracing::error!(%error, "state can't be written"),
     }
 }
 

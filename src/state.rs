@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::discontent::{Board, Settings};
@@ -19,6 +20,9 @@ const NAME: &str = "topics.snapshot";
 #[derive(Debug, Clone)]
 pub struct StateDir {
     folder: PathBuf,
+    /// Held while a snapshot is taken and written: the last one taken is the
+    /// last one written, and two never share the file aside.
+    writing: Arc<Mutex<()>>,
 }
 
 impl StateDir {
@@ -30,7 +34,7 @@ impl StateDir {
         let probe = folder.join(".probe");
         File::create(&probe)?;
         fs::remove_file(&probe)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), writing: Arc::default() })
     }
 
     /// The board as it was written last. A file that is damaged or of another
@@ -61,13 +65,16 @@ impl StateDir {
         }
     }
 
-    /// Replaces what was written before.
+    /// Takes a snapshot, once no other is being written, and replaces what was
+    /// written before. Blocks.
     /// # Errors
     /// If the disk refuses; what was written before is then still there.
-    pub fn save(&self, snapshot: &[u8]) -> std::io::Result<()> {
+    pub fn save(&self, snapshot: impl FnOnce() -> Vec<u8>) -> std::io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = snapshot();
         let aside = self.folder.join(".topics.snapshot.new");
         let mut file = File::create(&aside)?;
-        file.write_all(snapshot)?;
+        file.write_all(&snapshot)?;
         file.sync_all()?;
         fs::rename(&aside, self.folder.join(NAME))?;
         // The rename itself is in the folder.
@@ -103,9 +110,29 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(&folder.path().join("new")).expect("writable");
         assert_eq!(state.restore(Settings::default(), 10).keys(), 0);
-        state.save(&board().snapshot()).expect("saved");
-        state.save(&board().snapshot()).expect("saved again");
+        state.save(|| board().snapshot()).expect("saved");
+        state.save(|| board().snapshot()).expect("saved again");
         assert_eq!(state.restore(Settings::default(), 10).keys(), 1);
+    }
+
+    #[test]
+    fn states_that_are_saved_at_once_do_not_mix() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateDir::open(folder.path()).expect("writable");
+        std::thread::scope(|threads| {
+            for nth in 1..=4_u8 {
+                let state = state.clone();
+                threads.spawn(move || {
+                    for _ in 0..10 {
+                        let bytes = vec![nth; usize::from(nth) << 20];
+                        state.save(|| bytes).expect("saved");
+                    }
+                });
+            }
+        });
+        let bytes = fs::read(folder.path().join(NAME)).expect("saved");
+        assert_eq!(bytes.len(), usize::from(bytes[0]) << 20);
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]));
     }
 
     #[test]
@@ -114,7 +141,7 @@ mod tests {
         let state = StateDir::open(folder.path()).expect("writable");
         let mut bytes = board().snapshot();
         bytes.pop();
-        state.save(&bytes).expect("saved");
+        state.save(|| bytes).expect("saved");
         assert_eq!(state.restore(Settings::default(), 10).keys(), 0);
         assert!(folder.path().join("topics.snapshot.bad").exists());
         assert!(!folder.path().join(NAME).exists());
