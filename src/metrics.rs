@@ -457,14 +457,20 @@ pub fn post_counted(late: bool, duplicate: bool) {
     counter!("pounce_events_duplicate_total").increment(u64::from(duplicate));
 }
 
+/// An alert that is told so long after its minute was not of live posts.
+const REPLAYED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// An alert opened or changed; `now` is the wall clock.
 pub fn alert_changed(change: &AlertChange, now: Timestamp) {
     if change.kind == ChangeKind::Opened {
         let alert = &change.alert;
         alerts_opened_counter(alert.kind, alert.severity).increment(1);
         let delay = Duration::from_millis(now.millis().saturating_sub(alert.opened_at.millis()));
-        histogram!("pounce_alert_detection_delay_seconds", "kind" => alert.kind.name())
-            .record(delay);
+        // Posts of long ago are being replayed: nobody waited for their alerts.
+        if delay < REPLAYED_AFTER {
+            histogram!("pounce_alert_detection_delay_seconds", "kind" => alert.kind.name())
+                .record(delay);
+        }
     }
 }
 
