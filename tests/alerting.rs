@@ -119,8 +119,11 @@ async fn topics_and_alerts_can_be_asked_for_and_filtered() {
     assert!(
         status.windows.iter().any(|window| window.posts >= 20 && window.bound > status.threshold)
     );
-    let nobody = GetTopicRequest { topic: "nobody".to_owned(), ..topic };
+    let nobody = GetTopicRequest { topic: "nobody".to_owned(), ..topic.clone() };
     assert_eq!(client.get_topic(nobody).await.map_err(|s| s.code()).err(), Some(Code::NotFound));
+    let place = GetTopicRequest { place: "nowhere".to_owned(), ..topic };
+    let unknown = client.get_topic(place).await.map_err(|s| s.message().to_owned());
+    assert_eq!(unknown.err().as_deref(), Some("no post of this topic and place was counted"));
     let topics = client.list_topics(ListTopicsRequest::default()).await.expect("topics");
     assert_eq!(topics.into_inner().topics.len(), 1);
 
@@ -140,6 +143,77 @@ async fn topics_and_alerts_can_be_asked_for_and_filtered() {
     assert_eq!(listed(low).await.expect("a list"), all);
     let unknown = AlertFilter { kinds: vec![99], ..AlertFilter::default() };
     assert_eq!(listed(unknown).await.map_err(|s| s.code()), Err(Code::InvalidArgument));
+    service.stop().await;
+}
+
+/// Praise by somebody with `followers`.
+fn praise(id: impl ToString, topic: &str, followers: u64) -> Post {
+    Post {
+        topic: topic.to_owned().into(),
+        place: "Lisbon".into(),
+        author: Some(Author { id: "star".into(), followers }),
+        posted_at: angry(0).posted_at,
+        ..post(id, "good service")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn praise_with_an_audience_is_told_once_to_those_who_asked() {
+    let service = Service::start(Spec::default()).await;
+    let mut client = alerts(&service).await;
+    let filter = AlertFilter { topics: vec!["acme".to_owned()], ..AlertFilter::default() };
+    let all = WatchAlertsRequest { filter: Some(filter), advocates: true };
+    let mut all = client.watch_alerts(all).await.expect("a watch").into_inner();
+    let changes = client.watch_alerts(WatchAlertsRequest::default()).await.expect("a watch");
+    let mut changes = changes.into_inner();
+
+    let posts = vec![
+        praise("quiet", "acme", 9_999),
+        praise("elsewhere", "zebra", 20_000),
+        praise("first", "acme", 20_000),
+        praise("first", "acme", 20_000),
+        praise("second", "acme", 30_000),
+    ];
+    let (events, _) = exchange(&service, posts).await;
+    let flagged = |event: &ScoredEvent| event.flags().any(|flag| flag == Flag::Advocate);
+    assert_eq!(events.iter().map(flagged).collect::<Vec<_>>(), [false, true, true, true, true]);
+    for (id, followers) in [("first", 20_000), ("second", 30_000)] {
+        let told = all.message().await.expect("no status").expect("an advocate").message;
+        let Some(Message::Advocate(told)) = told else { panic!("an advocate, not {told:?}") };
+        assert_eq!((told.post_id.as_str(), told.followers), (id, followers));
+        assert_eq!((told.topic.as_str(), told.place.as_str()), ("acme", "Lisbon"));
+        assert!(told.probability >= 0.8, "{told:?}");
+        assert_eq!(told.posted_at, angry(0).posted_at);
+    }
+    exchange(&service, (0..60).map(angry).collect()).await;
+    let first = changes.message().await.expect("no status").expect("a message").message;
+    assert!(matches!(first, Some(Message::Change(_))), "alerts alone, not {first:?}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_watcher_is_told_how_many_advocates_it_missed_and_misses_no_alert() {
+    let service = Service::start(Spec::default()).await;
+    let request = WatchAlertsRequest { advocates: true, ..WatchAlertsRequest::default() };
+    let mut client = alerts(&service).await;
+    let mut watch = client.watch_alerts(request).await.expect("a watch").into_inner();
+    // More than the transport and the service hold for a reader that does not read.
+    let long = "x".repeat(240);
+    let posts = (0..6000).map(|nth| praise(format!("{nth} {long}"), &long, 20_000)).collect();
+    exchange(&service, posts).await;
+    exchange(&service, (0..60).map(angry).collect()).await;
+
+    let (mut told, mut missed, mut opened) = (0, 0, 0);
+    while told + missed < 6000 || opened == 0 {
+        match watch.message().await.expect("no status").expect("a message").message {
+            Some(Message::Advocate(_)) => told += 1,
+            Some(Message::AdvocatesMissed(count)) => missed += count,
+            Some(Message::Change(_)) => opened += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told + missed, 6000);
+    assert!(missed > 0 && told >= 1024, "told {told}, missed {missed}");
     service.stop().await;
 }
 

@@ -2,10 +2,12 @@
 
 use tonic::Status;
 
+use super::advocates::Advocate;
 use super::wire::{show_duration, show_severity, show_timestamp};
 use crate::discontent::alert::{Alert, AlertChange, ChangeKind};
 use crate::discontent::key::AlertKind;
 use crate::discontent::status::{TopicStatus, WindowStatus};
+use crate::post::Place;
 use crate::proto::{self, AlertChangeKind, AlertState};
 use crate::score::Severity;
 
@@ -47,11 +49,20 @@ impl Filter {
 
     /// Whether an alert passes; an empty list lets everything pass.
     pub(super) fn passes(&self, alert: &Alert) -> bool {
-        let among = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
-        among(&self.topics, alert.key.topic.as_str())
-            && among(&self.places, alert.key.place.as_ref().map_or("", |place| place.as_str()))
+        self.is_about(alert.key.topic.as_str(), alert.key.place.as_ref())
             && (self.kinds.is_empty() || self.kinds.contains(&alert.kind))
             && self.severity_min.is_none_or(|min| alert.severity >= min)
+    }
+
+    /// Whether an advocate passes: by topic and place alone.
+    pub(super) fn passes_advocate(&self, advocate: &Advocate) -> bool {
+        let topic = advocate.topic.as_ref().map_or("", |topic| topic.as_str());
+        self.is_about(topic, advocate.place.as_ref())
+    }
+
+    fn is_about(&self, topic: &str, place: Option<&Place>) -> bool {
+        let among = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
+        among(&self.topics, topic) && among(&self.places, place.map_or("", |place| place.as_str()))
     }
 }
 
@@ -106,6 +117,17 @@ pub(super) fn show_alert(alert: &Alert) -> proto::Alert {
             note: taken.note.clone(),
             at: Some(show_timestamp(taken.at)),
         }),
+    }
+}
+
+pub(super) fn show_advocate(advocate: &Advocate) -> proto::Advocate {
+    proto::Advocate {
+        post_id: advocate.post_id.to_string(),
+        topic: advocate.topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+        place: advocate.place.as_ref().map(ToString::to_string).unwrap_or_default(),
+        followers: advocate.followers,
+        probability: advocate.probability.into(),
+        posted_at: Some(show_timestamp(advocate.at)),
     }
 }
 

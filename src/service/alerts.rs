@@ -3,10 +3,12 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::{Request, Response, Status};
 
-use super::alert_wire::{Filter, show_alert, show_change, show_firing, show_topic};
+use super::advocates::Advocates;
+use super::alert_wire::{Filter, show_advocate, show_alert, show_change, show_firing, show_topic};
 use super::caller::Caller;
 use super::crowds::Crowds;
 use super::drain::{Drain, Phase};
@@ -28,6 +30,7 @@ const TOPICS_MAX: u32 = 1000;
 /// The service's handlers.
 pub(super) struct Alerts {
     pub(super) crowds: Crowds,
+    pub(super) advocates: Advocates,
     pub(super) drain: Drain,
 }
 
@@ -41,7 +44,9 @@ impl AlertService for Alerts {
         request: Request<WatchAlertsRequest>,
     ) -> Result<Response<Self::WatchAlertsStream>, Status> {
         let mut caller = Caller::of(request.extensions());
-        let filter = Filter::parse(request.into_inner().filter)?;
+        let WatchAlertsRequest { filter, advocates } = request.into_inner();
+        let filter = Filter::parse(filter)?;
+        let mut advocates = advocates.then(|| self.advocates.watch());
         let (firing, mut changes) = self.crowds.watch(|board| board.alerts(false));
         let mut drain = self.drain.clone();
         let watched = async_stream::stream! {
@@ -49,13 +54,25 @@ impl AlertService for Alerts {
                 yield Message::Change(show_firing(alert));
             }
             loop {
-                match changes.recv().await {
-                    Ok(change) if filter.passes(&change.alert) => {
-                        yield Message::Change(show_change(&change));
-                    }
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(missed)) => yield Message::Missed(missed),
-                    Err(RecvError::Closed) => break,
+                tokio::select! {
+                    // However many advocates there are, alerts come first.
+                    biased;
+                    change = changes.recv() => match change {
+                        Ok(change) if filter.passes(&change.alert) => {
+                            yield Message::Change(show_change(&change));
+                        }
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(missed)) => yield Message::Missed(missed),
+                        Err(RecvError::Closed) => break,
+                    },
+                    advocate = next(&mut advocates) => match advocate {
+                        Ok(advocate) if filter.passes_advocate(&advocate) => {
+                            yield Message::Advocate(show_advocate(&advocate));
+                        }
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(missed)) => yield Message::AdvocatesMissed(missed),
+                        Err(RecvError::Closed) => break,
+                    },
                 }
             }
         };
@@ -99,8 +116,11 @@ impl AlertService for Alerts {
         let place = (!place.is_empty()).then(|| Place::parse(place.as_bytes())).transpose();
         let place = place.map_err(|fault| invalid("place", &fault))?;
         let status = self.crowds.read(|board| board.topic(&topic, place.as_ref()));
-        let status =
-            status.ok_or_else(|| Status::not_found("no post of this topic was counted"))?;
+        let unknown = match &place {
+            Some(_) => "no post of this topic and place was counted",
+            None => "no post of this topic was counted",
+        };
+        let status = status.ok_or_else(|| Status::not_found(unknown))?;
         Ok(Response::new(GetTopicResponse { status: Some(show_topic(&status)) }))
     }
 
@@ -139,6 +159,14 @@ pub(super) fn acknowledge(
         }
     }
     crowds.acknowledge(id, by, note).map_err(|error| Status::not_found(error.to_string()))
+}
+
+/// What is heard next; waits without end where nobody listens.
+async fn next<T: Clone>(receiver: &mut Option<Receiver<T>>) -> Result<T, RecvError> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn invalid(field: &str, fault: &Fault) -> Status {

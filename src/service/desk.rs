@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::advocates::{Advocate, Advocates};
 use super::crowds::Crowds;
 use super::page::recent::Recent;
 use super::wire::{self, Refusal};
@@ -28,6 +29,7 @@ pub(super) struct Desk {
     pub(super) crowds: Crowds,
     /// What the page shows of posts, if there is a page.
     pub(super) recent: Option<Recent>,
+    pub(super) advocates: Advocates,
     pub(super) thresholds: Thresholds,
     pub(super) text_bytes_max: usize,
     /// Topics that metrics may name.
@@ -131,6 +133,16 @@ impl Desk {
         let flags = thresholds.flags(&scored.probabilities, post.followers());
         let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
         let observed = self.count(post, scored, &flags, at);
+        if flags.advocate && !observed.duplicate {
+            self.advocates.tell(Advocate {
+                topic: post.topic.clone(),
+                place: post.place.clone(),
+                post_id: post.id.clone(),
+                followers: post.followers(),
+                probability: scored.probabilities.positive,
+                at,
+            });
+        }
         let total = accepted.elapsed();
         self.record(post, scored, &flags, &observed, total);
         if let Some(recent) = &self.recent {

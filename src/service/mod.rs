@@ -3,6 +3,7 @@
 //! Knows the scorer, the flags and the messages; nothing of tensors, batches
 //! or worker threads.
 
+mod advocates;
 mod alert_wire;
 mod alerts;
 mod bucket;
@@ -33,6 +34,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
+use self::advocates::Advocates;
 use self::alerts::Alerts;
 use self::calls::CountCalls;
 use self::crowds::Crowds;
@@ -146,10 +148,12 @@ where
     let reporting = tokio::spawn(shared.health.clone().report(reporter));
 
     let (crowds, mut drain) = (shared.crowds.clone(), shared.drain.clone());
-    let alerts = AlertServiceServer::new(Alerts { crowds, drain: drain.clone() })
-        .max_decoding_message_size(spec.message_bytes_max);
-    let mut routes =
-        Routes::new(scoring(&spec, &shared)).add_service(alerts).add_service(health_service);
+    let advocates = Advocates::new();
+    let alerts = Alerts { crowds, advocates: advocates.clone(), drain: drain.clone() };
+    let alerts = AlertServiceServer::new(alerts).max_decoding_message_size(spec.message_bytes_max);
+    let mut routes = Routes::new(scoring(&spec, &shared, advocates))
+        .add_service(alerts)
+        .add_service(health_service);
     if spec.reflection {
         let known = || {
             tonic_reflection::server::Builder::configure()
@@ -179,11 +183,16 @@ where
     served
 }
 
-fn scoring(spec: &ServiceSpec, shared: &Shared) -> ScoringServiceServer<Scoring> {
+fn scoring(
+    spec: &ServiceSpec,
+    shared: &Shared,
+    advocates: Advocates,
+) -> ScoringServiceServer<Scoring> {
     let desk = Desk {
         scorer: shared.scorer.clone(),
         crowds: shared.crowds.clone(),
         recent: shared.recent.clone(),
+        advocates,
         thresholds: spec.thresholds,
         text_bytes_max: spec.text_bytes_max,
         topic_labels: spec.topic_labels.clone(),
