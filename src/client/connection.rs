@@ -123,7 +123,7 @@ impl Access {
 }
 
 /// An error and what caused it.
-fn whole(error: &dyn Error) -> String {
+pub(super) fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -23,9 +23,11 @@
 //!
 //! Knows the messages; nothing of how the service answers them.
 
+mod backoff;
 mod connection;
 pub mod json;
 mod resume;
+mod watch;
 
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ use tonic::{Code, Status};
 
 pub use self::connection::{Access, Credential, Line, line};
 pub use self::resume::{Reply, StreamSpec};
+pub use self::watch::{WatchSpec, Watched};
 use crate::proto::alert_service_client::AlertServiceClient;
 use crate::proto::scoring_service_client::ScoringServiceClient;
 use crate::proto::{GetModelRequest, GetModelResponse, Post, Rejection};
@@ -56,6 +59,9 @@ pub enum ClientError {
     /// The certificates or the token are of no use.
     #[error("{0}")]
     Access(String),
+    /// The service can't be reached, or is going away.
+    #[error("the service can't be reached: {}", reason(.0))]
+    Unreachable(Box<Status>),
     /// The service refused the call; trying again would not help.
     #[error("the service refused the call ({code:?}): {message}", code = .0.code(), message = .0.message())]
     Refused(Box<Status>),
@@ -67,6 +73,23 @@ pub enum ClientError {
         /// What was heard last.
         last: Box<Status>,
     },
+}
+
+impl ClientError {
+    /// What a call that was made once ended with.
+    #[must_use]
+    pub fn of(status: Status) -> Self {
+        match status.code() {
+            Code::Unavailable => Self::Unreachable(Box::new(status)),
+            _ => Self::Refused(Box::new(status)),
+        }
+    }
+}
+
+/// What the status says and, where it was made here, what caused it.
+fn reason(status: &Status) -> String {
+    let cause = std::error::Error::source(status);
+    cause.map_or_else(|| status.message().to_owned(), connection::whole)
 }
 
 /// A connection to the service that is made when needed and made anew when
@@ -125,10 +148,10 @@ impl Client {
 
     /// What is being served.
     /// # Errors
-    /// [`ClientError::Refused`].
+    /// [`ClientError::Unreachable`] or [`ClientError::Refused`].
     pub async fn model(&self) -> Result<GetModelResponse, ClientError> {
         let response = self.service.clone().get_model(GetModelRequest {}).await;
-        Ok(response.map_err(|status| ClientError::Refused(Box::new(status)))?.into_inner())
+        Ok(response.map_err(ClientError::of)?.into_inner())
     }
 
     /// Scores posts as they come: one reply for each, in order, whatever
@@ -146,6 +169,20 @@ impl Client {
         S: Stream<Item = Result<Post, Rejection>> + Send + Unpin + 'static,
     {
         Box::pin(resume::score_all(self.service.clone(), posts, spec))
+    }
+
+    /// Tells of alerts, and of advocates if asked to, whatever happens to the
+    /// connection: when the server drains, restarts or is lost, a new stream is
+    /// opened, as often as it takes, and nothing is told twice. What opened and
+    /// ended between two streams is not told. Dropping the stream ends the watch.
+    ///
+    /// The stream ends with an error: if the first call fails, or a later one is
+    /// refused for good.
+    pub fn watch(
+        &self,
+        spec: WatchSpec,
+    ) -> std::pin::Pin<Box<dyn Stream<Item = Result<Watched, ClientError>> + Send>> {
+        Box::pin(watch::watch(self.alerts.clone(), spec))
     }
 }
 

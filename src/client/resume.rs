@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::backoff::Backoff;
 use super::{ClientError, Line, is_passing};
 use crate::proto::score_stream_request::Request;
 use crate::proto::score_stream_response::Reply as WireReply;
@@ -20,10 +21,6 @@ use crate::proto::{
     Post, Rejection, RejectionCode, ScoreStreamRequest, ScoreStreamResponse, ScoredEvent,
     StreamOptions, Thresholds,
 };
-
-/// First pause before a new stream; doubles up to the longest.
-const BACKOFF: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// How a job wants to be served.
 #[derive(Debug, Clone)]
@@ -77,7 +74,7 @@ where
 {
     async_stream::stream! {
         let mut job = Job::new(&spec);
-        let mut backoff = BACKOFF;
+        let mut backoff = Backoff::new();
         let mut progress = Instant::now();
         loop {
             let end = match job.open(service.clone()).await {
@@ -89,7 +86,7 @@ where
                         Ok(None) => {}
                         Ok(Some(reply)) => {
                             progress = Instant::now();
-                            backoff = BACKOFF;
+                            backoff.reset();
                             yield Ok(reply);
                         }
                         Err(end) => break end,
@@ -110,8 +107,7 @@ where
                 yield Err(ClientError::GaveUp { patience: spec.patience, last: Box::new(status) });
                 break;
             }
-            tokio::time::sleep(backoff).await;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
+            backoff.wait().await;
         }
     }
 }

@@ -1,19 +1,40 @@
-//! Alerts as text: a JSON line for programs, a short line for people.
+//! Alerts and advocates as text: a JSON line for programs, a short line for
+//! people.
 
 use jiff::Timestamp;
-use pounce::proto::{Alert, AlertChange};
+use pounce::proto::{Advocate, Alert, AlertChange, AlertEvidence, AlertKind};
 use serde_json::{Value, json};
 
 /// A change as a JSON object.
 pub(super) fn json_line(change: &AlertChange) -> String {
     let alert = change.alert.clone().unwrap_or_default();
+    alert_line(&name(change.kind().as_str_name(), "ALERT_CHANGE_KIND_"), &alert)
+}
+
+/// An advocate as a JSON object.
+pub(super) fn advocate_line(advocate: &Advocate) -> String {
+    json!({
+        "advocate": {
+            "post_id": advocate.post_id,
+            "topic": advocate.topic,
+            "place": advocate.place,
+            "followers": advocate.followers,
+            "probability": advocate.probability,
+            "posted_at": time(advocate.posted_at),
+        },
+    })
+    .to_string()
+}
+
+/// An alert as a JSON object, and what happened to it.
+pub(super) fn alert_line(change: &str, alert: &Alert) -> String {
     let evidence = alert.evidence.clone().unwrap_or_default();
     let taken = alert.acknowledgement.as_ref();
     json!({
-        "change": name(change.kind().as_str_name(), "ALERT_CHANGE_KIND_"),
+        "change": change,
         "id": alert.id,
-        "kind": kind(&alert),
-        "severity": severity(&alert),
+        "kind": kind(alert),
+        "severity": severity(alert),
         "topic": alert.topic,
         "place": alert.place,
         "opened_at": time(alert.opened_at),
@@ -39,29 +60,42 @@ pub(super) fn json_line(change: &AlertChange) -> String {
 /// A change in one line for a person.
 pub(super) fn short_line(change: &AlertChange) -> String {
     let alert = change.alert.clone().unwrap_or_default();
-    let evidence = alert.evidence.clone().unwrap_or_default();
-    let at = alert.resolved_at.or(alert.opened_at);
+    let samples = alert.evidence.as_ref().map(|evidence| evidence.sample_post_ids.join(", "));
     format!(
-        "{} {} {} {}: {} of {} posts negative, usual {:.2}, {:.2} had to pass {:.2}; see {}",
-        time(at).as_str().unwrap_or("-"),
+        "{} {} {} {}: {}; see {}",
+        time(alert.resolved_at.or(alert.opened_at)).as_str().unwrap_or("-"),
         name(change.kind().as_str_name(), "ALERT_CHANGE_KIND_"),
         kind(&alert),
-        subject(&alert),
-        evidence.negatives,
-        evidence.posts,
-        evidence.baseline,
-        evidence.bound,
-        evidence.threshold,
-        evidence.sample_post_ids.join(", "),
+        subject(&alert.topic, &alert.place),
+        reason(&alert),
+        samples.unwrap_or_default(),
     )
 }
 
-/// The topic, and the place if it is about one.
-pub(super) fn subject(alert: &Alert) -> String {
-    if alert.place.is_empty() {
-        return alert.topic.clone();
+/// Why it opened, or escalated last, in numbers.
+pub(super) fn reason(alert: &Alert) -> String {
+    let Some(evidence) = &alert.evidence else { return String::new() };
+    let AlertEvidence { posts, negatives, observed, baseline, threshold, bound, .. } = evidence;
+    let minutes = evidence.window.map_or(0, |window| window.seconds / 60);
+    match alert.kind() {
+        AlertKind::Volume => format!(
+            "{negatives} negative posts in {minutes} min, usual {baseline:.1}, more than \
+             {threshold:.1} (z {bound:.1})"
+        ),
+        AlertKind::Reach => format!(
+            "{bound} authors with {observed} followers unhappy in {minutes} min, from \
+             {threshold} on"
+        ),
+        AlertKind::Share | AlertKind::Unspecified => format!(
+            "{negatives} of {posts} posts negative in {minutes} min, usual {baseline:.2}, surely \
+             over {bound:.2}, more than {threshold:.2}"
+        ),
     }
-    format!("{} in {}", alert.topic, alert.place)
+}
+
+/// The topic, and the place if there is one.
+pub(super) fn subject(topic: &str, place: &str) -> String {
+    if place.is_empty() { topic.to_owned() } else { format!("{topic} in {place}") }
 }
 
 pub(super) fn kind(alert: &Alert) -> String {

@@ -12,3 +12,4 @@ pub(crate) mod score;
 pub(crate) mod token;
 pub(crate) mod topics;
 pub(crate) mod watch;
+mod watch_table;

@@ -9,13 +9,9 @@ use std::time::Duration;
 use clap::Args;
 use futures::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
-use pounce::client::{Reply, StreamSpec, json};
-use pounce::proto::watch_alerts_response::Message;
-use pounce::proto::{
-    AlertChange, AlertChangeKind, Flag, Post, Rejection, WatchAlertsRequest, WatchAlertsResponse,
-};
+use pounce::client::{ClientError, Reply, StreamSpec, WatchSpec, Watched, json};
+use pounce::proto::{AlertChange, AlertChangeKind, Flag, Post, Rejection};
 use tokio::time::Instant;
-use tonic::Streaming;
 
 use super::alert_line;
 use super::connection::ConnectionFlags;
@@ -48,8 +44,9 @@ pub(crate) async fn run(flags: ReplayFlags) -> Result<ExitCode, Box<dyn std::err
     }
     let posts = read(&flags.file, flags.topic.as_deref())?;
     let client = flags.connection.client()?;
-    let mut changes =
-        client.alerts().watch_alerts(WatchAlertsRequest::default()).await?.into_inner();
+    let mut watch = client.watch(WatchSpec::default());
+    // The watch is open before the first post leaves, so that it misses nothing.
+    watch.next().await.transpose()?;
     let progress = progress(posts.len() as u64);
     let mut replies = client.score_all(Box::pin(paced(posts, flags.speed)), StreamSpec::default());
     let mut summary = Summary::default();
@@ -62,21 +59,15 @@ pub(crate) async fn run(flags: ReplayFlags) -> Result<ExitCode, Box<dyn std::err
                 }
                 None => break,
             },
-            change = changes.message() => summary.change(change?, &progress)?,
+            news = watch.next() => summary.news(news, &progress)?,
         }
     }
-    while let Some(change) = settled(&mut changes).await? {
-        summary.change(Some(change), &progress)?;
+    while let Ok(news) = tokio::time::timeout(SETTLE, watch.next()).await {
+        summary.news(news, &progress)?;
     }
     progress.finish_and_clear();
     eprint!("{summary}");
     Ok(ExitCode::SUCCESS)
-}
-
-async fn settled(
-    changes: &mut Streaming<WatchAlertsResponse>,
-) -> Result<Option<WatchAlertsResponse>, tonic::Status> {
-    tokio::time::timeout(SETTLE, changes.message()).await.unwrap_or(Ok(None))
 }
 
 /// The posts of a file in the order of their times.
@@ -144,13 +135,12 @@ impl Summary {
         }
     }
 
-    fn change(
+    fn news(
         &mut self,
-        response: Option<WatchAlertsResponse>,
+        news: Option<Result<Watched, ClientError>>,
         progress: &ProgressBar,
     ) -> Result<(), Box<dyn std::error::Error>> {
-        let response = response.ok_or("the service ended the watch")?;
-        let Some(Message::Change(change)) = response.message else { return Ok(()) };
+        let Watched::Change(change) = news.ok_or("the watch ended")?? else { return Ok(()) };
         self.opened(&change);
         let mut out = std::io::stdout();
         let line = if out.is_terminal() {
@@ -164,7 +154,7 @@ impl Summary {
 
     fn opened(&mut self, change: &AlertChange) {
         if let (AlertChangeKind::Opened, Some(alert)) = (change.kind(), &change.alert) {
-            let key = (alert_line::subject(alert), alert_line::kind(alert));
+            let key = (alert_line::subject(&alert.topic, &alert.place), alert_line::kind(alert));
             *self.opened.entry(key).or_default() += 1;
         }
     }

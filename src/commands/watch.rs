@@ -1,17 +1,16 @@
 //! `pounce watch`: a live table on a terminal, JSON lines otherwise.
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use pounce::proto::watch_alerts_response::Message;
-use pounce::proto::{
-    Alert, AlertChange, AlertChangeKind, AlertFilter, Severity, WatchAlertsRequest,
-};
+use futures::StreamExt;
+use pounce::client::{WatchSpec, Watched};
+use pounce::proto::{AlertFilter, Severity};
 
 use super::alert_line;
 use super::connection::ConnectionFlags;
+use super::watch_table::Table;
 
 /// The flags of `pounce watch`.
 #[derive(Debug, Args)]
@@ -27,6 +26,9 @@ pub(crate) struct WatchFlags {
     /// Only alerts at least so severe
     #[arg(long, value_enum)]
     severity: Option<SeverityName>,
+    /// Leave out advocates: praise of authors with an audience
+    #[arg(long)]
+    alerts_only: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -36,8 +38,8 @@ enum SeverityName {
     High,
 }
 
-/// Shows alerts until the service ends the watch.
-#[allow(clippy::print_stderr, reason = "a word to a person")]
+/// Shows alerts and advocates until it is interrupted or refused; when the
+/// service drains, restarts or is lost, it says so and watches on.
 pub(crate) async fn run(flags: WatchFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let severity_min = match flags.severity {
         None => Severity::Unspecified,
@@ -51,69 +53,43 @@ pub(crate) async fn run(flags: WatchFlags) -> Result<ExitCode, Box<dyn std::erro
         kinds: Vec::new(),
         severity_min: severity_min.into(),
     };
-    let mut alerts = flags.connection.client()?.alerts();
-    let request = WatchAlertsRequest { filter: Some(filter) };
-    let mut changes = alerts.watch_alerts(request).await?.into_inner();
+    let spec = WatchSpec { filter, advocates: !flags.alerts_only };
+    let mut watch = flags.connection.client()?.watch(spec);
     let mut out = std::io::stdout();
     let mut table = out.is_terminal().then(Table::default);
-    while let Some(response) = changes.message().await? {
-        match (response.message, &mut table) {
-            (Some(Message::Change(change)), Some(table)) => {
-                table.apply(change);
-                write!(out, "{table}")?;
-            }
-            (Some(Message::Change(change)), None) => {
-                writeln!(out, "{}", alert_line::json_line(&change))?;
-            }
-            (Some(Message::Missed(missed)), _) => eprintln!("missed {missed} changes"),
-            (None, _) => {}
+    while let Some(news) = watch.next().await {
+        let news = news?;
+        if let Some(table) = &mut table {
+            table.apply(news);
+            write!(out, "{table}")?;
+        } else if let Some(line) = line(&news) {
+            writeln!(out, "{line}")?;
+        } else {
+            tell(&news);
         }
         out.flush()?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What fires, oldest first.
-#[derive(Default)]
-struct Table(BTreeMap<(i64, String), Alert>);
-
-impl Table {
-    fn apply(&mut self, change: AlertChange) {
-        let over = change.kind() == AlertChangeKind::Resolved;
-        let Some(alert) = change.alert else { return };
-        let key = (alert.opened_at.map_or(0, |at| at.seconds), alert.id.clone());
-        if over {
-            self.0.remove(&key);
-        } else {
-            self.0.insert(key, alert);
-        }
+/// What programs read.
+fn line(news: &Watched) -> Option<String> {
+    match news {
+        Watched::Change(change) => Some(alert_line::json_line(change)),
+        Watched::Forgotten(alert) => Some(alert_line::alert_line("forgotten", alert)),
+        Watched::Advocate(advocate) => Some(alert_line::advocate_line(advocate)),
+        _ => None,
     }
 }
 
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // To the top left, and clear what was below.
-        write!(f, "\x1b[H\x1b[J{} firing\n\n", self.0.len())?;
-        writeln!(
-            f,
-            "{:<21} {:<7} {:<8} {:<24} {:>9} {:>8} {:>7} taken by",
-            "opened", "kind", "severity", "topic", "negative", "usual", "bound"
-        )?;
-        for alert in self.0.values() {
-            let evidence = alert.evidence.clone().unwrap_or_default();
-            writeln!(
-                f,
-                "{:<21} {:<7} {:<8} {:<24} {:>9} {:>8.2} {:>7.2} {}",
-                alert_line::time(alert.opened_at).as_str().unwrap_or("-"),
-                alert_line::kind(alert),
-                alert_line::severity(alert),
-                alert_line::subject(alert),
-                format!("{}/{}", evidence.negatives, evidence.posts),
-                evidence.baseline,
-                evidence.bound,
-                alert.acknowledgement.as_ref().map_or("", |taken| taken.by.as_str()),
-            )?;
-        }
-        Ok(())
+/// A word to a person about the watch itself.
+#[allow(clippy::print_stderr, reason = "a word to a person")]
+fn tell(news: &Watched) {
+    match news {
+        Watched::Connected => eprintln!("watching"),
+        Watched::Lost(reason) => eprintln!("connection lost, trying again: {reason}"),
+        Watched::Missed(missed) => eprintln!("missed {missed} changes"),
+        Watched::AdvocatesMissed(missed) => eprintln!("missed {missed} advocates"),
+        Watched::Change(_) | Watched::Forgotten(_) | Watched::Advocate(_) => {}
     }
 }

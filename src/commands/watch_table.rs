@@ -1,0 +1,160 @@
+//! What `pounce watch` shows on a terminal: alerts that fire, the advocates
+//! heard of last, and how it stands with the connection.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use pounce::client::Watched;
+use pounce::proto::{Advocate, Alert, AlertChangeKind};
+
+use super::alert_line;
+
+/// Advocates shown, the newest first.
+const ADVOCATES_MAX: usize = 10;
+
+/// The table; written out, it takes the whole screen.
+#[derive(Default)]
+pub(super) struct Table {
+    /// Oldest first.
+    firing: BTreeMap<(i64, String), Alert>,
+    advocates: VecDeque<Advocate>,
+    missed: u64,
+    advocates_missed: u64,
+    /// Why there is no connection; none while there is one.
+    lost: Option<String>,
+}
+
+impl Table {
+    /// Takes in what was heard.
+    pub(super) fn apply(&mut self, news: Watched) {
+        match news {
+            Watched::Connected => self.lost = None,
+            Watched::Lost(reason) => self.lost = Some(reason),
+            Watched::Change(change) => {
+                let over = change.kind() == AlertChangeKind::Resolved;
+                let Some(alert) = change.alert else { return };
+                if over {
+                    self.firing.remove(&place(&alert));
+                } else {
+                    self.firing.insert(place(&alert), alert);
+                }
+            }
+            Watched::Forgotten(alert) => {
+                self.firing.remove(&place(&alert));
+            }
+            Watched::Advocate(advocate) => {
+                self.advocates.push_front(advocate);
+                self.advocates.truncate(ADVOCATES_MAX);
+            }
+            Watched::Missed(missed) => self.missed += missed,
+            Watched::AdvocatesMissed(missed) => self.advocates_missed += missed,
+        }
+    }
+}
+
+/// Where an alert stands in the table.
+fn place(alert: &Alert) -> (i64, String) {
+    (alert.opened_at.map_or(0, |at| at.seconds), alert.id.clone())
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // To the top left, and clear what was below.
+        write!(f, "\x1b[H\x1b[J{} firing", self.firing.len())?;
+        if self.missed > 0 {
+            write!(f, ", missed {} changes", self.missed)?;
+        }
+        if let Some(reason) = &self.lost {
+            write!(f, ", connection lost, trying again: {reason}")?;
+        }
+        writeln!(f, "\n")?;
+        writeln!(
+            f,
+            "{:<21} {:<7} {:<8} {:<24} {:<12} {:<32} why",
+            "opened", "kind", "severity", "topic", "taken by", "alert"
+        )?;
+        for alert in self.firing.values() {
+            writeln!(
+                f,
+                "{:<21} {:<7} {:<8} {:<24} {:<12} {:<32} {}",
+                alert_line::time(alert.opened_at).as_str().unwrap_or("-"),
+                alert_line::kind(alert),
+                alert_line::severity(alert),
+                alert_line::subject(&alert.topic, &alert.place),
+                alert.acknowledgement.as_ref().map_or("", |taken| taken.by.as_str()),
+                alert.id,
+                alert_line::reason(alert),
+            )?;
+        }
+        if self.advocates.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\nadvocates")?;
+        if self.advocates_missed > 0 {
+            write!(f, ", missed {}", self.advocates_missed)?;
+        }
+        writeln!(
+            f,
+            "\n\n{:<21} {:>9} {:>8} {:<24} post",
+            "posted", "followers", "positive", "topic"
+        )?;
+        for advocate in &self.advocates {
+            writeln!(
+                f,
+                "{:<21} {:>9} {:>8.2} {:<24} {}",
+                alert_line::time(advocate.posted_at).as_str().unwrap_or("-"),
+                advocate.followers,
+                advocate.probability,
+                alert_line::subject(&advocate.topic, &advocate.place),
+                advocate.post_id,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pounce::proto::{AlertChange, AlertKind};
+
+    use super::*;
+
+    fn change(kind: AlertChangeKind) -> Watched {
+        let alert = Alert {
+            id: "1".to_owned(),
+            kind: AlertKind::Share.into(),
+            topic: "kite".to_owned(),
+            place: "Lisbon".to_owned(),
+            ..Alert::default()
+        };
+        Watched::Change(Box::new(AlertChange { kind: kind.into(), alert: Some(alert) }))
+    }
+
+    #[test]
+    fn an_alert_stays_until_it_ends() {
+        let mut table = Table::default();
+        table.apply(change(AlertChangeKind::Firing));
+        table.apply(change(AlertChangeKind::Acknowledged));
+        let shown = table.to_string();
+        assert!(shown.contains("1 firing\n") && shown.contains("kite in Lisbon"), "{shown}");
+        table.apply(change(AlertChangeKind::Resolved));
+        let shown = table.to_string();
+        assert!(shown.contains("0 firing\n") && !shown.contains("kite"), "{shown}");
+    }
+
+    #[test]
+    fn the_newest_advocates_stay_and_a_lost_connection_shows_until_it_is_back() {
+        let mut table = Table::default();
+        for nth in 0..=ADVOCATES_MAX {
+            let post_id = format!("post-{nth}.");
+            table.apply(Watched::Advocate(Advocate { post_id, ..Advocate::default() }));
+        }
+        table.apply(Watched::AdvocatesMissed(7));
+        table.apply(Watched::Lost("gone".to_owned()));
+        let shown = table.to_string();
+        assert!(!shown.contains("post-0.") && shown.contains("post-1."), "{shown}");
+        assert!(shown.contains("advocates, missed 7") && shown.contains("gone"), "{shown}");
+        table.apply(Watched::Connected);
+        assert!(!table.to_string().contains("gone"));
+    }
+}
