@@ -31,7 +31,9 @@ enum Command {
     Score(commands::score::ScoreFlags),
     /// Show the alerts of topics as they open, escalate and end
     Watch(commands::watch::WatchFlags),
-    /// Show the topics being counted, those with most discontent first
+    /// Take an alert, so that everybody who watches knows
+    Acknowledge(commands::acknowledge::AcknowledgeFlags),
+    /// Show the topics being counted, those with most discontent first, or one of them
     Topics(commands::topics::TopicsFlags),
     /// Send recorded posts in event time and show the alerts that they open
     Replay(commands::replay::ReplayFlags),
@@ -57,6 +59,7 @@ async fn main() -> ExitCode {
         Command::Bench(flags) => report(Box::pin(commands::bench::run(*flags)).await),
         Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
         Command::Watch(flags) => report(Box::pin(commands::watch::run(flags)).await),
+        Command::Acknowledge(flags) => report(commands::acknowledge::run(flags).await),
         Command::Topics(flags) => report(commands::topics::run(flags).await),
         Command::Replay(flags) => report(Box::pin(commands::replay::run(flags)).await),
         Command::CheckConfig(flags) => commands::check_config::run(*flags),

@@ -1,5 +1,6 @@
 //! The commands of the command line, one a file.
 
+pub(crate) mod acknowledge;
 mod alert_line;
 pub(crate) mod bench;
 pub(crate) mod check_config;

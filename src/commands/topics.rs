@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use pounce::proto::ListTopicsRequest;
+use pounce::client::ClientError;
+use pounce::proto::{GetTopicRequest, ListTopicsRequest};
 use serde_json::json;
 
 use super::alert_line::time;
@@ -15,17 +16,34 @@ use super::connection::ConnectionFlags;
 pub(crate) struct TopicsFlags {
     #[command(flatten)]
     connection: ConnectionFlags,
-    /// Topics to show, at most 1000
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    /// Only this topic
+    #[arg(value_name = "TOPIC")]
+    topic: Option<String>,
+    /// This place of the topic
+    #[arg(long, requires = "topic", value_name = "PLACE")]
+    place: Option<String>,
+    /// Topics to show, 1 to 1000
+    #[arg(long, default_value_t = 100, value_name = "N", conflicts_with = "topic",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
     max: u32,
 }
 
-/// Shows the topics once.
+/// Shows the topics, or one of them or of its places, once.
 pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut alerts = flags.connection.client()?.alerts();
-    let topics = alerts.list_topics(ListTopicsRequest { topics_max: flags.max }).await?;
+    let topics = match flags.topic {
+        Some(topic) => {
+            let request = GetTopicRequest { topic, place: flags.place.unwrap_or_default() };
+            let topic = alerts.get_topic(request).await.map_err(ClientError::of)?;
+            topic.into_inner().status.into_iter().collect()
+        }
+        None => {
+            let request = ListTopicsRequest { topics_max: flags.max };
+            alerts.list_topics(request).await.map_err(ClientError::of)?.into_inner().topics
+        }
+    };
     let mut out = std::io::stdout().lock();
-    for topic in topics.into_inner().topics {
+    for topic in topics {
         let windows = topic.windows.iter().map(|window| {
             json!({
                 "minutes": window.window.map(|length| length.seconds / 60),
@@ -37,6 +55,7 @@ pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::err
         });
         let line = json!({
             "topic": topic.topic,
+            "place": topic.place,
             "warming": topic.warming,
             "baseline": topic.baseline,
             "threshold": topic.threshold,

@@ -1,0 +1,37 @@
+//! `pounce acknowledge`: takes an alert.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use pounce::client::ClientError;
+use pounce::proto::AcknowledgeAlertRequest;
+
+use super::alert_line;
+use super::connection::ConnectionFlags;
+
+/// The flags of `pounce acknowledge`.
+#[derive(Debug, Args)]
+pub(crate) struct AcknowledgeFlags {
+    /// The alert, as `pounce watch` shows it
+    #[arg(value_name = "ALERT")]
+    id: String,
+    /// Who takes it
+    #[arg(long, value_name = "NAME")]
+    by: String,
+    /// A word on it
+    #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
+    note: String,
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+/// Takes the alert and shows it, with whoever took it first.
+pub(crate) async fn run(flags: AcknowledgeFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let AcknowledgeFlags { id, by, note, connection } = flags;
+    let request = AcknowledgeAlertRequest { id, by, note };
+    let taken = connection.client()?.alerts().acknowledge_alert(request).await;
+    let alert = taken.map_err(ClientError::of)?.into_inner().alert.unwrap_or_default();
+    writeln!(std::io::stdout(), "{}", alert_line::alert_line("acknowledged", &alert))?;
+    Ok(ExitCode::SUCCESS)
+}
