@@ -9,12 +9,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{ChildStdin, Output, Stdio};
 
-use binary::{MODEL, Server, pounce};
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
-}
+use binary::{MODEL, Server, free_port, pounce};
+use serde_json::Value;
 
 fn check_refused(args: &[&str], word: &str) {
     let Output { status, stderr, .. } = pounce(args).output().expect("the binary runs");
@@ -82,7 +78,7 @@ fn a_job_finishes_against_a_restarted_server() {
     let mut check = |ids: std::ops::Range<u32>| {
         for id in ids {
             let line = lines.next().expect("a reply for each post").expect("UTF-8");
-            let reply: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            let reply: Value = serde_json::from_str(&line).expect("JSON");
             assert_eq!(reply["post_id"], id.to_string());
             assert_eq!(reply["sequence"], id + 1);
             assert!(reply["probabilities"]["negative"].is_number(), "{reply}");

@@ -4,7 +4,7 @@
 #![allow(unreachable_pub, reason = "shared by test files")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
@@ -22,6 +22,17 @@ pub fn pounce(args: &[&str]) -> Command {
     command
 }
 
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+/// The next log line, unless `until` comes first or the log ends.
+fn next(log: &Receiver<Value>, until: Instant) -> Option<Value> {
+    log.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+}
+
 /// A server that is ready.
 pub struct Server {
     pub child: Child,
@@ -29,6 +40,8 @@ pub struct Server {
     pub addr: String,
     /// Where its HTTP port is.
     pub http: String,
+    /// What it logged until it served.
+    pub begun: Vec<Value>,
     log: Receiver<Value>,
 }
 
@@ -58,24 +71,46 @@ impl Server {
                 let _ = sender.try_send(line);
             }
         });
-        let mut server = Self { child, addr: String::new(), http: String::new(), log };
-        let serving = server.logged("serving");
-        server.addr = format!("http://{}", serving["grpc"].as_str().expect("text"));
-        server.http = serving["http"].as_str().expect("text").to_owned();
-        server
+        let mut begun = Vec::new();
+        let serving = loop {
+            let line = next(&log, Instant::now() + LIMIT);
+            let line = line.unwrap_or_else(|| panic!("it never served: {begun:?}"));
+            if line["message"] == "serving" {
+                break line;
+            }
+            begun.push(line);
+        };
+        let addr = format!("http://{}", serving["grpc"].as_str().expect("text"));
+        let http = serving["http"].as_str().expect("text").to_owned();
+        Self { child, addr, http, begun, log }
+    }
+
+    /// The log line with this message from before it served.
+    pub fn said(&self, message: &str) -> Option<&Value> {
+        self.begun.iter().find(|line| line["message"] == message)
     }
 
     /// Waits for a log line with this message.
     pub fn logged(&self, message: &str) -> Value {
         let until = Instant::now() + LIMIT;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.log.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("the server never said `{message}`"));
+            let line = next(&self.log, until);
+            let line = line.unwrap_or_else(|| panic!("the server never said `{message}`"));
             if line["message"] == message {
                 return line;
             }
         }
+    }
+
+    /// Passes over what it logged so far.
+    pub fn forget_log(&self) {
+        self.log.try_iter().for_each(drop);
+    }
+
+    /// Ends it as an orchestrator does; every call must have ended by itself.
+    pub fn drain(mut self) {
+        self.signal("-TERM");
+        assert_eq!(self.ended_within(LIMIT).code(), Some(0), "a clean drain");
     }
 
     pub fn signal(&self, name: &str) {
