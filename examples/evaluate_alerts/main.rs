@@ -9,6 +9,7 @@
 
 mod nab;
 mod naive;
+mod oracle;
 mod plot;
 mod share;
 mod stream;

@@ -1,6 +1,5 @@
-//! Rules to compare with: what people write first, and what nobody can write.
-//! All are judged at the same moment, with the same pause between alarms, as
-//! Pounce's.
+//! Rules to compare with: what people write first. All are judged at the same
+//! moment, with the same pause between alarms, as Pounce's.
 
 use std::collections::VecDeque;
 
@@ -20,10 +19,6 @@ pub(crate) enum Rule {
     /// The count exceeds the mean of the last day's by three of their standard
     /// deviations.
     CountSigma,
-    /// A cumulative sum of log-likelihood ratios (Page 1954) that was told both
-    /// the usual share and the one to come, and fires at `limit`. No rule that
-    /// must find them out can be expected to do better.
-    Oracle { usual: f64, share: f64, limit: f64, overdispersion: f64 },
 }
 
 /// A rule at work.
@@ -31,7 +26,6 @@ pub(crate) struct Naive {
     rule: Rule,
     last: VecDeque<Minute>,
     values: VecDeque<f64>,
-    cusum: f64,
     sum: f64,
     squares: f64,
     minute: u64,
@@ -41,7 +35,7 @@ pub(crate) struct Naive {
 impl Naive {
     pub(crate) fn new(rule: Rule) -> Self {
         let (last, values) = (VecDeque::new(), VecDeque::new());
-        Self { rule, last, values, cusum: 0.0, sum: 0.0, squares: 0.0, minute: 0, until: 0 }
+        Self { rule, last, values, sum: 0.0, squares: 0.0, minute: 0, until: 0 }
     }
 
     /// Whether it raises an alarm at the end of this minute.
@@ -59,14 +53,6 @@ impl Naive {
             Rule::FixedShare(least) => posts >= 10 && share >= least,
             Rule::ShareSigma => self.above(share) && posts >= 10,
             Rule::CountSigma => self.above(negatives as f64),
-            Rule::Oracle { usual, share, limit, overdispersion } => {
-                let (n, k) = (minute.posts as f64, minute.negatives as f64);
-                let ratio =
-                    k * (share / usual).ln() + (n - k) * ((1.0 - share) / (1.0 - usual)).ln();
-                let spread = 1.0 + overdispersion * (n - 1.0).max(0.0);
-                self.cusum = (self.cusum + ratio / spread).clamp(0.0, limit + 1.0);
-                self.cusum > limit
-            }
         };
         let alarm = high && self.minute >= self.until;
         if alarm {
