@@ -157,9 +157,14 @@ pub(crate) fn print_tables() {
     let before = with(
         "[share]\nz = 2.576\nwindows_minutes = [15, 60, 240]\n[volume]\nz = 4.0\npeak_ratio = 1.1",
     );
+    let from = |posts: u32| {
+        Watcher::Pounce(with(&format!("[share]\nposts_min = {posts}")), AlertKind::Share)
+    };
     let watchers = [
         ("SHARE", pounce.clone()),
         ("SHARE as first drafted", Watcher::Pounce(before.clone(), AlertKind::Share)),
+        ("SHARE from 15 posts on", from(15)),
+        ("SHARE from 10 posts on", from(10)),
         ("fixed share of 0.40", Watcher::Naive(Rule::FixedShare(0.40))),
         ("fixed share of 0.25", Watcher::Naive(Rule::FixedShare(0.25))),
         ("mean + 3 sigma of the share", Watcher::Naive(Rule::ShareSigma)),
