@@ -122,12 +122,15 @@ impl Access {
     }
 }
 
-/// An error and what caused it.
+/// An error and what caused it, each said once.
 pub(super) fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        text = format!("{text}: {error}");
+        let cause = error.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
         source = error.source();
     }
     text

@@ -95,13 +95,13 @@ impl fmt::Display for Table {
         }
         writeln!(
             f,
-            "\n\n{:<21} {:>9} {:>8} {:<24} post",
+            "\n\n{:<24} {:>9} {:>8} {:<24} post",
             "posted", "followers", "positive", "topic"
         )?;
         for advocate in &self.advocates {
             writeln!(
                 f,
-                "{:<21} {:>9} {:>8.2} {:<24} {}",
+                "{:<24} {:>9} {:>8.2} {:<24} {}",
                 alert_line::time(advocate.posted_at).as_str().unwrap_or("-"),
                 advocate.followers,
                 advocate.probability,
