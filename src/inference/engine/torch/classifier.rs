@@ -129,7 +129,13 @@ impl Architecture {
             Self::Deberta => deberta(root, config, deberta::Version::One),
             Self::DebertaV2 => deberta(root, config, deberta::Version::Two),
         }));
-        built.unwrap_or_else(|_| Err(config.fault("libtorch can't build a model of these sizes")))
+        built.unwrap_or_else(|panic| {
+            let reason = panic.downcast_ref::<String>().map_or("", String::as_str);
+            // A TchError as unwrap shows it, with the C++ stack behind the first line.
+            let reason = reason.split("Torch(\"").last().unwrap_or_default();
+            let reason = reason.split("\\n").next().unwrap_or_default();
+            Err(config.fault(format!("libtorch can't build this model: {reason}")))
+        })
     }
 }
 
