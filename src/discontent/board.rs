@@ -240,18 +240,23 @@ impl Board {
     /// `topics_max`.
     #[must_use]
     pub fn topics(&self, topics_max: usize) -> Vec<TopicStatus> {
-        let mut topics: Vec<(bool, f64, TopicStatus)> = self
-            .topics
-            .values()
-            .map(|state| state.whole.status(state.next(), state.next().start(), &state.rules))
-            .map(|status| (!status.alert_ids.is_empty(), status.discontent(), status))
-            .collect();
-        topics.sort_unstable_by(|a, b| {
-            let by_mood = (b.0, b.1).partial_cmp(&(a.0, a.1));
-            by_mood.unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.2.key.cmp(&b.2.key))
-        });
+        // Of thousands, few are shown: only these are made into statuses and sorted.
+        let mood = |state: &TopicState| state.whole.mood(state.next(), &state.rules);
+        let mut topics: Vec<((bool, f64), &TopicState)> =
+            self.topics.values().map(|state| (mood(state), state)).collect();
+        let order = |a: &((bool, f64), &TopicState), b: &((bool, f64), &TopicState)| {
+            let by_mood = b.0.partial_cmp(&a.0);
+            by_mood.unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.1.name.cmp(&b.1.name))
+        };
+        if (1..topics.len()).contains(&topics_max) {
+            topics.select_nth_unstable_by(topics_max - 1, order);
+        }
         topics.truncate(topics_max);
-        topics.into_iter().map(|(.., status)| status).collect()
+        topics.sort_unstable_by(order);
+        let status = |state: &TopicState| {
+            state.whole.status(state.next(), state.next().start(), &state.rules)
+        };
+        topics.into_iter().map(|(_, state)| status(state)).collect()
     }
 
     /// How the share of a topic went over the last hours.

@@ -286,6 +286,15 @@ impl Crowd {
         }
     }
 
+    /// Whether anything fires, and how much discontent there is: the highest
+    /// lower bound of the windows before `next`.
+    pub(super) fn mood(&self, next: Minute, rules: &Rules) -> (bool, f64) {
+        let windows = rules.share.windows_minutes.iter();
+        let bounds = windows
+            .map(|&width| lower_bound(self.minutes.trailing(next.minus(1), width), rules.share.z));
+        (self.fires().contains(&true), bounds.fold(0.0, f64::max))
+    }
+
     /// The share over the hours before `next`. It is counted anew, so that a
     /// late post shows where it belongs.
     pub(super) fn history(&self, next: Minute, rules: &Rules) -> ShareHistory {

@@ -57,11 +57,3 @@ pub struct SharePoint {
     /// Wilson's lower bound of the share.
     pub bound: f64,
 }
-
-impl TopicStatus {
-    /// How much discontent there is: the highest lower bound of its windows.
-    #[must_use]
-    pub fn discontent(&self) -> f64 {
-        self.windows.iter().map(|window| window.bound).fold(0.0, f64::max)
-    }
-}
