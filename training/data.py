@@ -22,7 +22,7 @@ log = logging.getLogger("data")
 LABELS = ["negative", "neutral", "positive"]
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
 NOT_NEGATIVE, UNLABELLED = 3, 4
-OWN_DRAWS = {"own": 3.0, "own_more": 3.0}
+OWN_DRAWS = {"own": 3.0}
 
 CARE = {"complaint": NEGATIVE, "other": NOT_NEGATIVE}
 THREE = {label: index for index, label in enumerate(LABELS)}
@@ -86,7 +86,7 @@ def load(folder: Path) -> tuple[list[Row], list[Row]]:
         for row in _read(folder, source):
             (held_out if _share(row.text) < source.held_out else train).append(row)
     held_out = _distinct(held_out + _own("validation", "own"))
-    train += _own("train", "own") + _own("more", "own_more")
+    train += _own("train", "own")
     return _distinct(train, {k for row in held_out for k in _keys(row.text)}), held_out
 
 

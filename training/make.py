@@ -76,7 +76,7 @@ def make(
     rows, held_out = data.load(data_folder)
     log.info("%d training rows, %d validation rows", len(rows), len(held_out))
     teacher = models.minilm(recipe.teacher.seed)
-    labelled = [r for r in rows if r.target != data.UNLABELLED and r.source != "own_more"]
+    labelled = [r for r in rows if r.target != data.UNLABELLED]
     train.run(teacher.model, teacher.forward, teacher.tokenise, labelled, recipe.teacher, state)
     plan = recipe.student
     drawn = [row for e in range(plan.epochs) for row in data.epoch(rows, plan.seed * 1000 + e)]

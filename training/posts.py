@@ -1,8 +1,8 @@
 """The project's own posts: made-up customers in plain words, by kind.
 
-`own/train.txt` and `own/more.txt` (seen by the student alone) hold templates whose slots are filled
-several times; `own/validation.txt` holds posts written apart from them. Most complaints name no
-feeling: that is what they are there to teach.
+`own/train.txt` holds templates whose slots are filled several times; `own/validation.txt` holds
+posts written apart from them. Most complaints name no feeling: that is what they are there to
+teach. Praise and neutral posts hold their twins ("stood in line an hour and I'd do it again").
 """
 
 import random
@@ -52,7 +52,7 @@ class Post:
 
 
 def posts(part: str) -> list[Post]:
-    """The posts of `part` ("train", "more" or "validation"), the same at every call."""
+    """The posts of `part` ("train" or "validation"), the same at every call."""
     rng = random.Random(part)
     out = {}
     for line in (FOLDER / f"{part}.txt").read_text(encoding="utf-8").splitlines():
