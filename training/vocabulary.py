@@ -1,16 +1,23 @@
-"""The tokeniser: uncased WordPiece whose unused entries hold the emoji.
+"""The tokeniser: uncased WordPiece with entries for emoji and for brand names.
 
 BERT's vocabulary has no emoji: all of them would be [UNK]. social-v1 sets each emoji apart as a
 word, so one entry each suffices; they replace [unused0], [unused1], ... in block order. Their
 vectors start as the mean of the pieces of their Unicode names ("loudly crying face").
+
+The brand names of names.py that BERT would cut into pieces replace the last of its one-character
+pieces of other scripts; all known names start with the same vector, the mean of those it has.
 """
 
 import json
+import re
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+
+import names
 
 # Faces and gestures first: the entries run out before the blocks do.
 BLOCKS = [
@@ -35,15 +42,22 @@ def emoji(count: int) -> list[str]:
     return list(symbols)[:count]
 
 
-def with_emoji(tokenizer_json: Path) -> tuple[Tokenizer, dict[int, list[int]]]:
-    """The tokeniser with emoji for its unused entries, without truncation and padding.
+@dataclass(frozen=True)
+class Additions:
+    """The new entries: `emoji` (id -> ids of the pieces of its name), the ids of all known brand
+    `names`, and of those the ids that have a published vector (`known_names`)."""
 
-    Also returns, for each new entry, the ids of the pieces of its name.
-    """
+    emoji: dict[int, list[int]]
+    names: list[int]
+    known_names: list[int]
+
+
+def extended(tokenizer_json: Path) -> tuple[Tokenizer, Additions]:
+    """The tokeniser with emoji and brand names, without truncation and padding."""
     spec = json.loads(tokenizer_json.read_text())
     spec["truncation"] = spec["padding"] = None
     vocab = spec["model"]["vocab"]
-    names = Tokenizer.from_str(json.dumps(spec))
+    published = Tokenizer.from_str(json.dumps(spec))
     unused = sorted((i, t) for t, i in vocab.items() if t.startswith("[unused"))
     pieces = {}
     for (index, token), symbol in zip(unused, emoji(len(unused))):
@@ -51,16 +65,24 @@ def with_emoji(tokenizer_json: Path) -> tuple[Tokenizer, dict[int, list[int]]]:
             continue
         vocab[symbol] = vocab.pop(token)
         name = unicodedata.name(symbol).lower()
-        pieces[index] = names.encode(name, add_special_tokens=False).ids
-    return Tokenizer.from_str(json.dumps(spec)), pieces
+        pieces[index] = published.encode(name, add_special_tokens=False).ids
+    known = [name.lower() for name in names.KNOWN]
+    there = [vocab[name] for name in known if name in vocab]
+    foreign = sorted((i, t) for t, i in vocab.items() if re.fullmatch("##[^\x00-\u1fff]", t))
+    for name in known:
+        if name not in vocab:
+            vocab[name] = vocab.pop(foreign.pop()[1])
+    additions = Additions(pieces, sorted(vocab[name] for name in known), there)
+    return Tokenizer.from_str(json.dumps(spec)), additions
 
 
-def give_vectors(embeddings: torch.nn.Embedding, pieces: dict[int, list[int]]) -> None:
-    """Sets each new entry's vector to the mean of its name's pieces."""
+def give_vectors(embeddings: torch.nn.Embedding, additions: Additions) -> None:
+    """Sets each emoji's vector to the mean of its name's pieces, each brand's to one for all."""
     with torch.no_grad():
         known = embeddings.weight.clone()
-        for index, ids in pieces.items():
+        for index, ids in additions.emoji.items():
             embeddings.weight[index] = known[ids].mean(0)
+        embeddings.weight[additions.names] = known[additions.known_names].mean(0)
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
