@@ -45,6 +45,7 @@ class Recipe:
     )
     layers: tuple[int, ...] = (0, 2, 3, 5)
     calibration: dict[str, float] = field(default_factory=lambda: {"semeval_val": 2.0})
+    evenness: float = 1.0
 
 
 def main() -> None:
@@ -98,14 +99,17 @@ def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, ou
     """Calibrates `network` and writes its folder."""
     model = network.model.eval()
     network.unite()
-    scores = score(network, [row.text for row in held_out])
-    targets = torch.tensor([row.target for row in held_out])
-    shares = torch.tensor([recipe.calibration.get(row.source, 1.0) for row in held_out])
-    temperature, bias = calibrate.fit(scores, targets, calibrate.balanced(targets, shares))
+    rows = [row for row in held_out if data.calibrates(row)]
+    scores = score(network, [row.text for row in rows])
+    targets = torch.tensor([row.target for row in rows])
+    shares = torch.tensor([recipe.calibration.get(row.source, 1.0) for row in rows])
+    weights = calibrate.evened(targets, shares, recipe.evenness)
+    temperature, bias = calibrate.fit(scores, targets, weights)
     calibrate.bake(model.classifier, temperature, bias)
     log.info("temperature %.3f, bias %s", temperature, [round(b, 3) for b in bias.tolist()])
     calibration = {
-        "method": "vector scaling on classes of equal shares, baked into the classifier's weights",
+        "method": "vector scaling, baked into the classifier's weights",
+        "evenness": recipe.evenness,
         "temperature": round(temperature, 4),
         "bias": [round(b, 4) for b in bias.tolist()],
     }

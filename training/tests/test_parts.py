@@ -72,6 +72,20 @@ class Calibration(unittest.TestCase):
         torch.testing.assert_close(layer(x), wanted)
 
 
+    def test_evenness_goes_from_the_shares_as_they_are_to_equal_ones(self):
+        targets = torch.tensor([0] * 10 + [1] * 60 + [2] * 30)
+        weights = torch.ones(100)
+        torch.testing.assert_close(calibrate.evened(targets, weights, 0.0), weights)
+        even = calibrate.evened(targets, weights, 1.0)
+        masses = torch.stack([even[targets == c].sum() for c in range(3)])
+        torch.testing.assert_close(masses, torch.full((3,), 100 / 3))
+
+    def test_one_half_calibrates_the_other_is_reported(self):
+        rows = [data.Row(f"post number {n}", 0, "apple") for n in range(1000)]
+        self.assertAlmostEqual(np.mean([data.calibrates(row) for row in rows]), 0.5, delta=0.05)
+        self.assertFalse(data.calibrates(data.Row(rows[0].text, 0, "own")))
+
+
 class Loss(unittest.TestCase):
     def test_a_care_post_that_is_no_complaint_may_be_neutral_or_positive(self):
         plan = train.Plan("p", 1, 1e-3, 1, class_weights=(1, 1, 1))
