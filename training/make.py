@@ -23,7 +23,7 @@ from train import Plan
 
 log = logging.getLogger("make")
 
-NAME, REVISION = "pounce-social-en", "1"
+NAME, REVISION = "pounce-social-en", "2"
 TOKENS_MAX = 128
 
 
@@ -40,7 +40,9 @@ class Recipe:
         batch=64,
         dropout=0.0,
         distil=0.6,
-        brands=0.15,
+        slips=0.3,
+        renames=0.5,
+        twins=4,
         cooldown=(925, 2275),
     )
     layers: tuple[int, ...] = (0, 2, 3, 5)

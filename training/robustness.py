@@ -4,27 +4,33 @@ import random
 import re
 from collections.abc import Callable
 
-import posts
+import names
 
-BRANDS = sorted(
-    posts.SLOTS["brand"] + ["Google", "Twitter", "Microsoft", "iPhone", "iPad", "Verizon"]
-)
-BRAND = re.compile(rf"\b({'|'.join(BRANDS)})\b", re.IGNORECASE)
+# Brands beyond names.KNOWN, and some that do not exist: training has none of them.
+UNSEEN = (
+    "Kaufland Bunnings Decathlon Jollibee Tchibo Rossmann Migros Mercadona Loblaws Ooredoo "
+    "Proximus Swisscom Halfords Wowcher Bunq Zipplo Harrowgate Quarnt Umbrio Pellworth Okavi"
+).split()
 TONES = ["\U0001f3fb", "\U0001f3fd", "\U0001f3ff"]
 HANDS = re.compile(
     "([\U0001f44a-\U0001f44f\U0001f64c\U0001f64f\U0001f4aa\U0001f937\U0001f926\u270a-\u270d])"
 )
 
 
-def brand(text: str, rng: random.Random) -> str:
-    """Every brand name becomes another one."""
-    return BRAND.sub(lambda m: rng.choice([b for b in BRANDS if b.lower() != m[0].lower()]), text)
+def known_name(text: str, rng: random.Random) -> str:
+    """Every known brand name becomes another known one."""
+    return names.PATTERN.sub(lambda _: rng.choice(names.KNOWN), text)
+
+
+def unseen_name(text: str, rng: random.Random) -> str:
+    """Every known brand name becomes one that training never saw."""
+    return names.PATTERN.sub(lambda _: rng.choice(UNSEEN), text)
 
 
 def mention(text: str, rng: random.Random) -> str:
     """Every mention becomes another account."""
     return re.sub(
-        r"@\w+", lambda _: f"@{rng.choice(BRANDS)}{rng.choice(['', 'Help', '_care'])}", text
+        r"@\w+", lambda _: f"@{rng.choice(names.KNOWN)}{rng.choice(['', 'Help', '_care'])}", text
     )
 
 
@@ -32,7 +38,7 @@ def link(text: str, rng: random.Random) -> str:
     """Every link becomes a link to elsewhere."""
     return re.sub(
         r"\bhttp\b",
-        lambda _: f"https://{rng.choice(BRANDS).lower()}.example/{rng.randrange(10**6)}",
+        lambda _: f"https://{rng.choice(names.KNOWN).lower()}.example/{rng.randrange(10**6)}",
         text,
     )
 
@@ -57,7 +63,8 @@ def typo(text: str, rng: random.Random) -> str:
 
 
 CHANGES: dict[str, Callable[[str, random.Random], str]] = {
-    "another brand name": brand,
+    "another known brand name": known_name,
+    "a brand name never seen": unseen_name,
     "another mention": mention,
     "another link": link,
     "upper case": upper,

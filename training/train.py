@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-import robustness
+import augment
 from data import NEGATIVE, NOT_NEGATIVE, Row, epoch
 
 log = logging.getLogger("train")
@@ -24,7 +24,10 @@ CHECKPOINT_SECONDS = 120
 @dataclass(frozen=True)
 class Plan:
     """One run. `distil` is the share of the loss that is the distance to the teacher's scores;
-    `cooldown` (step, steps) ends the run early: from that step the rate falls to 0 in so many."""
+    `cooldown` (step, steps) ends the run early: from that step the rate falls to 0 in so many.
+    `slips` and `renames` are the shares of posts that augment.py changes; with `twins` every
+    so-manieth post of a batch comes a second time, changed for certain, and the distance of both
+    scores joins the loss."""
 
     name: str
     epochs: int
@@ -37,8 +40,9 @@ class Plan:
     class_weights: tuple[float, float, float] = (1.3, 0.9, 1.0)
     distil: float = 0.0
     cooldown: tuple[int, int] | None = None
-    slips: float = 0.10
-    brands: float = 0.0
+    slips: float = 0.2
+    renames: float = 0.2
+    twins: int = 0
 
 
 def batches(rows, encode, size, seed):
@@ -79,6 +83,12 @@ def loss_of(scores, targets, weights, plan, teacher=None):
     return (1 - plan.distil) * hard + plan.distil * soft.mean()
 
 
+def drift(scores, changed):
+    """The mean symmetric KL between the scores of posts and of the same posts changed."""
+    a, b = F.log_softmax(scores.float(), -1), F.log_softmax(changed.float(), -1)
+    return ((a.exp() - b.exp()) * (a - b)).sum(-1).mean()
+
+
 def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, teacher=None):
     """Trains `model` in place; `teacher` maps a row's text to its probabilities.
 
@@ -107,21 +117,28 @@ def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, tea
     step, started, saved, shown = 0, time.monotonic(), time.monotonic(), 0.0
     for number, rows_now in enumerate(epochs):
         rng = random.Random(plan.seed * 77 + number)
-        texts = [augmented(r.text, rng, plan) for r in rows_now]
+        texts = [augment.changed(r.text, rng, plan.slips, plan.renames) for r in rows_now]
         encoded = tokenise(texts, plan.tokens_max)
+        if plan.twins:
+            texts = [augment.changed(r.text, rng, slips=1.0, renames=1.0) for r in rows_now]
+            changed = tokenise(texts, plan.tokens_max)
         for batch in batches(rows_now, encoded, plan.batch, plan.seed + number):
             step += 1
             if step <= done or step > steps_total:
                 continue
             torch.manual_seed(plan.seed * 1_000_003 + step)
-            ids, mask = pad([encoded[i] for i in batch])
-            picked = [rows_now[i] for i in batch]
+            paired = list(range(0, len(batch), plan.twins)) if plan.twins else []
+            twins = [batch[i] for i in paired]
+            ids, mask = pad([encoded[i] for i in batch] + [changed[i] for i in twins])
+            picked = [rows_now[i] for i in batch + twins]
             targets = torch.tensor([r.target for r in picked])
             weights = torch.tensor([r.weight for r in picked])
             soft = torch.stack([teacher[r.text] for r in picked]) if teacher else None
             with torch.autocast("cpu", torch.bfloat16):
                 scores = forward(ids, mask, plan.dropout)
             loss = loss_of(scores, targets, weights, plan, soft)
+            if twins:
+                loss = loss + drift(scores[paired], scores[len(batch) :])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
@@ -137,20 +154,6 @@ def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, tea
             if now - saved > CHECKPOINT_SECONDS or step == steps_total:
                 saved = now
                 _save(state_file, model, optimiser, schedule, step)
-
-
-def augmented(text, rng, plan):
-    """Now and then a post without mentions, about another brand, or with a slip of the finger."""
-    if rng.random() < 0.05:
-        text = text.replace("@user", "").strip() or text
-    if plan.brands and rng.random() < plan.brands:
-        text = robustness.brand(text, rng)
-    if rng.random() < plan.slips and len(text) > 12:
-        i = rng.randrange(1, len(text) - 2)
-        if text[i].isalpha() and text[i + 1].isalpha():
-            swap = rng.random() < 0.5
-            text = text[:i] + (text[i + 1] + text[i] if swap else text[i]) + text[i + 2 :]
-    return text
 
 
 def _groups(model, plan):

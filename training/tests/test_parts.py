@@ -7,15 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
+import augment
 import calibrate
 import data
 import encoder
 import fetch
 import metrics
+import models
+import names
 import posts
 import robustness
 import train
+import vocabulary
 from normalise import SCHEMES, normalise
 from tests import tiny
 
@@ -71,7 +76,6 @@ class Calibration(unittest.TestCase):
         calibrate.bake(layer, temperature, found)
         torch.testing.assert_close(layer(x), wanted)
 
-
     def test_evenness_goes_from_the_shares_as_they_are_to_equal_ones(self):
         targets = torch.tensor([0] * 10 + [1] * 60 + [2] * 30)
         weights = torch.ones(100)
@@ -87,6 +91,12 @@ class Calibration(unittest.TestCase):
 
 
 class Loss(unittest.TestCase):
+    def test_drift_is_nothing_between_equal_scores_and_the_same_in_both_directions(self):
+        a, b = torch.tensor([[1.0, 2, 3]]), torch.tensor([[3.0, 2, 1]])
+        self.assertEqual(train.drift(a, a + 5).item(), 0)
+        self.assertAlmostEqual(train.drift(a, b).item(), train.drift(b, a).item())
+        self.assertGreater(train.drift(a, b).item(), 0.5)
+
     def test_a_care_post_that_is_no_complaint_may_be_neutral_or_positive(self):
         plan = train.Plan("p", 1, 1e-3, 1, class_weights=(1, 1, 1))
         target, weight = torch.tensor([data.NOT_NEGATIVE]), torch.ones(1)
@@ -123,11 +133,61 @@ class Posts(unittest.TestCase):
 class Robustness(unittest.TestCase):
     def test_changes_change_what_they_say(self):
         rng = random.Random(1)
-        self.assertNotIn("Ikea", robustness.brand("my Ikea order", rng))
+        self.assertNotIn("Ikea", robustness.unseen_name("my Ikea order", rng))
+        self.assertNotIn("Acme", robustness.known_name("my Ikea order", rng))
         self.assertEqual(normalise(robustness.mention("@user hi", rng)), "@user hi")
         self.assertEqual(normalise(robustness.link("see http", rng)), "see http")
         self.assertEqual(normalise(robustness.skin_tone("👍 ok", rng)), "👍 ok")
         self.assertEqual(sorted(robustness.typo("late again", rng)), sorted("late again"))
+
+
+class Names(unittest.TestCase):
+    def test_another_known_name_gives_the_same_ids_and_the_shipped_rows_the_same_vector(self):
+        tokeniser, additions = vocabulary.extended(models.MINILM / "tokenizer.json")
+        rng = random.Random(2)
+        text = "on hold with Vodafone's line, dhl and Google too"
+        network = models.Network(tiny.network().model, tokeniser, additions.names)
+        ids = network.tokenise([text, robustness.known_name(text, rng)], 72)
+        self.assertEqual(*ids)
+        self.assertNotEqual(*network.tokenise([text, "on hold with my line, it and it too"], 72))
+        network = tiny.network()
+        network.alike = [7, 9, 11]
+        network.unite()
+        rows = network.model.bert.embeddings.word_embeddings.weight
+        self.assertTrue(torch.equal(rows[7], rows[11]))
+        self.assertFalse(torch.equal(rows[7], rows[8]))
+
+    def test_the_vocabulary_keeps_its_size_and_its_words(self):
+        published = Tokenizer.from_file(str(models.MINILM / "tokenizer.json"))
+        tokeniser, additions = vocabulary.extended(models.MINILM / "tokenizer.json")
+        self.assertEqual(tokeniser.get_vocab_size(), published.get_vocab_size())
+        self.assertEqual(len(set(additions.names)), len(names.KNOWN))
+        words = "half the items are missing again, nobody told me"
+        self.assertEqual(tokeniser.encode(words).ids, published.encode(words).ids[:12])
+
+    def test_no_name_of_validation_is_met_in_training(self):
+        met = {name.lower() for name in [*names.KNOWN, *posts.SLOTS["brand"]]}
+        rng = random.Random(4)
+        met |= {names.made_up(rng).lower() for _ in range(20_000)}
+        self.assertFalse({name.lower() for name in robustness.UNSEEN} & met)
+
+
+class Augment(unittest.TestCase):
+    def test_a_slip_is_one_letter_or_a_lost_space_and_spares_place_holders(self):
+        rng = random.Random(6)
+        text = "@user parcel late http"
+        slips = {augment.slip(text, rng) for _ in range(300)}
+        self.assertGreater(len(slips), 20)
+        for slip in slips:
+            self.assertLessEqual(abs(len(slip) - len(text)), 1)
+            self.assertTrue(slip.startswith("@user ") and slip.endswith("http"))
+        self.assertEqual(augment.slip("@user 42", rng), "@user 42")
+
+    def test_a_name_that_comes_twice_stays_one_name(self):
+        text = augment.changed("Ikea and ikea", random.Random(8), slips=0.0, renames=1.0)
+        first, second = text.split(" and ")
+        self.assertEqual(first, second)
+        self.assertNotEqual(first, "Ikea")
 
 
 class Fetch(unittest.TestCase):
