@@ -40,11 +40,22 @@ class Recipe:
         batch=64,
         dropout=0.0,
         distil=0.6,
-        slips=0.3,
-        renames=0.5,
-        twins=4,
         cooldown=(925, 2275),
     )
+    twins: Plan = Plan(
+        "twins",
+        epochs=1,
+        rate=8e-5,
+        seed=5,
+        batch=32,
+        dropout=0.0,
+        distil=0.6,
+        slips=0.0,
+        renames=0.1,
+        twins=1,
+        cooldown=(200, 600),
+    )
+    twins_share: float = 0.4
     layers: tuple[int, ...] = (0, 2, 3, 5)
     calibration: dict[str, float] = field(default_factory=lambda: {"semeval_val": 2.0})
     evenness: float = 1.0
@@ -81,8 +92,7 @@ def make(
     teacher = models.minilm(recipe.teacher.seed)
     labelled = [r for r in rows if r.target != data.UNLABELLED]
     train.run(teacher.model, teacher.forward, teacher.tokenise, labelled, recipe.teacher, state)
-    plan = recipe.student
-    drawn = [row for e in range(plan.epochs) for row in data.epoch(rows, plan.seed * 1000 + e)]
+    drawn = [row for plan in (recipe.student, recipe.twins) for row in train.drawn(rows, plan)]
     texts = list(dict.fromkeys(row.text for row in drawn))
     scores = _scores(teacher, texts, state / f"scores-{recipe.teacher.name}.pt")
     for row in drawn:  # the teacher falls for sarcasm: on made-up posts their label has its way
@@ -90,11 +100,22 @@ def make(
             label = torch.nn.functional.one_hot(torch.tensor(row.target), len(data.LABELS))
             scores[row.text] = 0.9 * label + 0.1 / len(data.LABELS)
     student = models.student(teacher, list(recipe.layers))
-    train.run(student.model, student.forward, student.tokenise, rows, plan, state, scores)
+    for plan in (recipe.student, recipe.twins):
+        before = {name: t.clone() for name, t in student.model.state_dict().items()}
+        train.run(student.model, student.forward, student.tokenise, rows, plan, state, scores)
+    mix(student.model, before, recipe.twins_share)
     finish(student, held_out, recipe, out)
     golden.write(out, golden_file)
     if teacher_out:
         finish(teacher, held_out, recipe, teacher_out)
+
+
+def mix(model: torch.nn.Module, before: dict[str, torch.Tensor], share: float) -> None:
+    """Makes each weight `share` of itself and the rest of what it was `before` (WiSE-FT, Wortsman
+    et al. 2022): most of what the last stage taught, little of what it cost."""
+    after = model.state_dict()
+    mixed = {name: torch.lerp(old, after[name], share) for name, old in before.items()}
+    model.load_state_dict(mixed)
 
 
 def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, out: Path) -> None:

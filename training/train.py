@@ -45,6 +45,11 @@ class Plan:
     twins: int = 0
 
 
+def drawn(rows: list[Row], plan: Plan) -> list[Row]:
+    """The rows that `plan` draws, over all its epochs."""
+    return [row for number in range(plan.epochs) for row in epoch(rows, plan.seed * 1000 + number)]
+
+
 def batches(rows, encode, size, seed):
     """Index lists of posts of like length, in random order."""
     rng = random.Random(seed)

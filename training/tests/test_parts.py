@@ -14,6 +14,7 @@ import calibrate
 import data
 import encoder
 import fetch
+import make
 import metrics
 import models
 import names
@@ -117,6 +118,15 @@ class Loss(unittest.TestCase):
             train.loss_of(scores, target, weight, plan, same).item(), 0, places=6
         )
         self.assertGreater(train.loss_of(scores, target, weight, plan, same.flip(-1)).item(), 0.1)
+
+
+class Mix(unittest.TestCase):
+    def test_weights_lie_between_what_they_were_and_what_they_are(self):
+        layer = torch.nn.Linear(2, 1, bias=False)
+        before = {"weight": torch.tensor([[1.0, 0.0]])}
+        layer.load_state_dict({"weight": torch.tensor([[2.0, 1.0]])})
+        make.mix(layer, before, 0.6)
+        torch.testing.assert_close(layer.weight.data, torch.tensor([[1.6, 0.6]]))
 
 
 class Posts(unittest.TestCase):

@@ -36,7 +36,10 @@ class Pipeline(unittest.TestCase):
         plan = train.Plan("teacher", epochs=4, rate=3e-3, seed=1, dropout=0.0)
         cls.recipe = make.Recipe(
             teacher=plan,
-            student=dataclasses.replace(plan, name="student", seed=3, distil=0.5, twins=4),
+            student=dataclasses.replace(plan, name="student", seed=3, distil=0.5),
+            twins=dataclasses.replace(
+                plan, name="twins", epochs=1, rate=1e-3, seed=5, distil=0.5, twins=1
+            ),
             layers=(0, 2),
         )
         cls.make()
