@@ -39,6 +39,7 @@ class _Rewrite:
         self._constant("u8_zero", np.uint8(128))
         self._constant("i8_zero", np.int8(0))
         self._constant("steps", np.float32(127))
+        self._constant("step", np.float32(1 / 127))
         self._constant("tiny", np.float32(1e-9))
 
     def _fold(self, node):
@@ -93,8 +94,12 @@ class _Rewrite:
             self._add("Abs", [x], f"{x}_abs")
             self._add("ReduceMax", [f"{x}_abs"], f"{x}_max", axes=[-1], keepdims=1)
             self._add("Max", [f"{x}_max", "tiny"], f"{x}_range")
-            self._add("Div", [f"{x}_range", "steps"], f"{x}_scale")
-            self._add("Div", [x, f"{x}_scale"], f"{x}_steps")
+            self._add("Mul", [f"{x}_range", "step"], f"{x}_scale")
+            # No Div by the scale: engines divide by one scale otherwise than by several, so that a
+            # post alone would be rounded otherwise than among others.
+            self._add("Reciprocal", [f"{x}_range"], f"{x}_inverse")
+            self._add("Mul", [f"{x}_inverse", "steps"], f"{x}_per_unit")
+            self._add("Mul", [x, f"{x}_per_unit"], f"{x}_steps")
             self._add("QuantizeLinear", [f"{x}_steps", "one", "u8_zero"], f"{x}_u8")
             self.quantised[x] = (f"{x}_u8", f"{x}_scale")
         return self.quantised[x]
