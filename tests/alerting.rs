@@ -11,22 +11,9 @@ use pounce::proto::{
     GetTopicRequest, ListAlertsRequest, ListTopicsRequest, Post, ScoreStreamRequest, ScoredEvent,
     Severity, StreamOptions, WatchAlertsRequest,
 };
-use support::{Service, Spec, message, metric, post};
+use support::{Service, Spec, angry, message, metric, post};
 use tonic::Code;
 use tonic::transport::Channel;
-
-/// Event time of the first post, in seconds.
-const START: i64 = 1_700_000_000;
-
-/// The n-th post of an unhappy crowd: an author of its own, 20 seconds apart.
-fn angry(n: i64) -> Post {
-    Post {
-        topic: "acme".into(),
-        author: Some(Author { id: format!("author {n}").into(), followers: 0 }),
-        posted_at: Some(prost_types::Timestamp { seconds: START + 20 * n, nanos: 0 }),
-        ..post(n, format!("bad service {n}"))
-    }
-}
 
 async fn exchange(service: &Service, posts: Vec<Post>) -> (Vec<ScoredEvent>, Vec<AlertChange>) {
     let options = StreamOptions { alerts: true, ..StreamOptions::default() };

@@ -4,18 +4,15 @@ mod support;
 
 use std::time::Duration;
 
-use pounce::proto::{Author, Post};
+use pounce::proto::Post;
 use pounce::service::drain::Phase;
 use pounce::service::tokens::{self, NewToken, Scope};
 use serde_json::{Value, json};
-use support::{Service, Spec, metric, post};
+use support::{Service, Spec, angry, metric};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// Event time of the first post, in seconds.
-const START: i64 = 1_700_000_000;
-
 /// An answer: its status, its head in lower case, its body.
 struct Answer {
     status: u16,
@@ -58,16 +55,6 @@ async fn get(service: &Service, path: &str) -> Answer {
 async fn take(service: &Service, bearer: &str, body: &Value) -> Answer {
     let headers = format!("content-type: application/json\r\n{bearer}");
     call(service, "POST", "/board/acknowledgements", &headers, &body.to_string()).await
-}
-
-/// The n-th post of an unhappy crowd, 20 seconds after the one before.
-fn angry(n: i64) -> Post {
-    Post {
-        topic: "acme".into(),
-        author: Some(Author { id: format!("author {n}").into(), followers: 0 }),
-        posted_at: Some(prost_types::Timestamp { seconds: START + 20 * n, nanos: 0 }),
-        ..post(n, format!("bad service {n}"))
-    }
 }
 
 async fn start(texts: bool) -> Service {

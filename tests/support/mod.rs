@@ -22,7 +22,7 @@ use pounce::inference::tokens::TextTokenizer;
 use pounce::inference::waiting::BatchLimits;
 use pounce::metrics;
 use pounce::proto::scoring_service_client::ScoringServiceClient;
-use pounce::proto::{Post, ScoreStreamRequest, score_stream_request};
+use pounce::proto::{Author, Post, ScoreStreamRequest, score_stream_request};
 use pounce::service::crowds::Crowds;
 use pounce::service::drain::{self, DrainSender, Phase};
 use pounce::service::health::Health;
@@ -252,6 +252,19 @@ impl Service {
 /// A post with an id and a text.
 pub fn post(id: impl ToString, text: impl Into<String>) -> Post {
     Post { id: id.to_string().into(), text: text.into().into(), ..Post::default() }
+}
+
+/// Event time of the first post of the unhappy crowd, in seconds.
+const START: i64 = 1_700_000_000;
+
+/// The n-th post of an unhappy crowd: an author of its own, 20 seconds apart.
+pub fn angry(n: i64) -> Post {
+    Post {
+        topic: "acme".into(),
+        author: Some(Author { id: format!("author {n}").into(), followers: 0 }),
+        posted_at: Some(prost_types::Timestamp { seconds: START + 20 * n, nanos: 0 }),
+        ..post(n, format!("bad service {n}"))
+    }
 }
 
 /// A stream's message that holds a post.
