@@ -4,12 +4,12 @@
 
 use whatlang::{Detector, Lang, Script};
 
+use super::english;
 use crate::post::LanguageTag;
 
 /// Letters below which a detector's word is worth nothing.
 const LETTERS_MIN: usize = 24;
-/// Detector confidence, 0 to 1, from which its word is taken. At 0.9 it calls
-/// 0.45 % of the English posts of SemEval's validation set foreign.
+/// Detector confidence, 0 to 1, from which its word is taken.
 const CONFIDENCE_MIN: f64 = 0.9;
 
 /// Languages a model knows.
@@ -17,6 +17,7 @@ pub(super) struct KnownLanguages {
     primary: Vec<String>,
     /// Those of them that the detector knows too.
     detectable: Vec<Lang>,
+    english: bool,
 }
 
 impl KnownLanguages {
@@ -26,7 +27,11 @@ impl KnownLanguages {
             // whatlang speaks ISO 639-3, BCP 47 the shortest code there is.
             primary.iter().any(|tag| tag == lang.code() || Some(tag.as_str()) == iso_639_1(*lang))
         });
-        Self { primary: primary.to_vec(), detectable: detectable.collect() }
+        Self {
+            primary: primary.to_vec(),
+            detectable: detectable.collect(),
+            english: primary.iter().any(|tag| tag == "en"),
+        }
     }
 
     /// True if the sender says so, or, where the sender does not, the text of
@@ -40,6 +45,9 @@ impl KnownLanguages {
             return !self.primary.contains(&primary);
         }
         let words = without_placeholders(text);
+        if self.english && english::is_plain(&words) {
+            return false;
+        }
         if words.chars().filter(|c| c.is_alphabetic()).count() < LETTERS_MIN {
             return false;
         }
@@ -128,6 +136,7 @@ mod tests {
         assert!(!foreign("lol nah fam ur wifi is dead AGAIN smh"));
         assert!(!foreign("been on hold for 47 minutes and counting, is anybody there at all"));
         assert!(!foreign("danke"));
+        assert!(!foreign("okay then, I'd paid via Mandiri and it doesn't make me premium member"));
         assert!(!foreign("@user @user http #fail #fail #fail"));
     }
 

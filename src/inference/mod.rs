@@ -11,6 +11,7 @@
 //! ```
 
 pub mod engine;
+mod english;
 pub mod labels;
 mod language;
 pub mod model;
