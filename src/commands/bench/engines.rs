@@ -127,7 +127,7 @@ struct Measured {
 /// Runs all `posts`, at least one, through a model's engines, and some of them one at a time.
 fn measure(model: &Model, limits: &ScorerLimits, posts: &[Post]) -> Outcome<Measured> {
     let tokens = split(model, posts)?;
-    let (scores, elapsed) = batched(model, limits, &tokens)?;
+    let (scores, elapsed) = batched(model, limits, &tokens, Order::ByLength)?;
     Ok(Measured {
         rate: rate(posts.len(), elapsed),
         single: single(model, &posts[..posts.len().min(SINGLES)])?,
@@ -136,9 +136,24 @@ fn measure(model: &Model, limits: &ScorerLimits, posts: &[Post]) -> Outcome<Meas
     })
 }
 
+/// In which order batches of like length run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Short ones first: each finds memory of its size in the processor's caches,
+    /// where the last one left it.
+    ByLength,
+    /// As a stream brings them.
+    AsTheyCome,
+}
+
 /// Posts a second in batches of like length, on all workers.
-pub(super) fn batched_rate(model: &Model, limits: &ScorerLimits, posts: &[Post]) -> Outcome<f64> {
-    Ok(rate(posts.len(), batched(model, limits, &split(model, posts)?)?.1))
+pub(super) fn batched_rate(
+    model: &Model,
+    limits: &ScorerLimits,
+    posts: &[Post],
+    order: Order,
+) -> Outcome<f64> {
+    Ok(rate(posts.len(), batched(model, limits, &split(model, posts)?, order)?.1))
 }
 
 /// Median time of one post through normalising, splitting and the engine.
@@ -167,16 +182,20 @@ fn batched(
     model: &Model,
     limits: &ScorerLimits,
     tokens: &[Vec<i32>],
+    order: Order,
 ) -> Outcome<(Vec<Probabilities>, Duration)> {
-    let mut order: Vec<usize> = (0..tokens.len()).collect();
-    order.sort_by_key(|&post| tokens[post].len());
-    let batches: Vec<&[usize]> = order.chunks(limits.batch.posts_max).collect();
+    let mut sorted: Vec<usize> = (0..tokens.len()).collect();
+    sorted.sort_by_key(|&post| tokens[post].len());
+    let mut batches: Vec<&[usize]> = sorted.chunks(limits.batch.posts_max).collect();
+    if order == Order::AsTheyCome {
+        batches.sort_by_key(|batch| batch.iter().min());
+    }
     let next = AtomicUsize::new(0);
     let barrier = Barrier::new(limits.workers + 1);
     let worker = || -> Result<Vec<(usize, Probabilities)>, String> {
         let built = model.engine.build().map_err(|error| error.to_string());
         let warm = built.and_then(|mut engine| {
-            score(model, engine.as_mut(), &[&tokens[order[0]]]).map(|_| engine)
+            score(model, engine.as_mut(), &[&tokens[sorted[0]]]).map(|_| engine)
         });
         barrier.wait();
         let mut engine = warm?;

@@ -18,7 +18,7 @@ use pounce::service::page::recent::Recent;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
-use super::engines;
+use super::engines::{self, Order};
 use super::{Outcome, SINGLES, median, millis, rate};
 
 /// Parts of the posts, each measured on the bare engine and through the service.
@@ -34,19 +34,23 @@ pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> 
     let service = Service::start(open()?, config).await?;
     // Some first, so that connections and pages are there.
     service.rate(&posts[..posts.len().div_ceil(10)], 1).await?;
-    let (mut bare, mut one, mut many) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rates: [Vec<f64>; 4] = Default::default();
     let (mut bare_single, mut single) = (Vec::new(), Vec::new());
     // In turns, since a machine's own speed drifts by more than what is compared,
-    // and with the first last every other time, since it is faster after a rest.
+    // and the other way round every other time, since it is faster after a rest.
     for (round, posts) in posts.chunks(posts.len().div_ceil(ROUNDS)).enumerate() {
-        let ahead = round % 2 == 0;
-        if ahead {
-            bare.push(engines::batched_rate(&model, &config.scorer, posts)?);
+        let mut turns = [0, 1, 2, 3];
+        if round % 2 == 1 {
+            turns.reverse();
         }
-        one.push(service.rate(posts, 1).await?);
-        many.push(service.rate(posts, streams).await?);
-        if !ahead {
-            bare.push(engines::batched_rate(&model, &config.scorer, posts)?);
+        for turn in turns {
+            let bare = |order| engines::batched_rate(&model, &config.scorer, posts, order);
+            rates[turn].push(match turn {
+                0 => bare(Order::AsTheyCome)?,
+                1 => service.rate(posts, 1).await?,
+                2 => service.rate(posts, streams).await?,
+                _ => bare(Order::ByLength)?,
+            });
         }
     }
     for posts in posts.chunks(SINGLES).take(ROUNDS) {
@@ -55,15 +59,17 @@ pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> 
     }
     service.stop().await?;
 
-    let [bare, one, many] = [bare, one, many].map(median);
+    let [bare, one, many, sorted] = rates.map(median);
     let [bare_single, single] = [bare_single, single].map(median);
 
     let batch = config.scorer.batch.posts_max;
+    let row = |what: &str, rate: f64| println!("| {what} | {rate:.0} | {:.2} |", rate / bare);
     println!("| posts a second, {name} engine | rate | of the bare engine |");
     println!("| --- | --- | --- |");
-    println!("| bare engine, batches of {batch} sorted by length | {bare:.0} | 1.00 |");
-    println!("| service, one stream | {one:.0} | {:.2} |", one / bare);
-    println!("| service, {streams} streams | {many:.0} | {:.2} |", many / bare);
+    row(&format!("bare engine, batches of {batch} of like length as they come"), bare);
+    row("service, one stream", one);
+    row(&format!("service, {streams} streams"), many);
+    row("bare engine, the same batches, short ones first", sorted);
     println!("\n| one post at a time | median | of the bare engine |");
     println!("| --- | --- | --- |");
     println!("| bare engine | {:.2} ms | 1.00 |", millis(bare_single));
