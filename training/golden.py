@@ -28,7 +28,7 @@ ODD = [
 def write(folder: Path, file: Path) -> None:
     """Writes {"text", "normalised", "negative", "neutral", "positive"} lines for `folder`."""
     raw = [*ODD, *(post.text for post in posts.posts("validation"))]
-    raw += [post.text for post in posts.posts("train")][::8]
+    raw += [post.text for post in posts.posts("train")][::20]
     raw = [text for text in dict.fromkeys(raw) if normalise(text)]
     config = json.loads((folder / "config.json").read_text())
     tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -1,8 +1,9 @@
 """The project's own posts: made-up customers in plain words, by kind.
 
-`own/train.txt` holds templates whose slots are filled several times; `own/validation.txt` holds
-posts written apart from them. Most complaints name no feeling: that is what they are there to
-teach. Praise and neutral posts hold their twins ("stood in line an hour and I'd do it again").
+The files of `own/train/` and `own/validation/` were written apart from each other. Most complaints
+name no feeling: that is what they are there to teach. Praise and neutral posts hold their twins
+("stood in line an hour and I'd do it again"). A training post with slots in braces is filled in
+several times.
 """
 
 import random
@@ -55,11 +56,12 @@ def posts(part: str) -> list[Post]:
     """The posts of `part` ("train" or "validation"), the same at every call."""
     rng = random.Random(part)
     out = {}
-    for line in (FOLDER / f"{part}.txt").read_text(encoding="utf-8").splitlines():
+    files = sorted((FOLDER / part).glob("*.txt"))
+    for line in "".join(file.read_text(encoding="utf-8") for file in files).splitlines():
         if line.startswith("#"):
             continue
         kind, template = line.split("\t")
-        for _ in range(1 if part == "validation" else COPIES):
+        for _ in range(COPIES if "{" in template else 1):
             text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
             text = text if part == "validation" else _spelt(text, rng)
             out[text] = Post(text, LABEL[kind], kind)
