@@ -22,7 +22,7 @@ log = logging.getLogger("data")
 LABELS = ["negative", "neutral", "positive"]
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
 NOT_NEGATIVE, UNLABELLED = 3, 4
-OWN_DRAWS = {"own": 3.0}
+OWN_DRAWS = {"own": 2.0}
 
 CARE = {"complaint": NEGATIVE, "other": NOT_NEGATIVE}
 THREE = {label: index for index, label in enumerate(LABELS)}
@@ -66,6 +66,11 @@ SOURCES = [
     Source("sst2_train", THREE, held_out=0.01, draws=0.2, weight=0.5, words_min=6),
     Source("stream_spotify", None),
 ]
+
+TWEETS = {
+    "semeval_train", "brands_sxsw", "apple", "selfdriving", "complaints", "care_airlines_set1",
+    "care_telecom_set1",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,21 @@ import torch
 from torch.nn import functional as F
 
 
-def logits(model, input_ids, attention_mask, dropout=0.0):
-    """Scores `[batch, sequence]` ids (mask 1 = token): `[batch, labels]` logits."""
-    first = _first(model.bert, input_ids, attention_mask, dropout)
-    pooled = torch.tanh(model.bert.pooler.dense(first))
+def logits(model, input_ids, attention_mask, dropout=0.0, mean=False):
+    """Scores `[batch, sequence]` ids (mask 1 = token): `[batch, labels]` logits. The pooler reads
+    the first position's vector, or the `mean` of all."""
+    hidden = _hidden(model.bert, input_ids, attention_mask, dropout, None if mean else 2)
+    if mean:
+        mask = attention_mask[..., None].to(hidden.dtype)
+        read = (hidden * mask).sum(1) / mask.sum(1)
+    else:
+        read = hidden[:, 0]
+    pooled = torch.tanh(model.bert.pooler.dense(read))
     return model.classifier(F.dropout(pooled, dropout, dropout > 0))
 
 
-def _first(bert, input_ids, attention_mask, dropout):
-    """The last layer's vector of the first position, `[batch, width]`."""
+def _hidden(bert, input_ids, attention_mask, dropout, wanted):
+    """The last layer's vectors of the first `wanted` positions, `[batch, wanted, width]`."""
     embed, layers = bert.embeddings, bert.encoder.layer
     positions = torch.arange(input_ids.shape[1])
     hidden = (
@@ -31,9 +37,9 @@ def _first(bert, input_ids, attention_mask, dropout):
     for layer in layers:
         # Two positions, not one: engines multiply a single row by other code, whose sums round
         # otherwise according to the width of the batch, and int8 makes a slip of that a step.
-        query = hidden[:, :2] if layer is layers[-1] else hidden
+        query = hidden[:, :wanted] if layer is layers[-1] else hidden
         hidden = _layer(layer, query, hidden, bias, heads, dropout)
-    return hidden[:, 0]
+    return hidden
 
 
 def _layer(layer, query, hidden, bias, heads, dropout):

@@ -1,4 +1,4 @@
-"""Makes `model/`: the teacher, its scores, the student, calibration, export, golden scores.
+"""Makes `model/`: two teachers, their scores, the student, calibration, export, golden scores.
 
 `python make.py --data DIR --state DIR --model DIR`. Every step leaves its result in
 the state folder and is skipped when it is there; an interrupted run goes on.
@@ -23,7 +23,7 @@ from train import Plan
 
 log = logging.getLogger("make")
 
-NAME, REVISION = "pounce-social-en", "2"
+NAME, REVISION = "pounce-social-en", "3"
 TOKENS_MAX = 128
 
 
@@ -32,30 +32,19 @@ class Recipe:
     """What is trained, on what, for how long."""
 
     teacher: Plan = Plan("teacher-minilm", epochs=2, rate=1e-4, seed=1, cooldown=(3050, 400))
+    second: Plan = Plan("teacher-e5", epochs=1, rate=1e-4, seed=2)
     student: Plan = Plan(
         "student",
-        epochs=3,
+        epochs=2,
         rate=1.5e-4,
         seed=3,
         batch=64,
         dropout=0.0,
         distil=0.6,
-        cooldown=(925, 2275),
-    )
-    twins: Plan = Plan(
-        "twins",
-        epochs=1,
-        rate=8e-5,
-        seed=5,
-        batch=32,
-        dropout=0.0,
-        distil=0.6,
-        slips=0.0,
+        slips=0.1,
         renames=0.1,
-        twins=1,
-        cooldown=(200, 600),
+        cooldown=(900, 2100),
     )
-    twins_share: float = 0.4
     layers: tuple[int, ...] = (0, 2, 3, 5)
     calibration: dict[str, float] = field(default_factory=lambda: {"semeval_val": 2.0})
     evenness: float = 1.0
@@ -65,57 +54,66 @@ def main() -> None:
     """Runs the recipe."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--second", type=Path, default=Path("../shared/weights/e5-small-enpt"))
     parser.add_argument("--state", type=Path, default=Path(".cache/training"))
     parser.add_argument("--model", type=Path, default=Path("model"))
     parser.add_argument("--golden", type=Path, default=Path("tests/data/golden_scores.jsonl"))
     parser.add_argument("--teacher", type=Path, help="a folder for the teacher too, to compare")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.state.mkdir(parents=True, exist_ok=True)
     handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(options.state / "log.txt")]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
-    make(Recipe(), options.data, options.state, options.model, options.golden, options.teacher)
+    make(
+        Recipe(),
+        options.data,
+        options.second,
+        options.state,
+        options.model,
+        options.golden,
+        options.teacher,
+    )
 
 
 def make(
     recipe: Recipe,
     data_folder: Path,
+    second: Path,
     state: Path,
     out: Path,
     golden_file: Path,
     teacher_out: Path | None = None,
 ) -> None:
-    """Runs every step that `state` does not hold yet and writes the model's folder."""
+    """Runs every step that `state` does not hold yet and writes the model's folder. Without the
+    encoder in the folder `second` there is one teacher."""
     rows, held_out = data.load(data_folder)
     log.info("%d training rows, %d validation rows", len(rows), len(held_out))
-    teacher = models.minilm(recipe.teacher.seed)
     labelled = [r for r in rows if r.target != data.UNLABELLED]
-    train.run(teacher.model, teacher.forward, teacher.tokenise, labelled, recipe.teacher, state)
-    drawn = [row for plan in (recipe.student, recipe.twins) for row in train.drawn(rows, plan)]
-    texts = list(dict.fromkeys(row.text for row in drawn))
-    scores = _scores(teacher, texts, state / f"scores-{recipe.teacher.name}.pt")
-    for row in drawn:  # the teacher falls for sarcasm: on made-up posts their label has its way
+    teacher = models.minilm(recipe.teacher.seed)
+    lessons = [(teacher, recipe.teacher, labelled)]
+    if second.exists():
+        tweets = [r for r in labelled if r.source in data.TWEETS]
+        lessons.append((models.e5(second, recipe.second.seed), recipe.second, tweets))
+    else:
+        log.warning("%s is missing: going on with one teacher", second)
+    texts = list(dict.fromkeys(row.text for row in train.drawn(rows, recipe.student)))
+    said = []
+    for network, plan, lesson in lessons:
+        train.run(network.model, network.forward, network.tokenise, lesson, plan, state)
+        said.append(_scores(network, texts, state / f"scores-{plan.name}.pt"))
+    scores = {text: torch.stack([s[text] for s in said]).mean(0) for text in texts}
+    for row in rows:  # teachers fall for sarcasm: on made-up posts their label has its way
         if row.kind:
             label = torch.nn.functional.one_hot(torch.tensor(row.target), len(data.LABELS))
             scores[row.text] = 0.9 * label + 0.1 / len(data.LABELS)
     student = models.student(teacher, list(recipe.layers))
-    for plan in (recipe.student, recipe.twins):
-        before = {name: t.clone() for name, t in student.model.state_dict().items()}
-        train.run(student.model, student.forward, student.tokenise, rows, plan, state, scores)
-    mix(student.model, before, recipe.twins_share)
+    plan = recipe.student
+    train.run(student.model, student.forward, student.tokenise, rows, plan, state, scores)
     finish(student, held_out, recipe, out)
     golden.write(out, golden_file)
     if teacher_out:
         finish(teacher, held_out, recipe, teacher_out)
-
-
-def mix(model: torch.nn.Module, before: dict[str, torch.Tensor], share: float) -> None:
-    """Makes each weight `share` of itself and the rest of what it was `before` (WiSE-FT, Wortsman
-    et al. 2022): most of what the last stage taught, little of what it cost."""
-    after = model.state_dict()
-    mixed = {name: torch.lerp(old, after[name], share) for name, old in before.items()}
-    model.load_state_dict(mixed)
 
 
 def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, out: Path) -> None:

@@ -25,9 +25,7 @@ CHECKPOINT_SECONDS = 120
 class Plan:
     """One run. `distil` is the share of the loss that is the distance to the teacher's scores;
     `cooldown` (step, steps) ends the run early: from that step the rate falls to 0 in so many.
-    `slips` and `renames` are the shares of posts that augment.py changes; with `twins` every
-    so-manieth post of a batch comes a second time, changed for certain, and the distance of both
-    scores joins the loss."""
+    `slips` and `renames` are the shares of posts that augment.py changes."""
 
     name: str
     epochs: int
@@ -42,7 +40,6 @@ class Plan:
     cooldown: tuple[int, int] | None = None
     slips: float = 0.2
     renames: float = 0.2
-    twins: int = 0
 
 
 def drawn(rows: list[Row], plan: Plan) -> list[Row]:
@@ -88,12 +85,6 @@ def loss_of(scores, targets, weights, plan, teacher=None):
     return (1 - plan.distil) * hard + plan.distil * soft.mean()
 
 
-def drift(scores, changed):
-    """The mean symmetric KL between the scores of posts and of the same posts changed."""
-    a, b = F.log_softmax(scores.float(), -1), F.log_softmax(changed.float(), -1)
-    return ((a.exp() - b.exp()) * (a - b)).sum(-1).mean()
-
-
 def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, teacher=None):
     """Trains `model` in place; `teacher` maps a row's text to its probabilities.
 
@@ -124,26 +115,19 @@ def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, tea
         rng = random.Random(plan.seed * 77 + number)
         texts = [augment.changed(r.text, rng, plan.slips, plan.renames) for r in rows_now]
         encoded = tokenise(texts, plan.tokens_max)
-        if plan.twins:
-            texts = [augment.changed(r.text, rng, slips=1.0, renames=1.0) for r in rows_now]
-            changed = tokenise(texts, plan.tokens_max)
         for batch in batches(rows_now, encoded, plan.batch, plan.seed + number):
             step += 1
             if step <= done or step > steps_total:
                 continue
             torch.manual_seed(plan.seed * 1_000_003 + step)
-            paired = list(range(0, len(batch), plan.twins)) if plan.twins else []
-            twins = [batch[i] for i in paired]
-            ids, mask = pad([encoded[i] for i in batch] + [changed[i] for i in twins])
-            picked = [rows_now[i] for i in batch + twins]
+            ids, mask = pad([encoded[i] for i in batch])
+            picked = [rows_now[i] for i in batch]
             targets = torch.tensor([r.target for r in picked])
             weights = torch.tensor([r.weight for r in picked])
             soft = torch.stack([teacher[r.text] for r in picked]) if teacher else None
             with torch.autocast("cpu", torch.bfloat16):
                 scores = forward(ids, mask, plan.dropout)
             loss = loss_of(scores, targets, weights, plan, soft)
-            if twins:
-                loss = loss + drift(scores[paired], scores[len(batch) :])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()

@@ -14,7 +14,6 @@ import calibrate
 import data
 import encoder
 import fetch
-import make
 import metrics
 import models
 import names
@@ -48,6 +47,16 @@ class Encoder(unittest.TestCase):
             ours = encoder.logits(model, ids, mask)
             theirs = model(input_ids=ids, attention_mask=mask).logits
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+    def test_the_mean_is_that_of_the_tokens_alone(self):
+        model = tiny.network().model.eval()
+        ids = torch.randint(4, 60, (2, 7))
+        mask = (torch.arange(7) < torch.tensor([[7], [4]])).long()
+        with torch.inference_mode():
+            ours = encoder.logits(model, ids, mask, mean=True)
+            hidden = model.bert(input_ids=ids[1:, :4]).last_hidden_state.mean(1)
+            theirs = model.classifier(torch.tanh(model.bert.pooler.dense(hidden)))
+        torch.testing.assert_close(ours[1:], theirs, atol=1e-5, rtol=1e-5)
 
 
 class Metrics(unittest.TestCase):
@@ -92,12 +101,6 @@ class Calibration(unittest.TestCase):
 
 
 class Loss(unittest.TestCase):
-    def test_drift_is_nothing_between_equal_scores_and_the_same_in_both_directions(self):
-        a, b = torch.tensor([[1.0, 2, 3]]), torch.tensor([[3.0, 2, 1]])
-        self.assertEqual(train.drift(a, a + 5).item(), 0)
-        self.assertAlmostEqual(train.drift(a, b).item(), train.drift(b, a).item())
-        self.assertGreater(train.drift(a, b).item(), 0.5)
-
     def test_a_care_post_that_is_no_complaint_may_be_neutral_or_positive(self):
         plan = train.Plan("p", 1, 1e-3, 1, class_weights=(1, 1, 1))
         target, weight = torch.tensor([data.NOT_NEGATIVE]), torch.ones(1)
@@ -118,15 +121,6 @@ class Loss(unittest.TestCase):
             train.loss_of(scores, target, weight, plan, same).item(), 0, places=6
         )
         self.assertGreater(train.loss_of(scores, target, weight, plan, same.flip(-1)).item(), 0.1)
-
-
-class Mix(unittest.TestCase):
-    def test_weights_lie_between_what_they_were_and_what_they_are(self):
-        layer = torch.nn.Linear(2, 1, bias=False)
-        before = {"weight": torch.tensor([[1.0, 0.0]])}
-        layer.load_state_dict({"weight": torch.tensor([[2.0, 1.0]])})
-        make.mix(layer, before, 0.6)
-        torch.testing.assert_close(layer.weight.data, torch.tensor([[1.6, 0.6]]))
 
 
 class Posts(unittest.TestCase):

@@ -36,10 +36,8 @@ class Pipeline(unittest.TestCase):
         plan = train.Plan("teacher", epochs=4, rate=3e-3, seed=1, dropout=0.0)
         cls.recipe = make.Recipe(
             teacher=plan,
+            second=dataclasses.replace(plan, name="second", seed=2),
             student=dataclasses.replace(plan, name="student", seed=3, distil=0.5),
-            twins=dataclasses.replace(
-                plan, name="twins", epochs=1, rate=1e-3, seed=5, distil=0.5, twins=1
-            ),
             layers=(0, 2),
         )
         cls.make()
@@ -52,9 +50,17 @@ class Pipeline(unittest.TestCase):
     @classmethod
     def make(cls):
         root = cls.root
-        with mock.patch.object(models, "minilm", lambda seed: tiny.network(3, seed)):
+        with (
+            mock.patch.object(models, "minilm", lambda seed: tiny.network(3, seed)),
+            mock.patch.object(models, "e5", lambda _, seed: tiny.second(seed)),
+        ):
             make.make(
-                cls.recipe, root / "data", root / "state", root / "model", root / "golden.jsonl"
+                cls.recipe,
+                root / "data",
+                root,
+                root / "state",
+                root / "model",
+                root / "golden.jsonl",
             )
 
     def test_it_learns_the_tiny_world(self):

@@ -68,3 +68,10 @@ def network(layers: int = 3, seed: int = 1) -> Network:
     return Network(
         BertForSequenceClassification._from_config(config, attn_implementation="eager"), tokeniser
     )
+
+
+def second(seed: int) -> Network:
+    """Another one, that reads the mean of all positions and wants a prefix."""
+    other = network(2, seed)
+    other.prefix, other.mean = "user ", True
+    return other
