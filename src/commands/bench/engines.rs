@@ -1,7 +1,7 @@
 //! Engines and precisions side by side on the same posts, without a service around them.
 //!
-//! An engine gets the posts in advance, split into tokens and sorted by length: the
-//! most that so many workers can do.
+//! An engine gets the posts in advance, split into tokens, in batches of like length:
+//! the most that so many workers can do.
 
 use std::path::Path;
 use std::str::FromStr;
