@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(20);
+
 /// An answer: its status, its head in lower case, its body.
 struct Answer {
     status: u16,

@@ -1,6 +1,6 @@
 //! Whether a text is plainly English, by its commonest words.
 //!
-//! Most posts are, and a language detector takes 40 µs to say so; now and then
+//! Most posts are, and a language detector takes some 50 µs to say so; now and then
 //! it says something else, since names and jargon count as much for it as "the".
 
 /// Words that no other language written in Latin letters uses often.
