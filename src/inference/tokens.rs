@@ -2,11 +2,14 @@
 //!
 //! This file and its folder are the only place that names the `tokenizers` crate.
 
+mod ascii;
 mod hub;
 
 use std::path::Path;
 
-use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, Token, Tokenizer};
+
+use self::ascii::AsciiWords;
 
 /// A text as the model reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +50,11 @@ pub enum TokenizerError {
 /// Splits texts into at most `tokens_max` tokens.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
+    ascii: Option<AsciiWords>,
+    /// Special tokens before and after a text.
+    frame: [Vec<u32>; 2],
     /// Tokens of a text, special ones left out.
     content_max: usize,
-    /// Special tokens around it.
-    special: usize,
 }
 
 impl TextTokenizer {
@@ -83,9 +87,12 @@ impl TextTokenizer {
     fn new(mut tokenizer: Tokenizer, tokens_max: usize) -> Result<Self, String> {
         tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
         tokenizer.with_padding(None);
-        let special = tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(false));
+        let frame = frame(&tokenizer)?;
+        let special = frame.iter().map(Vec::len).sum::<usize>();
         match tokens_max.checked_sub(special) {
-            Some(content_max @ 1..) => Ok(Self { tokenizer, content_max, special }),
+            Some(content_max @ 1..) => {
+                Ok(Self { ascii: AsciiWords::of(&tokenizer), tokenizer, frame, content_max })
+            }
             _ => Err(format!("{special} special tokens leave no room within {tokens_max}")),
         }
     }
@@ -95,21 +102,43 @@ impl TextTokenizer {
     /// [`TokenizerError::Encode`]; never for a text that the vocabulary covers.
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
         let fault = || TokenizerError::Encode { bytes: text.len() };
-        // In two steps, since the tokenizer's own truncation does not tell how
-        // much it cut off.
-        let mut content = self.tokenizer.encode_fast(text, false).map_err(|_| fault())?;
-        let total = content.len() + self.special;
-        content.truncate(self.content_max, 0, TruncationDirection::Right);
-        let whole = self.tokenizer.post_process(content, None, true).map_err(|_| fault())?;
-        let ids: Result<Vec<i32>, _> =
-            whole.get_ids().iter().map(|&id| i32::try_from(id)).collect();
-        Ok(Tokens { ids: ids.map_err(|_| fault())?, total })
+        let plain = self.ascii.as_ref().and_then(|ascii| ascii.ids(&self.tokenizer, text));
+        let content = plain.unwrap_or_else(|| {
+            self.tokenizer.encode_fast(text, false).map(|whole| whole.get_ids().to_vec())
+        });
+        let content = content.map_err(|_| fault())?;
+        let [before, after] = &self.frame;
+        let used = &content[..content.len().min(self.content_max)];
+        let ids = before.iter().chain(used).chain(after).map(|&id| i32::try_from(id));
+        Ok(Tokens {
+            ids: ids.collect::<Result<_, _>>().map_err(|_| fault())?,
+            total: before.len() + content.len() + after.len(),
+        })
     }
+}
+
+/// The special tokens that `tokenizer` sets before and after a text.
+fn frame(tokenizer: &Tokenizer) -> Result<[Vec<u32>; 2], String> {
+    const TEXT: u32 = u32::MAX;
+    let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
+    let framed = tokenizer.post_process(text, None, true).map_err(|e| e.to_string())?;
+    let parts: Vec<_> = framed.get_ids().split(|&id| id == TEXT).map(<[u32]>::to_vec).collect();
+    parts.try_into().map_err(|_| "special tokens must stand around one text".into())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The default model's, cut at nothing.
+    static WHOLE: LazyLock<TextTokenizer> = LazyLock::new(|| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("model/tokenizer.json");
+        TextTokenizer::load(&file, usize::MAX).expect("the default model's tokenizer")
+    });
 
     fn tiny(tokens_max: usize) -> TextTokenizer {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_tokenizer.json");
@@ -130,5 +159,17 @@ mod tests {
     fn a_long_text_is_counted_whole() {
         let tokens = tiny(64).encode(&"good ".repeat(1000)).expect("words");
         assert_eq!((tokens.ids.len(), tokens.total), (64, 1000));
+    }
+    proptest! {
+        #[test]
+        fn pieces_are_those_of_the_library(
+            text in "([a-zA-Z]{1,12}|[ -~]{0,20}|[!-/]|don't|@user| {1,3}|\\[SEP\\]|\\[sep\\]|\\PC{0,2}|\t){0,12}"
+        ) {
+            let whole = WHOLE.tokenizer.encode_fast(text.as_str(), true).expect("encodes");
+            let ids = whole.get_ids().iter().map(|&id| i32::try_from(id).expect("small"));
+            let expected = ids.collect::<Vec<_>>();
+            let tokens = WHOLE.encode(&text).expect("encodes");
+            prop_assert_eq!(tokens, Tokens { total: expected.len(), ids: expected });
+        }
     }
 }
