@@ -249,23 +249,30 @@ impl Scheduler {
         self.arrived.notify_all();
     }
 
-    /// Answers everybody who waits for a job and remembers its score.
-    pub(super) fn finish(&self, job: Job, answer: Answer) {
+    /// Answers everybody who waits for the jobs of a batch and remembers their scores.
+    pub(super) fn finish(&self, jobs: Vec<(Job, Answer)>) {
+        let mut answered = Vec::with_capacity(jobs.len());
         let mut state = self.state();
-        state.by_text.remove(&job.key);
-        let Some(open) = state.open.remove(&job.id) else { return };
-        if let Some(forward) = answer {
-            let cached = Cached {
-                probabilities: forward.probabilities,
-                tokens_used: job.ids.len(),
-                tokens_total: open.tokens_total,
-            };
-            state.cache.insert(job.key, cached);
+        for (job, answer) in jobs {
+            state.by_text.remove(&job.key);
+            let Some(open) = state.open.remove(&job.id) else { continue };
+            if let Some(forward) = answer {
+                let cached = Cached {
+                    probabilities: forward.probabilities,
+                    tokens_used: job.ids.len(),
+                    tokens_total: open.tokens_total,
+                };
+                state.cache.insert(job.key, cached);
+            }
+            answered.push((open.waiters, answer));
         }
         drop(state);
-        for waiter in open.waiters {
-            // The waiter may have left in between: then nobody needs the answer.
-            let _ = waiter.answer.send(answer);
+        // All at once, so that a stream wakes once for what a batch has of it.
+        for (waiters, answer) in answered {
+            for waiter in waiters {
+                // The waiter may have left in between: then nobody needs the answer.
+                let _ = waiter.answer.send(answer);
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl Worker {
                     tokens,
                     "the model failed on a post"
                 );
-                jobs.into_iter().for_each(|job| self.scheduler.finish(job, None));
+                self.scheduler.finish(jobs.into_iter().map(|job| (job, None)).collect());
             }
         }
     }
@@ -147,12 +147,11 @@ impl Worker {
         let padded = batch.rows() * batch.width();
         let span = traces::batch(&posts, batch.rows(), batch.real_tokens(), padded, infer);
         let rows = logits.chunks_exact(self.model.labels.outputs());
-        for (job, row) in jobs.into_iter().zip(rows) {
+        let answers = rows.map(|row| {
             let probabilities = self.model.labels.probabilities(row);
-            let forward =
-                probabilities.map(|probabilities| Forward { probabilities, started, infer, span });
-            self.scheduler.finish(job, forward);
-        }
+            probabilities.map(|probabilities| Forward { probabilities, started, infer, span })
+        });
+        self.scheduler.finish(jobs.into_iter().zip(answers).collect());
     }
 
     /// Builds the engine anew until it runs; false if the scheduler closes before.
