@@ -10,6 +10,11 @@ ARG RUST_VERSION=1.95
 
 # --- tools -------------------------------------------------------------------------
 FROM rust:${RUST_VERSION}-slim-bookworm AS chef
+# jemalloc is built with make.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends make \
+    && rm -rf /var/lib/apt/lists/*
 # Builds dependencies apart from the sources, in a layer that only Cargo.lock changes.
 RUN cargo install cargo-chef --version 0.1.78 --locked
 WORKDIR /src
