@@ -12,10 +12,10 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use crate::discontent::Board;
 use crate::discontent::alert::{AlertChange, ChangeKind, Suppression};
 use crate::discontent::key::AlertKind;
-use crate::inference::scorer::Timings;
+use crate::inference::scorer::{Scored, Timings};
 use crate::inference::waiting::Closed;
 use crate::post::Timestamp;
-use crate::score::{Probabilities, Sentiment, Severity};
+use crate::score::{Sentiment, Severity};
 
 /// Seconds: 1 ms to 10 s.
 const LATENCY: [f64; 13] =
@@ -317,10 +317,10 @@ pub fn topic_post(topic: &str, sentiment: Sentiment) {
 }
 
 /// A post was scored, `took` after it was accepted.
-pub fn post_scored(probabilities: &Probabilities, model: &str, took: Duration) {
-    posts_counter(probabilities.sentiment(), model).increment(1);
+pub fn post_scored(scored: &Scored, model: &str, took: Duration) {
+    posts_counter(scored.sentiment, model).increment(1);
     histogram!("pounce_discontent_score", "model" => model.to_owned())
-        .record(f64::from(probabilities.negative));
+        .record(f64::from(scored.probabilities.negative));
     histogram!("pounce_post_duration_seconds").record(took);
 }
 

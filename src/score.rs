@@ -11,13 +11,39 @@ pub struct Probabilities {
     pub positive: f32,
 }
 
-impl Probabilities {
-    /// The most probable class; of equal ones the first of negative, neutral, positive.
+/// What each class counts for when one is chosen, all above 0. A model whose probabilities are
+/// calibrated finds too few posts of a rare class if the most probable class is always taken.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelWeights {
+    /// Of discontent.
+    pub negative: f32,
+    /// Of neither.
+    pub neutral: f32,
+    /// Of praise or joy.
+    pub positive: f32,
+}
+
+impl LabelWeights {
+    /// The most probable class wins.
+    pub const EQUAL: Self = Self { negative: 1.0, neutral: 1.0, positive: 1.0 };
+
+    /// Whether a class can be chosen by these.
     #[must_use]
-    pub fn sentiment(&self) -> Sentiment {
-        if self.negative >= self.neutral && self.negative >= self.positive {
+    pub fn are_valid(&self) -> bool {
+        [self.negative, self.neutral, self.positive].iter().all(|w| w.is_finite() && *w > 0.0)
+    }
+
+    /// The class of the largest weighted probability; of equal ones the first of negative,
+    /// neutral, positive.
+    #[must_use]
+    pub fn choose(&self, of: &Probabilities) -> Sentiment {
+        let negative = self.negative * of.negative;
+        let neutral = self.neutral * of.neutral;
+        let positive = self.positive * of.positive;
+        if negative >= neutral && negative >= positive {
             Sentiment::Negative
-        } else if self.neutral >= self.positive {
+        } else if neutral >= positive {
             Sentiment::Neutral
         } else {
             Sentiment::Positive
@@ -95,12 +121,26 @@ mod tests {
 
     #[test]
     fn the_most_probable_class_wins_and_ties_lean_to_discontent() {
-        let of =
-            |negative, neutral, positive| Probabilities { negative, neutral, positive }.sentiment();
+        let of = |negative, neutral, positive| {
+            LabelWeights::EQUAL.choose(&Probabilities { negative, neutral, positive })
+        };
         assert_eq!(of(0.2, 0.3, 0.5), Sentiment::Positive);
         assert_eq!(of(0.2, 0.5, 0.3), Sentiment::Neutral);
         assert_eq!(of(0.5, 0.3, 0.2), Sentiment::Negative);
         assert_eq!(of(0.4, 0.2, 0.4), Sentiment::Negative);
+    }
+
+    #[test]
+    fn a_heavier_class_wins_with_less() {
+        let weights = LabelWeights { negative: 1.5, ..LabelWeights::EQUAL };
+        let of = |negative, neutral| {
+            weights.choose(&Probabilities { negative, neutral, positive: 1.0 - negative - neutral })
+        };
+        assert_eq!(of(0.42, 0.5), Sentiment::Negative);
+        assert_eq!(of(0.32, 0.5), Sentiment::Neutral);
+        for negative in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert!(!LabelWeights { negative, ..weights }.are_valid());
+        }
     }
 
     #[test]

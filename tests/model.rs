@@ -80,7 +80,7 @@ fn int8_says_what_fp32_says() {
             neutral: post.neutral,
             positive: post.positive,
         };
-        same += usize::from(got.sentiment() == wanted.sentiment());
+        same += usize::from(model.labels.sentiment(&got) == model.labels.sentiment(&wanted));
         near += usize::from((got.negative - wanted.negative).abs() < 0.1);
     }
     // Of probabilities between the classes a few move further.
@@ -94,7 +94,7 @@ fn complaints_without_a_sentiment_word_are_heard() {
     let mut engine = model.engine.build().expect("an engine");
     let mut sentiment = |text: &str| {
         let ids = tokens(&model, text);
-        scores(&model, engine.as_mut(), &[&ids])[0].sentiment()
+        model.labels.sentiment(&scores(&model, engine.as_mut(), &[&ids])[0])
     };
     assert_eq!(sentiment("been on hold 47 minutes"), Sentiment::Negative);
     assert_eq!(sentiment("half the items are missing again"), Sentiment::Negative);

@@ -1,12 +1,14 @@
-//! A model's outputs and the three classes: which output stands for which class.
+//! A model's outputs and the three classes: which output stands for which class, and which
+//! class a text is of.
 
-use crate::score::{Probabilities, Sentiment};
+use crate::score::{LabelWeights, Probabilities, Sentiment};
 
 /// The class of each output of a model, in output order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Labels {
     names: Vec<String>,
     classes: Vec<Sentiment>,
+    weights: LabelWeights,
 }
 
 /// Label names that are no sentiment.
@@ -47,7 +49,25 @@ impl Labels {
         if !both.iter().all(|class| classes.contains(class)) {
             return Err(LabelsError::OneSided(names));
         }
-        Ok(Self { names, classes })
+        Ok(Self { names, classes, weights: LabelWeights::EQUAL })
+    }
+
+    /// The same labels, chosen by `weights`.
+    #[must_use]
+    pub fn weighed(self, weights: LabelWeights) -> Self {
+        Self { weights, ..self }
+    }
+
+    /// What each class counts for when one is chosen.
+    #[must_use]
+    pub fn weights(&self) -> &LabelWeights {
+        &self.weights
+    }
+
+    /// The class of a text with these probabilities.
+    #[must_use]
+    pub fn sentiment(&self, probabilities: &Probabilities) -> Sentiment {
+        self.weights.choose(probabilities)
     }
 
     /// Number of the model's outputs.

@@ -13,6 +13,7 @@ use super::engine::{Device, EngineError, EngineFactory, Precision};
 use super::labels::{Labels, LabelsError};
 use super::normalise::Normalisation;
 use super::tokens::{TextTokenizer, TokenizerError};
+use crate::score::LabelWeights;
 
 /// Longest text that any supported architecture reads, special tokens included.
 const TOKENS_MAX: usize = 512;
@@ -133,6 +134,7 @@ struct PounceSection {
     languages: Vec<String>,
     normalisation: Option<String>,
     tokens_max: Option<usize>,
+    label_weights: Option<LabelWeights>,
 }
 
 impl Model {
@@ -145,7 +147,8 @@ impl Model {
             return Err(ModelError::NoFolder(folder.display().to_string()));
         }
         let config = ConfigFile::read(&folder.join("config.json"))?;
-        let labels = config.labels(spec.labels.as_deref())?;
+        let weights = config.pounce.label_weights.unwrap_or(LabelWeights::EQUAL);
+        let labels = config.labels(spec.labels.as_deref())?.weighed(weights);
         let (tokens_max, padding_id) = (config.tokens_max(), config.padding_id());
         let tokenizer = TextTokenizer::open(folder, &config.model_type, tokens_max)?;
         let (engine, weights) = open_engine(folder, spec, labels.outputs())?;
@@ -178,6 +181,9 @@ impl ConfigFile {
         let fault = |reason: String| ModelError::File { file: file.display().to_string(), reason };
         let json = std::fs::read(file).map_err(|e| fault(e.to_string()))?;
         let config: Self = serde_json::from_slice(&json).map_err(|e| fault(e.to_string()))?;
+        if config.pounce.label_weights.is_some_and(|weights| !weights.are_valid()) {
+            return Err(fault("pounce.label_weights must be numbers above 0".to_owned()));
+        }
         match config.problem_type.as_deref() {
             None | Some("single_label_classification") => Ok(config),
             // Their outputs are no shares of one whole: a softmax would make up a score.

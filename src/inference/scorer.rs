@@ -17,7 +17,7 @@ use super::waiting::{BatchLimits, JobId, LaneId};
 use super::worker::Workers;
 use crate::metrics::{self, DropReason};
 use crate::post::{LanguageTag, PostText};
-use crate::score::Probabilities;
+use crate::score::{Probabilities, Sentiment};
 use crate::traces::SpanRef;
 
 /// How much of what inference may use.
@@ -40,6 +40,8 @@ pub struct ScorerLimits {
 pub struct Scored {
     /// Class probabilities.
     pub probabilities: Probabilities,
+    /// The class that the model's labels make of them.
+    pub sentiment: Sentiment,
     /// Tokens the model read.
     pub tokens_used: usize,
     /// Tokens the text has.
@@ -244,6 +246,7 @@ impl Lane {
             let timings = Timings { tokenize: entered.elapsed(), ..Timings::default() };
             return Ok(Scored {
                 probabilities: cached.probabilities,
+                sentiment: inner.model.labels.sentiment(&cached.probabilities),
                 tokens_used: cached.tokens_used,
                 tokens_total: cached.tokens_total,
                 duplicate_text: true,
@@ -274,6 +277,7 @@ impl Lane {
         metrics::post_inferred(&timings);
         Ok(Scored {
             probabilities: forward.probabilities,
+            sentiment: inner.model.labels.sentiment(&forward.probabilities),
             tokens_used,
             tokens_total,
             duplicate_text,

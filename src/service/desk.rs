@@ -152,7 +152,7 @@ impl Desk {
             post_id: post.id.to_string(),
             sequence,
             probabilities: Some(wire::show_probabilities(&scored.probabilities)),
-            sentiment: wire::show_sentiment(scored.probabilities.sentiment()).into(),
+            sentiment: wire::show_sentiment(scored.sentiment).into(),
             discontent: scored.probabilities.negative.into(),
             severity: wire::show_severity(flags.discontent).into(),
             flags: shown(&flags, scored, &observed).map(i32::from).collect(),
@@ -182,7 +182,7 @@ impl Desk {
             author_id: post.author.as_ref().and_then(|author| author.id.clone()),
             followers: post.followers(),
             at,
-            negative: scored.probabilities.sentiment() == Sentiment::Negative,
+            negative: scored.sentiment == Sentiment::Negative,
             severity: flags.discontent,
         })
     }
@@ -195,7 +195,7 @@ impl Desk {
         observed: &Observed,
         total: Duration,
     ) {
-        metrics::post_scored(&scored.probabilities, &self.scorer.model().name, total);
+        metrics::post_scored(scored, &self.scorer.model().name, total);
         if let Some(severity) = flags.discontent {
             metrics::post_discontent(severity);
         }
@@ -205,7 +205,7 @@ impl Desk {
         if let Some(topic) = &post.topic {
             let known = self.topic_labels.iter().find(|known| *known == topic.as_str());
             let label = known.map_or(metrics::TOPIC_OTHER, String::as_str);
-            metrics::topic_post(label, scored.probabilities.sentiment());
+            metrics::topic_post(label, scored.sentiment);
         }
     }
 }

@@ -140,6 +140,7 @@ impl ScoringService for Scoring {
             engine: model.engine.name().to_owned(),
             limits: Some(limits),
             thresholds: Some(wire::show_thresholds(&self.desk.thresholds)),
+            label_weights: Some(wire::show_label_weights(model.labels.weights())),
         }))
     }
 }

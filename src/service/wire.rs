@@ -13,7 +13,7 @@ use crate::post::{
     Topic,
 };
 use crate::proto::{self, RejectionCode};
-use crate::score::{Probabilities, Sentiment, Severity};
+use crate::score::{LabelWeights, Probabilities, Sentiment, Severity};
 
 /// Longest piece of an unreadable id that a rejection repeats, in characters.
 const ECHO_CHARS_MAX: usize = 64;
@@ -180,6 +180,14 @@ pub(super) fn show_probabilities(probabilities: &Probabilities) -> proto::Probab
         negative: probabilities.negative.into(),
         neutral: probabilities.neutral.into(),
         positive: probabilities.positive.into(),
+    }
+}
+
+pub(super) fn show_label_weights(weights: &LabelWeights) -> proto::LabelWeights {
+    proto::LabelWeights {
+        negative: weights.negative.into(),
+        neutral: weights.neutral.into(),
+        positive: weights.positive.into(),
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use pounce::config::Config;
 use pounce::inference::engine::{Device, Engine, Precision, TokenBatch};
+use pounce::inference::labels::Labels;
 use pounce::inference::model::{EngineKind, Model, ModelSpec, engines_in};
 use pounce::inference::scorer::ScorerLimits;
 use pounce::proto::Post;
@@ -101,7 +102,7 @@ pub(super) fn compare(config: &Config, contenders: &[Contender], posts: &[Post])
             );
         }
         let reference = reference.get_or_insert_with(|| measured.scores.clone());
-        let Apart { same, mean, largest } = apart(reference, &measured.scores);
+        let Apart { same, mean, largest } = apart(reference, &measured.scores, &model.labels);
         println!(
             "| {contender} | {:.0} | {:.2} ms | {same:.2} % | {mean:.4} | {largest:.3} |",
             measured.rate,
@@ -243,9 +244,9 @@ struct Apart {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn apart(a: &[Probabilities], b: &[Probabilities]) -> Apart {
+fn apart(a: &[Probabilities], b: &[Probabilities], labels: &Labels) -> Apart {
     let pairs = || a.iter().zip(b);
-    let same = pairs().filter(|(a, b)| a.sentiment() == b.sentiment()).count();
+    let same = pairs().filter(|(a, b)| labels.sentiment(a) == labels.sentiment(b)).count();
     let differences = pairs().map(|(a, b)| {
         let of = [a.negative - b.negative, a.neutral - b.neutral, a.positive - b.positive];
         of.into_iter().map(f32::abs).fold(0.0, f32::max)
