@@ -1,13 +1,14 @@
-"""Vector scaling (Guo et al. 2017): one temperature and a bias a class, fitted on validation.
+"""Calibrated probabilities, and the weights by which a label is chosen from them.
 
-Softmax(logits / temperature + bias) minimises the negative log-likelihood of one half of the
-validation rows (`data.calibrates`); what the card says of calibration is measured on the other. A
-care post that is no complaint counts as "neutral or positive". The result goes into the weights of
-the classifier, so that every engine gives calibrated scores.
+Vector scaling (Guo et al. 2017), one temperature and a bias a class: softmax(logits / temperature +
+bias) minimises the negative log-likelihood of one half of the validation rows (`data.calibrates`);
+what the card says of calibration is measured on the other. A care post that is no complaint counts
+as "neutral or positive". The result goes into the weights of the classifier, so that every engine
+gives calibrated probabilities: of the posts with 0.7, seven of ten are right.
 
-The classes' shares are a choice. As they are in the data, a probability means its share of right
-posts, but the rare negative class loses recall; evened out, macro recall is best, but P(negative)
-is too high wherever fewer than a third of the posts are. `evened` lies between the two.
+Whoever always takes the most probable class then finds too few posts of a rare one. `label_weights`
+are what each class's probability is multiplied by before one is chosen: as if the classes were
+equally frequent, which makes macro recall best.
 """
 
 import torch
@@ -40,14 +41,23 @@ def fit(
         return float((-log_scale).exp()), bias - bias.mean()
 
 
-def evened(targets: torch.Tensor, weights: torch.Tensor, degree: float) -> torch.Tensor:
-    """`weights` scaled by class, of degree 0 (shares as they are) to 1 (three equal shares);
-    NOT_NEGATIVE rows count half as neutral, half as positive."""
+def evened(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """`weights` scaled by class to three equal shares; NOT_NEGATIVE rows count half as neutral,
+    half as positive."""
     masses = torch.stack([weights[targets == c].sum() for c in range(NOT_NEGATIVE)])
     masses[1:] += weights[targets == NOT_NEGATIVE].sum() / 2
-    scales = (masses.sum() / (NOT_NEGATIVE * masses)) ** degree
+    scales = masses.sum() / (NOT_NEGATIVE * masses)
     scales = torch.cat([scales, scales[1:].mean()[None]])
     return weights * scales[targets]
+
+
+def label_weights(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """`[labels]` factors of the probabilities, of product 1, for calibrated `[rows, labels]`
+    logits: with them the likeliest class is the one it would be under equal shares."""
+    temperature, bias = fit(logits, targets, evened(targets, weights))
+    return (temperature * bias).exp()
 
 
 def bake(classifier: torch.nn.Linear, temperature: float, bias: torch.Tensor) -> None:

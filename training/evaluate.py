@@ -44,17 +44,17 @@ def report(rows: list[data.Row], folder: Path) -> str:
     texts = [row.text for row in rows]
     scores, reference = int8(texts), fp32(texts)
     tables = [
-        by_source(rows, scores, reference),
-        own_posts(rows, scores),
+        by_source(rows, scores, reference, int8.labels),
+        own_posts(rows, scores, int8.labels),
         thresholds(rows, scores),
         flips(rows, scores, int8),
-        agreement(scores, reference),
+        agreement(scores, reference, int8.labels),
         speed(rows, int8),
     ]
     return "\n\n".join(tables)
 
 
-def by_source(rows, scores, reference) -> str:
+def by_source(rows, scores, reference, labels) -> str:
     """Macro recall of each labelled set, average precision of each care set, calibration."""
     targets = np.array([row.target for row in rows])
     sources = np.array([row.source for row in rows])
@@ -73,6 +73,9 @@ def by_source(rows, scores, reference) -> str:
     def misjudged(s, t):
         return metrics.binned_error(s[:, 0], t == data.NEGATIVE)
 
+    def recall(s, t):
+        return metrics.macro_recall(labels(s), t)
+
     def poles(s, t):
         return ((s[:, 0] < s[:, 2]) == (t == data.POSITIVE)).mean()
 
@@ -84,7 +87,7 @@ def by_source(rows, scores, reference) -> str:
         elif data.NEUTRAL not in targets[part]:
             line(name, part, "accuracy, two poles", poles)
         else:
-            line(name, part, "macro recall", metrics.macro_recall)
+            line(name, part, "macro recall", recall)
     line("all care sets", care, "average precision of complaints", complaints)
     line("all care sets", care, "recall of complaints at precision 0.8", found)
     other = reported(rows)
@@ -101,19 +104,20 @@ def reported(rows):
     return np.array([row.source != "own" and not data.calibrates(row) for row in rows])
 
 
-def own_posts(rows, scores) -> str:
+def own_posts(rows, scores, labels) -> str:
     """The project's own posts by kind: the right label, and the discontent flag's threshold."""
     own = [i for i, row in enumerate(rows) if row.source == "own"]
     targets, kinds = (np.array([getattr(rows[i], f) for i in own]) for f in ("target", "kind"))
     mine = scores[own]
-    right = mine.argmax(-1) == targets
+    chosen = labels(mine)
+    right = chosen == targets
     flagged = mine[:, 0] >= THRESHOLDS[0]
     lines = [
         [kind, (part := kinds == kind).sum(), percent(right[part]), percent(flagged[part])]
         for kind in dict.fromkeys(kinds)
     ]
     complaint = targets == data.NEGATIVE
-    called = mine.argmax(-1) == data.NEGATIVE
+    called = chosen == data.NEGATIVE
     found = metrics.recall_at_precision(mine[:, 0], complaint, 0.8)
     count = complaint.sum()
     lines += [
@@ -146,15 +150,15 @@ def flips(rows, scores, scorer) -> str:
     for name in robustness.CHANGES:
         pairs = robustness.changed(texts, name)
         if pairs:
-            after = scorer([text for _, text in pairs]).argmax(-1)
-            before = scores[[i for i, _ in pairs]].argmax(-1)
+            after = scorer.labels(scorer([text for _, text in pairs]))
+            before = scorer.labels(scores[[i for i, _ in pairs]])
             lines.append([name, len(pairs), percent(after != before)])
     return table(["change", "posts changed", "labels flipped"], lines)
 
 
-def agreement(scores, reference) -> str:
+def agreement(scores, reference, labels) -> str:
     """int8 against fp32."""
-    same = (scores.argmax(-1) == reference.argmax(-1)).mean()
+    same = (labels(scores) == labels(reference)).mean()
     gap = np.abs(scores - reference).max(-1)
     middle, high = np.percentile(gap, [50, 99])
     lines = [

@@ -23,7 +23,7 @@ from train import Plan
 
 log = logging.getLogger("make")
 
-NAME, REVISION = "pounce-social-en", "3"
+NAME, REVISION = "pounce-social-en", "4"
 TOKENS_MAX = 128
 
 
@@ -47,7 +47,6 @@ class Recipe:
     )
     layers: tuple[int, ...] = (0, 2, 3, 5)
     calibration: dict[str, float] = field(default_factory=lambda: {"semeval_val": 2.0})
-    evenness: float = 1.0
 
 
 def main() -> None:
@@ -124,17 +123,16 @@ def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, ou
     scores = score(network, [row.text for row in rows])
     targets = torch.tensor([row.target for row in rows])
     shares = torch.tensor([recipe.calibration.get(row.source, 1.0) for row in rows])
-    weights = calibrate.evened(targets, shares, recipe.evenness)
-    temperature, bias = calibrate.fit(scores, targets, weights)
+    temperature, bias = calibrate.fit(scores, targets, shares)
     calibrate.bake(model.classifier, temperature, bias)
-    log.info("temperature %.3f, bias %s", temperature, [round(b, 3) for b in bias.tolist()])
+    label_weights = calibrate.label_weights(scores / temperature + bias, targets, shares)
+    log.info("temperature %.3f, bias %s, label weights %s", temperature, bias, label_weights)
     calibration = {
         "method": "vector scaling, baked into the classifier's weights",
-        "evenness": recipe.evenness,
         "temperature": round(temperature, 4),
         "bias": [round(b, 4) for b in bias.tolist()],
     }
-    export.write(model, config(model, calibration), out)
+    export.write(model, config(model, calibration, label_weights.tolist()), out)
     vocabulary.save(network.tokeniser, out)
 
 
@@ -165,7 +163,7 @@ def _scores(network, texts, file):
     return known
 
 
-def config(model, calibration: dict) -> dict:
+def config(model, calibration: dict, label_weights: list[float]) -> dict:
     """config.json: what transformers and rust-bert read, and the service's own section."""
     kept = (
         "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act "
@@ -185,6 +183,7 @@ def config(model, calibration: dict) -> dict:
             "normalisation": "social-v1",
             "tokens_max": TOKENS_MAX,
             "calibration": calibration,
+            "label_weights": {k: round(w, 4) for k, w in zip(data.LABELS, label_weights)},
             "thresholds": {
                 "discontent": {"low": 0.60, "medium": 0.80, "high": 0.95},
                 "advocate": 0.80,

@@ -9,9 +9,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exps / exps.sum(-1, keepdims=True)
 
 
-def macro_recall(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def macro_recall(chosen: np.ndarray, labels: np.ndarray) -> float:
     """The mean over the classes present of the share of their rows that are found."""
-    found = probabilities.argmax(-1) == labels
+    found = chosen == labels
     return float(np.mean([found[labels == c].mean() for c in np.unique(labels)]))
 
 

@@ -54,7 +54,13 @@ class Scorer:
         config = json.loads((folder / "config.json").read_text())
         self.tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokeniser.enable_truncation(config["pounce"]["tokens_max"])
+        weights = config["pounce"].get("label_weights", {})
+        self.weights = np.array([weights.get(config["id2label"][str(i)], 1.0) for i in range(3)])
         self.engine, self.batch = engine, batch
+
+    def labels(self, probabilities: np.ndarray) -> np.ndarray:
+        """The label of each of `[texts, labels]` probabilities, by the model's weights."""
+        return (probabilities * self.weights).argmax(-1)
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """`[texts, labels]` probabilities."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch.nn import functional as F
 
 import augment
 import calibrate
@@ -63,7 +64,7 @@ class Metrics(unittest.TestCase):
     def test_known_values(self):
         labels = np.array([0, 0, 1, 2])
         probabilities = np.eye(3)[[0, 1, 1, 2]]
-        self.assertAlmostEqual(metrics.macro_recall(probabilities, labels), (0.5 + 1 + 1) / 3)
+        self.assertAlmostEqual(metrics.macro_recall(probabilities.argmax(-1), labels), (0.5 + 1 + 1) / 3)
         scores, relevant = np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, True, False])
         self.assertAlmostEqual(metrics.average_precision(scores, relevant), (1 + 2 / 3) / 2)
         self.assertAlmostEqual(metrics.recall_at_precision(scores, relevant, 0.9), 0.5)
@@ -86,11 +87,20 @@ class Calibration(unittest.TestCase):
         calibrate.bake(layer, temperature, found)
         torch.testing.assert_close(layer(x), wanted)
 
-    def test_evenness_goes_from_the_shares_as_they_are_to_equal_ones(self):
+    def test_label_weights_undo_the_shares(self):
+        torch.manual_seed(4)
+        targets = torch.tensor([0] * 2_000 + [1] * 12_000 + [2] * 6_000)
+        even = F.one_hot(targets, 3) * 2.0 + torch.randn(len(targets), 3)
+        shares = torch.bincount(targets) / len(targets)
+        calibrated = even * 2 + shares.log()
+        weights = calibrate.label_weights(calibrated, targets, torch.ones(len(targets)))
+        torch.testing.assert_close(weights / weights[0], shares[0] / shares, atol=0.05, rtol=0.1)
+        chosen = (torch.softmax(calibrated, -1) * weights).argmax(-1)
+        self.assertGreater((chosen == even.argmax(-1)).float().mean(), 0.99)
+
+    def test_evened_classes_weigh_the_same(self):
         targets = torch.tensor([0] * 10 + [1] * 60 + [2] * 30)
-        weights = torch.ones(100)
-        torch.testing.assert_close(calibrate.evened(targets, weights, 0.0), weights)
-        even = calibrate.evened(targets, weights, 1.0)
+        even = calibrate.evened(targets, torch.ones(100))
         masses = torch.stack([even[targets == c].sum() for c in range(3)])
         torch.testing.assert_close(masses, torch.full((3,), 100 / 3))
 
