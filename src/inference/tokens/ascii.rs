@@ -58,9 +58,9 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
                 Some(mark) => mark,
                 None => rest.len(),
             };
-            let (word, after) = rest.split_at_checked(end).filter(|(word, _)| !word.is_empty())?;
+            let (word, after) = rest.split_at(end);
             rest = after;
-            Some(word)
+            (!word.is_empty()).then_some(word)
         })
     })
 }
