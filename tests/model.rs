@@ -89,6 +89,15 @@ fn int8_says_what_fp32_says() {
 }
 
 #[test]
+fn the_rare_class_weighs_more_when_a_label_is_chosen() {
+    let labels = model().labels;
+    let weights = labels.weights();
+    assert!(weights.negative > weights.neutral && weights.negative > weights.positive);
+    let torn = Probabilities { negative: 0.42, neutral: 0.5, positive: 0.08 };
+    assert_eq!(labels.sentiment(&torn), Sentiment::Negative);
+}
+
+#[test]
 fn complaints_without_a_sentiment_word_are_heard() {
     let model = model();
     let mut engine = model.engine.build().expect("an engine");

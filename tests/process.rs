@@ -54,6 +54,13 @@ fn a_damaged_model_is_told_by_its_file() {
         check_refused(&args, file);
         std::fs::write(&path, &whole).expect("written");
     }
+    let config = folder.path().join("config.json");
+    let json = std::fs::read(&config).expect("a file");
+    let mut json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    json["pounce"]["label_weights"] =
+        serde_json::json!({"negative": 0, "neutral": 1, "positive": 1});
+    std::fs::write(&config, json.to_string()).expect("written");
+    check_refused(&args, "label_weights");
 }
 
 fn feed(stdin: &mut ChildStdin, ids: std::ops::Range<u32>) {

@@ -138,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn weights_choose_the_class() {
+        let labels = labels(&["negative", "neutral", "positive"]).expect("three classes");
+        let torn = Probabilities { negative: 0.3, neutral: 0.4, positive: 0.3 };
+        assert_eq!(labels.sentiment(&torn), Sentiment::Neutral);
+        let labels = labels.weighed(LabelWeights { positive: 1.5, ..LabelWeights::EQUAL });
+        assert_eq!(labels.sentiment(&torn), Sentiment::Positive);
+    }
+
+    #[test]
     fn stars_sum_up_to_three_classes() {
         let labels =
             labels(&["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]).expect("stars");
