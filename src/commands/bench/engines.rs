@@ -140,8 +140,7 @@ fn measure(model: &Model, limits: &ScorerLimits, posts: &[Post]) -> Outcome<Meas
 /// In which order batches of like length run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Short ones first: each finds memory of its size in the processor's caches,
-    /// where the last one left it.
+    /// Short ones first, over all posts: as no stream brings them.
     ByLength,
     /// As a stream brings them.
     AsTheyCome,
