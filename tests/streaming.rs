@@ -523,6 +523,27 @@ async fn a_client_finishes_against_a_restarted_server_without_loss_or_double_ans
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_had_nothing_to_send_is_as_patient_as_any() {
+    let first = Service::start(Spec::default()).await;
+    let (addr, client) = (first.addr, first.client());
+    let (sender, receiver) = mpsc::channel::<u64>(1);
+    let posts = ReceiverStream::new(receiver).map(|n| Ok(post(n, format!("post {n}"))));
+    let patience = Duration::from_secs(1);
+    let spec = StreamSpec { patience, ..StreamSpec::default() };
+    let answers = tokio::spawn(async move {
+        check_all_answered(client.score_all(posts, spec), 2).await;
+    });
+    sender.send(0).await.expect("the job runs");
+    tokio::time::sleep(patience + Duration::from_millis(100)).await;
+    first.stop().await;
+    let second = Service::start(Spec { addr, ..Spec::default() }).await;
+    sender.send(1).await.expect("the job runs");
+    drop(sender);
+    answers.await.expect("both were answered");
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trickle_leaves_with_the_next_batch_of_a_firehose() {
     let mut spec = Spec::default();
     spec.scorer.workers = 1;

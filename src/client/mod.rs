@@ -66,7 +66,7 @@ pub enum ClientError {
     #[error("the service refused the call ({code:?}): {message}", code = .0.code(), message = .0.message())]
     Refused(Box<Status>),
     /// The service could not be reached, or went away, for too long.
-    #[error("gave up after {patience:?} without progress: {message}", message = .last.message())]
+    #[error("gave up after {patience:?} of failures: {message}", message = .last.message())]
     GaveUp {
         /// How long it was tried.
         patience: Duration,

@@ -29,7 +29,7 @@ pub struct StreamSpec {
     pub posts_in_flight_max: u32,
     /// Thresholds instead of the server's.
     pub thresholds: Option<Thresholds>,
-    /// Time without progress after which the job is given up.
+    /// Time for which streams may fail, with no reply between, until the job is given up.
     pub patience: Duration,
 }
 
@@ -75,17 +75,20 @@ where
     async_stream::stream! {
         let mut job = Job::new(&spec);
         let mut backoff = Backoff::new();
-        let mut progress = Instant::now();
+        let mut failing: Option<Instant> = None;
         loop {
             let end = match job.open(service.clone()).await {
                 Ok(mut session) => loop {
+                    if job.slots.is_empty() {
+                        failing = None; // nothing is owed
+                    }
                     while let Some(rejection) = job.local_rejection() {
                         yield Ok(rejection);
                     }
                     match job.step(&mut session, &mut posts).await {
                         Ok(None) => {}
                         Ok(Some(reply)) => {
-                            progress = Instant::now();
+                            failing = None;
                             backoff.reset();
                             yield Ok(reply);
                         }
@@ -96,14 +99,19 @@ where
             };
             let status = match end {
                 End::Done => break,
-                End::Moved => continue,
+                End::Moved => {
+                    failing = None;
+                    continue;
+                }
+                // All is answered: only the summary was lost.
+                End::Broken(_) if job.input_ended && job.slots.is_empty() => break,
                 End::Broken(status) => status,
             };
             if !is_passing(&status) {
                 yield Err(ClientError::Refused(Box::new(status)));
                 break;
             }
-            if progress.elapsed() >= spec.patience {
+            if failing.get_or_insert_with(Instant::now).elapsed() >= spec.patience {
                 yield Err(ClientError::GaveUp { patience: spec.patience, last: Box::new(status) });
                 break;
             }
