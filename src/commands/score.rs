@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pounce::client::{Reply, StreamSpec, json};
 use pounce::proto::{Flag, Post, Rejection, RejectionCode};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::sync::oneshot;
 
 use super::connection::ConnectionFlags;
 
@@ -29,7 +30,7 @@ pub(crate) struct ScoreFlags {
     /// Unanswered posts at a time
     #[arg(long, default_value_t = 256, value_name = "N")]
     in_flight: u32,
-    /// Seconds without progress after which to give up
+    /// Seconds for which the server may fail, with no reply between, until the job is given up
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     patience: u64,
 }
@@ -58,7 +59,8 @@ pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::erro
         patience: Duration::from_secs(flags.patience),
         ..StreamSpec::default()
     };
-    let mut replies = client.score_all(Box::pin(posts(input)), spec);
+    let (unread, mut unreadable) = oneshot::channel();
+    let mut replies = client.score_all(Box::pin(posts(input, unread)), spec);
     let progress = progress();
     let mut summary = Summary::default();
     let mut out = std::io::stdout().lock();
@@ -76,6 +78,9 @@ pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::erro
     out.flush()?;
     progress.finish_and_clear();
     summary.tell();
+    if let Ok(error) = unreadable.try_recv() {
+        return Err(format!("{}: {error}", flags.file.display()).into());
+    }
     match failure {
         None => Ok(ExitCode::SUCCESS),
         Some(error) => Err(error.into()),
@@ -111,9 +116,11 @@ fn progress() -> ProgressBar {
     progress
 }
 
-/// The posts of a file's lines; blank lines are passed over.
+/// The posts of a file's lines; blank lines are passed over. `unread` hears why the input
+/// ended before its end.
 fn posts(
     mut input: impl AsyncBufRead + Send + Unpin,
+    unread: oneshot::Sender<std::io::Error>,
 ) -> impl Stream<Item = Result<Post, Rejection>> + Send {
     async_stream::stream! {
         let mut number = 0;
@@ -124,15 +131,17 @@ fn posts(
                 Ok(0) => break,
                 Ok(_) => number += 1,
                 Err(error) => {
-                    yield Err(rejection(number + 1, format!("can't be read: {error}")));
+                    let _ = unread.send(error);
                     break;
                 }
             }
             let whole = line.ends_with(b"\n") || (line.len() as u64) < LINE_BYTES_MAX;
             if !whole {
-                let skipped = skip_line(&mut input).await;
-                yield Err(rejection(number, format!("has more than {LINE_BYTES_MAX} bytes")));
-                if skipped.is_err() { break }
+                yield Err(too_long(number));
+                if let Err(error) = skip_line(&mut input).await {
+                    let _ = unread.send(error);
+                    break;
+                }
             } else if !line.trim_ascii().is_empty() {
                 yield json::parse_post(&line, number);
             }
@@ -153,12 +162,12 @@ async fn skip_line(input: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<(
     }
 }
 
-fn rejection(number: u64, what: String) -> Rejection {
+fn too_long(number: u64) -> Rejection {
     Rejection {
         post_id: number.to_string(),
         code: RejectionCode::TooLong.into(),
         field: format!("line {number}"),
-        reason: format!("the line {what}"),
+        reason: format!("the line has more than {LINE_BYTES_MAX} bytes"),
         ..Rejection::default()
     }
 }
