@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::discontent::Board;
 use crate::inference::engine::EngineError;
 use crate::inference::model::{Model, ModelError};
@@ -33,6 +33,9 @@ pub enum AppError {
     /// The model can't be served.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// What the model's folder says and the settings do not go together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// An engine can't be built or run.
     #[error("the model can't be run: {0}")]
     Engine(#[from] EngineError),
@@ -78,14 +81,17 @@ impl AppError {
     /// Whether the settings are at fault, so that trying again is of no use.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        use AppError::{Bind, Engine, File, Model, State, Traces};
-        matches!(self, Model(_) | Engine(_) | File(_) | Traces(_) | Bind { .. } | State { .. })
+        match self {
+            Self::Model(_) | Self::Config(_) | Self::Engine(_) | Self::File(_) => true,
+            Self::Traces(_) | Self::Bind { .. } | Self::State { .. } => true,
+            Self::Metrics(_) | Self::System(_) | Self::Transport(_) | Self::CutOff(_) => false,
+        }
     }
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
 /// # Errors
-/// [`AppError`]; bad configuration shows before a socket opens.
+/// [`AppError`]; bad configuration shows before anything is served.
 pub async fn run(config: Config) -> Result<(), AppError> {
     let handle = metrics::install()?;
     let exporter = config.traces.as_ref().map(traces::start).transpose()?;
@@ -101,6 +107,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError> {
     let mut signals = Signals::new()?;
 
+    let model = Model::open(&config.model, &config.model_spec)?;
+    let config = config.with_thresholds_of(&model)?;
     let tls = config.tls.map(tls::open).transpose()?;
     let limit = config.service.token_posts_per_second_max;
     let tokens = config.tokens.map(|file| tokens::open(file, limit)).transpose()?;
@@ -108,7 +116,6 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
         tracing::warn!(grpc = %config.grpc_addr, "posts and tokens travel unencrypted: no --tls-cert");
     }
     let state = config.state_dir.as_deref().map(open_state).transpose()?;
-    let model = Model::open(&config.model, &config.model_spec)?;
     tracing::info!(
         model = model.name,
         revision = model.revision,
@@ -118,7 +125,11 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
         "model opened"
     );
     metrics::serving(env!("CARGO_PKG_VERSION"), &model.name, &model.revision);
-    let (scorer, workers, warm) = Scorer::start(model, config.scorer.clone())?;
+    let (scorer, workers, mut warm) = Scorer::start(model, config.scorer.clone())?;
+    tokio::select! {
+        warm = warm.first() => warm?,
+        () = signals.terminate() => return Ok(()),
+    }
 
     let grpc = bind("--grpc-addr", config.grpc_addr).await?;
     let http = bind("--http-addr", config.http_addr).await?;
@@ -151,7 +162,7 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
     let mut grpc = tokio::spawn(service::serve(grpc, config.service, shared));
 
     tokio::select! {
-        warm = warm => warm?,
+        warm = warm.all() => warm?,
         () = signals.terminate() => return Ok(()),
     }
     health.warmed();

@@ -1,6 +1,6 @@
 //! Flags and `POUNCE_*` variables become one checked [`Config`].
 //!
-//! Only `app` and `main` import it; every check across settings lives here.
+//! Only `app`, `main` and `commands` import it; every check across settings lives here.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -12,7 +12,7 @@ use clap::Args;
 use crate::discontent::Settings;
 use crate::discontent::flags::Thresholds;
 use crate::inference::engine::{Device, Precision};
-use crate::inference::model::{EngineKind, ModelSpec};
+use crate::inference::model::{EngineKind, Model, ModelSpec};
 use crate::inference::normalise::Normalisation;
 use crate::inference::scorer::ScorerLimits;
 use crate::inference::waiting::BatchLimits;
@@ -35,6 +35,8 @@ pub struct Config {
     pub scorer: ScorerLimits,
     /// What callers are granted.
     pub service: ServiceSpec,
+    /// Whose thresholds of the service are those of a flag.
+    given: Given,
     /// TLS for gRPC.
     pub tls: Option<TlsFiles>,
     /// File of the tokens that callers need.
@@ -55,6 +57,34 @@ pub struct Config {
     pub drain_notice: Duration,
     /// Time for streams to end.
     pub drain_timeout: Duration,
+}
+
+/// Which thresholds a flag has set.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    discontent: bool,
+    advocate: bool,
+}
+
+impl Config {
+    /// Takes the thresholds of the model's folder where no flag sets one.
+    /// # Errors
+    /// [`ConfigError::Conflict`] naming config.json and the field.
+    pub fn with_thresholds_of(mut self, model: &Model) -> Result<Self, ConfigError> {
+        let mut thresholds = self.service.thresholds;
+        if let Some(own) = model.thresholds.discontent.filter(|_| !self.given.discontent) {
+            thresholds.discontent_low = own.low;
+            thresholds.discontent_medium = own.medium;
+            thresholds.discontent_high = own.high;
+        }
+        if let Some(own) = model.thresholds.advocate.filter(|_| !self.given.advocate) {
+            thresholds.advocate = own;
+        }
+        let file = self.model.join("config.json");
+        let fault = |error| ConfigError::Conflict(format!("{}: pounce.{error}", file.display()));
+        self.service.thresholds = thresholds.checked().map_err(fault)?;
+        Ok(self)
+    }
 }
 
 /// A setting that can't be.
@@ -153,21 +183,18 @@ pub struct ServeFlags {
     /// Open gRPC connections; more are closed at once
     #[arg(long, env = "POUNCE_CONNECTIONS_MAX", default_value_t = 1024, value_name = "N")]
     connections_max: usize,
-    /// Seconds after which a stream is asked to move to another server; 0: never
+    /// Seconds after which a stream is asked to move to another server, each at 80 to 100 % of
+    /// them; 0: never
     #[arg(long, env = "POUNCE_STREAM_AGE_MAX", default_value_t = 1800, value_name = "SECONDS")]
     stream_age_max: u64,
-    /// P(negative) from which a post is discontent of severity low, medium, high
-    #[arg(
-        long,
-        env = "POUNCE_DISCONTENT",
-        value_delimiter = ',',
-        default_values_t = [0.60, 0.80, 0.95],
-        value_name = "LOW,MEDIUM,HIGH"
-    )]
-    discontent: Vec<f64>,
-    /// P(positive) from which the post of an influential author is an advocate's
-    #[arg(long, env = "POUNCE_ADVOCATE", default_value_t = 0.80, value_name = "P")]
-    advocate: f64,
+    /// P(negative) from which a post is discontent of severity low, medium, high [default: what the
+    /// model's folder says, or 0.6,0.8,0.95]
+    #[arg(long, env = "POUNCE_DISCONTENT", value_delimiter = ',', value_name = "LOW,MEDIUM,HIGH")]
+    discontent: Option<Vec<f64>>,
+    /// P(positive) from which the post of an influential author is an advocate's [default: what the
+    /// model's folder says, or 0.8]
+    #[arg(long, env = "POUNCE_ADVOCATE", value_name = "P")]
+    advocate: Option<f64>,
     /// Followers from which an author is influential
     #[arg(long, env = "POUNCE_INFLUENTIAL_FOLLOWERS", default_value_t = 10_000, value_name = "N")]
     influential_followers: u64,
@@ -242,7 +269,8 @@ const CONNECTIONS_MAX: usize = 1 << 20;
 const PADDING_MAX: f64 = 0.15;
 
 impl ServeFlags {
-    /// Checks everything that can be checked without touching the system.
+    /// Checks everything that can be checked without a socket, a model or a certificate; reads the
+    /// file of `--alerts`.
     /// # Errors
     /// [`ConfigError`] naming the flag.
     pub fn checked(self) -> Result<Config, ConfigError> {
@@ -298,16 +326,21 @@ impl ServeFlags {
             key,
             client_ca: self.tls_client_ca,
         });
-        let [discontent_low, discontent_medium, discontent_high] = self.discontent[..] else {
-            return Err(ConfigError::Conflict("--discontent takes three numbers".to_owned()));
-        };
-        let thresholds = Thresholds {
-            discontent_low,
-            discontent_medium,
-            discontent_high,
-            advocate: self.advocate,
+        let given =
+            Given { discontent: self.discontent.is_some(), advocate: self.advocate.is_some() };
+        let mut thresholds = Thresholds {
             influential_followers: self.influential_followers,
+            ..Thresholds::default()
         };
+        thresholds.advocate = self.advocate.unwrap_or(thresholds.advocate);
+        if let Some(discontent) = self.discontent {
+            let [low, medium, high] = discontent[..] else {
+                return Err(ConfigError::Conflict("--discontent takes three numbers".to_owned()));
+            };
+            thresholds.discontent_low = low;
+            thresholds.discontent_medium = medium;
+            thresholds.discontent_high = high;
+        }
         let thresholds =
             thresholds.checked().map_err(|error| ConfigError::Conflict(error.to_string()))?;
         Ok(Config {
@@ -346,6 +379,7 @@ impl ServeFlags {
                 connections_max: self.connections_max,
                 token_posts_per_second_max,
             },
+            given,
             tls,
             tokens: self.tokens,
             board: self.board,

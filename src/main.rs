@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use pounce::app;
-use pounce::config::ServeFlags;
+use pounce::config::{ConfigError, ServeFlags};
 use pounce::telemetry;
 
-/// Tensors come and go with every batch. jemalloc keeps their pages for seconds; others give
-/// them back and fault them in again, for a tenth of the processor's time.
+/// Tensors come and go with every batch. jemalloc keeps their pages while batches follow; mimalloc
+/// gave them back and faulted them in again, for a tenth of the processor's time.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -58,7 +58,9 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start(&cli.log);
+    if let Err(error) = telemetry::start(&cli.log) {
+        return fail(&error, BAD_CONFIGURATION);
+    }
     match cli.command {
         Command::Serve(flags) => serve(*flags).await,
         Command::Bench(flags) => report(Box::pin(commands::bench::run(*flags)).await),
@@ -86,7 +88,10 @@ async fn serve(flags: ServeFlags) -> ExitCode {
 }
 
 fn report(outcome: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
-    outcome.unwrap_or_else(|error| fail(error.as_ref(), 1))
+    outcome.unwrap_or_else(|error| {
+        let code = if error.is::<ConfigError>() { BAD_CONFIGURATION } else { 1 };
+        fail(error.as_ref(), code)
+    })
 }
 
 #[allow(clippy::print_stderr, reason = "the last word to a person")]

@@ -1,6 +1,6 @@
 //! What the model says of a text. Knows nothing else of the crate.
 
-/// Calibrated probabilities of the three classes; they sum to 1.
+/// Probabilities of the three classes, as calibrated as the model is; they sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Probabilities {
     /// Of discontent.
@@ -14,33 +14,60 @@ pub struct Probabilities {
 /// What each class counts for when one is chosen, all above 0. A model whose probabilities are
 /// calibrated finds too few posts of a rare class if the most probable class is always taken.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
+#[serde(try_from = "ByClass")]
+pub struct LabelWeights(ByClass);
+
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LabelWeights {
-    /// Of discontent.
-    pub negative: f32,
-    /// Of neither.
-    pub neutral: f32,
-    /// Of praise or joy.
-    pub positive: f32,
+struct ByClass {
+    negative: f32,
+    neutral: f32,
+    positive: f32,
+}
+
+/// A weight by which no class can be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("label_weights must be numbers above 0")]
+pub struct BadWeight;
+
+impl TryFrom<ByClass> for LabelWeights {
+    type Error = BadWeight;
+
+    fn try_from(weights: ByClass) -> Result<Self, BadWeight> {
+        let ByClass { negative, neutral, positive } = weights;
+        let valid = [negative, neutral, positive].iter().all(|w| w.is_finite() && *w > 0.0);
+        if valid { Ok(Self(weights)) } else { Err(BadWeight) }
+    }
 }
 
 impl LabelWeights {
     /// The most probable class wins.
-    pub const EQUAL: Self = Self { negative: 1.0, neutral: 1.0, positive: 1.0 };
+    pub const EQUAL: Self = Self(ByClass { negative: 1.0, neutral: 1.0, positive: 1.0 });
 
-    /// Whether a class can be chosen by these.
+    /// Weights of the three classes.
+    /// # Errors
+    /// [`BadWeight`] unless all are finite and above 0.
+    pub fn new(negative: f32, neutral: f32, positive: f32) -> Result<Self, BadWeight> {
+        ByClass { negative, neutral, positive }.try_into()
+    }
+
+    /// What `class` counts for.
     #[must_use]
-    pub fn are_valid(&self) -> bool {
-        [self.negative, self.neutral, self.positive].iter().all(|w| w.is_finite() && *w > 0.0)
+    pub fn of(&self, class: Sentiment) -> f32 {
+        match class {
+            Sentiment::Negative => self.0.negative,
+            Sentiment::Neutral => self.0.neutral,
+            Sentiment::Positive => self.0.positive,
+        }
     }
 
     /// The class of the largest weighted probability; of equal ones the first of negative,
     /// neutral, positive.
     #[must_use]
     pub fn choose(&self, of: &Probabilities) -> Sentiment {
-        let negative = self.negative * of.negative;
-        let neutral = self.neutral * of.neutral;
-        let positive = self.positive * of.positive;
+        let negative = self.0.negative * of.negative;
+        let neutral = self.0.neutral * of.neutral;
+        let positive = self.0.positive * of.positive;
         if negative >= neutral && negative >= positive {
             Sentiment::Negative
         } else if neutral >= positive {
@@ -132,14 +159,14 @@ mod tests {
 
     #[test]
     fn a_heavier_class_wins_with_less() {
-        let weights = LabelWeights { negative: 1.5, ..LabelWeights::EQUAL };
+        let weights = LabelWeights::new(1.5, 1.0, 1.0).expect("above 0");
         let of = |negative, neutral| {
             weights.choose(&Probabilities { negative, neutral, positive: 1.0 - negative - neutral })
         };
         assert_eq!(of(0.42, 0.5), Sentiment::Negative);
         assert_eq!(of(0.32, 0.5), Sentiment::Neutral);
         for negative in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-            assert!(!LabelWeights { negative, ..weights }.are_valid());
+            assert_eq!(LabelWeights::new(negative, 1.0, 1.0), Err(BadWeight));
         }
     }
 

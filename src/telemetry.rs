@@ -3,29 +3,41 @@
 use std::io::IsTerminal;
 
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
+/// A filter that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("--log (RUST_LOG) is `{filter}`: {reason}")]
+pub struct BadFilter {
+    filter: String,
+    reason: ParseError,
+}
+
 /// Sends log lines to stderr: pretty on a terminal, JSON otherwise. `filter`
 /// is in `RUST_LOG`'s syntax.
-pub fn start(filter: &str) {
-    lines(filter, std::io::stderr().is_terminal(), std::io::stderr).init();
+/// # Errors
+/// [`BadFilter`]; then nothing is logged.
+pub fn start(filter: &str) -> Result<(), BadFilter> {
+    let parsed = EnvFilter::try_new(filter);
+    let parsed = parsed.map_err(|reason| BadFilter { filter: filter.to_owned(), reason })?;
+    lines(parsed, std::io::stderr().is_terminal(), std::io::stderr).init();
     // The message of a panic may hold what a library was working on: a post.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         tracing::error!(place, thread, "panic");
     }));
+    Ok(())
 }
 
-fn lines<W>(filter: &str, pretty: bool, writer: W) -> impl Subscriber + Send + Sync
+fn lines<W>(filter: EnvFilter, pretty: bool, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = fmt::layer().with_writer(writer);
     let lines = if pretty { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
     // Without the hint every TRACE call of every library would ask the filter.
@@ -63,7 +75,7 @@ mod tests {
         for (filter, most) in
             [("info", LevelFilter::INFO), ("warn,pounce=debug", LevelFilter::DEBUG)]
         {
-            let lines = lines(filter, false, std::io::sink);
+            let lines = lines(EnvFilter::new(filter), false, std::io::sink);
             assert_eq!(lines.max_level_hint(), Some(most), "{filter}");
         }
     }
@@ -73,7 +85,7 @@ mod tests {
         for filter in ["trace", "tokenizers::tokenizer=trace"] {
             let written = Written::default();
             let writer = written.clone();
-            let lines = lines(filter, false, move || writer.clone());
+            let lines = lines(EnvFilter::new(filter), false, move || writer.clone());
             tracing::subscriber::with_default(lines, || {
                 tracing::trace!(target: "tokenizers::tokenizer::normalizer", "letter s");
                 tracing::trace!("of our own");

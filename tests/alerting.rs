@@ -2,15 +2,16 @@
 
 mod support;
 
-use pounce::proto::alert_service_client::AlertServiceClient;
 use pounce::proto::score_stream_request::Request;
 use pounce::proto::score_stream_response::Reply as Wire;
 use pounce::proto::watch_alerts_response::Message;
+use pounce::proto::{self, alert_service_client::AlertServiceClient};
 use pounce::proto::{
     AcknowledgeAlertRequest, AlertChange, AlertChangeKind, AlertFilter, AlertKind, Author, Flag,
-    GetTopicRequest, ListAlertsRequest, ListTopicsRequest, Post, ScoreStreamRequest, ScoredEvent,
-    Severity, StreamOptions, WatchAlertsRequest,
+    GetModelRequest, GetTopicRequest, ListAlertsRequest, ListTopicsRequest, Post,
+    ScoreStreamRequest, ScoredEvent, Sentiment, Severity, StreamOptions, WatchAlertsRequest,
 };
+use pounce::score::LabelWeights;
 use support::{Service, Spec, angry, message, metric, post};
 use tonic::Code;
 use tonic::transport::Channel;
@@ -91,6 +92,33 @@ async fn an_unhappy_crowd_opens_an_alert_with_evidence_that_somebody_can_take() 
         client.acknowledge_alert(unknown).await.map_err(|s| s.code()).err(),
         Some(Code::NotFound)
     );
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_models_label_weights_decide_what_counts_as_negative() {
+    let label_weights = LabelWeights::new(9000.0, 1.0, 2.0).expect("above 0");
+    let mut spec = Spec { label_weights, ..Spec::default() };
+    spec.service.topic_labels = vec!["torn".to_owned()];
+    let service = Service::start(spec).await;
+    // Of one text: all but the first have their score from the cache.
+    let torn = |n| Post { topic: "torn".into(), text: "good".into(), ..angry(n) };
+    let (events, _) = exchange(&service, (0..60).map(torn).collect()).await;
+    for event in events {
+        assert!(event.probabilities.expect("three").positive > 0.9);
+        assert_eq!(event.sentiment(), Sentiment::Negative);
+        assert_eq!(event.severity(), Severity::Unspecified, "severity is of P(negative) itself");
+    }
+    let topic = GetTopicRequest { topic: "torn".to_owned(), place: String::new() };
+    let status = alerts(&service).await.get_topic(topic).await.expect("a topic").into_inner();
+    let windows = status.status.expect("a status").windows;
+    assert!(windows.iter().all(|w| w.posts > 0 && w.negatives == w.posts), "{windows:?}");
+    let counted = r#"pounce_topic_posts_total{topic="torn",sentiment="negative"}"#;
+    assert!((metric(counted) - 60.0).abs() < 0.1);
+    let model = service.connect().await.get_model(GetModelRequest {}).await;
+    let weights = model.expect("a model").into_inner().label_weights;
+    let expected = proto::LabelWeights { negative: 9000.0, neutral: 1.0, positive: 2.0 };
+    assert_eq!(weights, Some(expected));
     service.stop().await;
 }
 

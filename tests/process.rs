@@ -36,6 +36,11 @@ fn bad_configuration_ends_with_one_clear_line_and_exit_code_2() {
     let addr = taken.local_addr().expect("bound").to_string();
     let occupied = ["serve", "--model", MODEL, "--grpc-addr", &addr, "--http-addr", "127.0.0.1:0"];
     check_refused(&occupied, &addr);
+    let occupied = ["serve", "--model", MODEL, "--http-addr", &addr, "--grpc-addr", "127.0.0.1:0"];
+    check_refused(&occupied, &addr);
+
+    check_refused(&serve(&["--model", MODEL, "--log", "pounce=loud"]), "pounce=loud");
+    check_refused(&["bench", "--model", MODEL, "--workers", "0"], "--workers");
 }
 
 #[test]
@@ -56,11 +61,20 @@ fn a_damaged_model_is_told_by_its_file() {
     }
     let config = folder.path().join("config.json");
     let json = std::fs::read(&config).expect("a file");
-    let mut json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    let mut json: Value = serde_json::from_slice(&json).expect("JSON");
     json["pounce"]["label_weights"] =
         serde_json::json!({"negative": 0, "neutral": 1, "positive": 1});
     std::fs::write(&config, json.to_string()).expect("written");
     check_refused(&args, "label_weights");
+    json["pounce"]["label_weights"] = Value::Null;
+    json["pounce"]["thresholds"]["discontent"]["low"] = serde_json::json!(0.9);
+    std::fs::write(&config, json.to_string()).expect("written");
+    check_refused(&args, "pounce.thresholds");
+    json["pounce"]["thresholds"] = serde_json::json!({});
+    // A model that loads and gives another number of outputs than config.json names.
+    json["id2label"] = serde_json::json!({"0": "negative", "1": "positive"});
+    std::fs::write(&config, json.to_string()).expect("written");
+    check_refused(&args, "1 posts and 2 labels");
 }
 
 fn feed(stdin: &mut ChildStdin, ids: std::ops::Range<u32>) {
@@ -106,6 +120,18 @@ fn a_job_finishes_against_a_restarted_server() {
     job.stderr.take().expect("piped").read_to_string(&mut summary).expect("UTF-8");
     assert!(summary.contains("received 500, scored 500, rejected 0"), "{summary}");
     drop(second);
+}
+
+#[test]
+fn input_that_ends_in_an_error_is_told_and_is_no_success() {
+    let server = Server::start(0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("UTF-8");
+    let score = pounce(&["score", path, "--addr", &server.addr]).output();
+    let Output { status, stderr, .. } = score.expect("the binary runs");
+    assert_eq!(status.code(), Some(1));
+    let said = String::from_utf8_lossy(&stderr);
+    assert!(said.lines().last().is_some_and(|last| last.contains(path)), "{said}");
 }
 
 #[test]

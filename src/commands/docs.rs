@@ -12,8 +12,8 @@ const HEAD: &str = "\
 # Configuration
 
 Every setting is a flag; where a variable is named, it sets the same, and the
-flag goes first. Bad settings end the start with one line and exit code 2,
-before a socket opens.
+flag goes first. Bad settings end with one line and exit code 2, before
+anything is served.
 ";
 
 /// Shows the page.

@@ -142,7 +142,7 @@ mod tests {
         let labels = labels(&["negative", "neutral", "positive"]).expect("three classes");
         let torn = Probabilities { negative: 0.3, neutral: 0.4, positive: 0.3 };
         assert_eq!(labels.sentiment(&torn), Sentiment::Neutral);
-        let labels = labels.weighed(LabelWeights { positive: 1.5, ..LabelWeights::EQUAL });
+        let labels = labels.weighed(LabelWeights::new(1.0, 1.0, 1.5).expect("above 0"));
         assert_eq!(labels.sentiment(&torn), Sentiment::Positive);
     }
 

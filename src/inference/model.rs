@@ -28,6 +28,8 @@ pub struct Model {
     pub languages: Vec<String>,
     /// Which output is which class.
     pub labels: Labels,
+    /// From which probabilities its folder would flag a post.
+    pub thresholds: ModelThresholds,
     /// How texts are prepared.
     pub normalisation: Normalisation,
     /// Tokens of a text that it reads, special tokens included.
@@ -38,6 +40,28 @@ pub struct Model {
     pub tokenizer: TextTokenizer,
     /// Builds engines.
     pub engine: Arc<dyn EngineFactory>,
+}
+
+/// What a model's folder says of flags, unchecked; what is not set is the service's to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelThresholds {
+    /// P(negative) of each severity.
+    pub discontent: Option<ModelSeverities>,
+    /// P(positive) of an advocate.
+    pub advocate: Option<f64>,
+}
+
+/// P(negative) from which a post is discontent.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSeverities {
+    /// Worth a look.
+    pub low: f64,
+    /// Worth an answer.
+    pub medium: f64,
+    /// Worth an answer now.
+    pub high: f64,
 }
 
 /// What the command line says of a model.
@@ -135,6 +159,8 @@ struct PounceSection {
     normalisation: Option<String>,
     tokens_max: Option<usize>,
     label_weights: Option<LabelWeights>,
+    #[serde(default)]
+    thresholds: ModelThresholds,
 }
 
 impl Model {
@@ -167,6 +193,7 @@ impl Model {
             revision,
             languages: config.pounce.languages,
             labels,
+            thresholds: config.pounce.thresholds,
             normalisation,
             tokens_max,
             padding_id,
@@ -181,9 +208,6 @@ impl ConfigFile {
         let fault = |reason: String| ModelError::File { file: file.display().to_string(), reason };
         let json = std::fs::read(file).map_err(|e| fault(e.to_string()))?;
         let config: Self = serde_json::from_slice(&json).map_err(|e| fault(e.to_string()))?;
-        if config.pounce.label_weights.is_some_and(|weights| !weights.are_valid()) {
-            return Err(fault("pounce.label_weights must be numbers above 0".to_owned()));
-        }
         match config.problem_type.as_deref() {
             None | Some("single_label_classification") => Ok(config),
             // Their outputs are no shares of one whole: a softmax would make up a score.

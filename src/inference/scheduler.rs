@@ -264,11 +264,11 @@ impl Scheduler {
                 };
                 state.cache.insert(job.key, cached);
             }
-            answered.push((open.waiters, answer));
+            answered.push((open.waiters, answer, job));
         }
         drop(state);
         // All at once, so that a stream wakes once for what a batch has of it.
-        for (waiters, answer) in answered {
+        for (waiters, answer, _) in answered {
             for waiter in waiters {
                 // The waiter may have left in between: then nobody needs the answer.
                 let _ = waiter.answer.send(answer);

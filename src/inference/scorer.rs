@@ -14,7 +14,7 @@ use super::language::KnownLanguages;
 use super::model::Model;
 use super::scheduler::{Answer, Place, Scheduler, TextKey};
 use super::waiting::{BatchLimits, JobId, LaneId};
-use super::worker::Workers;
+use super::worker::{WarmUp, Workers};
 use crate::metrics::{self, DropReason};
 use crate::post::{LanguageTag, PostText};
 use crate::score::{Probabilities, Sentiment};
@@ -89,6 +89,16 @@ pub enum ScoreError {
     Closed,
 }
 
+impl ScoreError {
+    fn drop_reason(&self) -> Option<DropReason> {
+        match self {
+            Self::Full { .. } => Some(DropReason::Shed),
+            Self::Deadline => Some(DropReason::Deadline),
+            Self::Failed | Self::Closed => None,
+        }
+    }
+}
+
 /// What to do when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
@@ -140,8 +150,30 @@ impl ScorerHandle {
     }
 }
 
-/// Completes when every worker's engine has run once.
-pub type Warm = std::pin::Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send>>;
+/// Tells when the workers' engines have run once.
+pub struct Warm(Vec<WarmUp>);
+
+impl Warm {
+    /// Waits for one of the engines: then the model can be run.
+    /// # Errors
+    /// [`EngineError`] if it can't be built or run.
+    pub async fn first(&mut self) -> Result<(), EngineError> {
+        let Some(engine) = self.0.pop() else { return Ok(()) };
+        engine.await.unwrap_or_else(|_| {
+            Err(EngineError::Load("a worker panicked while building its engine".into()))
+        })
+    }
+
+    /// Waits for all that are left.
+    /// # Errors
+    /// As [`Warm::first`].
+    pub async fn all(mut self) -> Result<(), EngineError> {
+        while !self.0.is_empty() {
+            self.first().await?;
+        }
+        Ok(())
+    }
+}
 
 impl Scorer {
     /// Starts the workers. Returns at once; the third value tells when they are warm.
@@ -155,14 +187,6 @@ impl Scorer {
         let scheduler = Arc::new(Scheduler::new(limits.batch, limits.cache_bytes_max));
         let (workers, warm) = Workers::start(limits.workers, &model, &scheduler)?;
         metrics::queue_capacity(limits.queue_posts_max);
-        let warm = Box::pin(async move {
-            for engine in warm {
-                engine.await.unwrap_or_else(|_| {
-                    Err(EngineError::Load("a worker panicked while building its engine".into()))
-                })?;
-            }
-            Ok(())
-        });
         let inner = Inner {
             known: KnownLanguages::new(&model.languages),
             model,
@@ -172,7 +196,7 @@ impl Scorer {
             limits,
             lanes: AtomicU64::new(0),
         };
-        Ok((Self { inner: Arc::new(inner) }, ScorerHandle { workers }, warm))
+        Ok((Self { inner: Arc::new(inner) }, ScorerHandle { workers }, Warm(warm)))
     }
 
     /// The model being served.
@@ -261,12 +285,16 @@ impl Lane {
         })?;
         let tokenized = Instant::now();
 
-        let room = self.room(normalised.len(), deadline, when_full).await?;
         let (tokens_used, tokens_total) = (tokens.ids.len(), tokens.total);
-        let place = inner.scheduler.enqueue(key, tokens.ids, tokens_total, self.id, span);
-        let duplicate_text = place.shared;
-        let answer = self.wait(place, deadline).await?;
-        drop(room);
+        let mut fate = Fate(Some(DropReason::Cancelled));
+        let queued = async {
+            let _room = self.room(normalised.len(), deadline, when_full).await?;
+            let place = inner.scheduler.enqueue(key, tokens.ids, tokens_total, self.id, span);
+            Ok((place.shared, self.wait(place, deadline).await?))
+        };
+        let answered = queued.await;
+        fate.0 = answered.as_ref().err().and_then(ScoreError::drop_reason);
+        let (duplicate_text, answer) = answered?;
 
         let forward = answer.ok_or(ScoreError::Failed)?;
         let timings = Timings {
@@ -299,12 +327,9 @@ impl Lane {
         let bytes = u32::try_from(bytes.clamp(1, inner.limits.queue_bytes_max)).unwrap_or(u32::MAX);
         let (posts, texts) = (Arc::clone(&inner.posts), Arc::clone(&inner.bytes));
         if when_full == WhenFull::Refuse {
-            let full = |_| {
-                metrics::posts_dropped(DropReason::Shed);
-                ScoreError::Full {
-                    queue_posts_max: inner.limits.queue_posts_max,
-                    retry_delay: self.retry_delay(),
-                }
+            let full = |_| ScoreError::Full {
+                queue_posts_max: inner.limits.queue_posts_max,
+                retry_delay: self.retry_delay(),
             };
             if posts.is_closed() {
                 return Err(ScoreError::Closed);
@@ -316,10 +341,7 @@ impl Lane {
             let post = posts.acquire_owned().await?;
             Ok::<_, tokio::sync::AcquireError>([post, texts.acquire_many_owned(bytes).await?])
         };
-        let room = within(deadline, both).await.ok_or_else(|| {
-            metrics::posts_dropped(DropReason::Deadline);
-            ScoreError::Deadline
-        })?;
+        let room = within(deadline, both).await.ok_or(ScoreError::Deadline)?;
         room.map_err(|_| ScoreError::Closed)
     }
 
@@ -328,13 +350,10 @@ impl Lane {
             scheduler: &self.inner.scheduler,
             job: place.job,
             waiter: place.waiter,
-            dropped: Some(DropReason::Cancelled),
+            over: false,
         };
-        let Some(answer) = within(deadline, place.answer).await else {
-            interest.dropped = Some(DropReason::Deadline);
-            return Err(ScoreError::Deadline);
-        };
-        interest.dropped = None;
+        let answer = within(deadline, place.answer).await.ok_or(ScoreError::Deadline)?;
+        interest.over = true;
         answer.map_err(|_| ScoreError::Closed)
     }
 
@@ -351,14 +370,24 @@ struct Interest<'a> {
     scheduler: &'a Scheduler,
     job: JobId,
     waiter: u64,
-    /// Why the answer is not waited for; `None` once it has come.
-    dropped: Option<DropReason>,
+    /// The answer has come.
+    over: bool,
 }
 
 impl Drop for Interest<'_> {
     fn drop(&mut self) {
-        if let Some(reason) = self.dropped {
+        if !self.over {
             self.scheduler.leave(self.job, self.waiter);
+        }
+    }
+}
+
+/// Why a text was dropped without an answer, if it was; counted when its caller is done with it.
+struct Fate(Option<DropReason>);
+
+impl Drop for Fate {
+    fn drop(&mut self) {
+        if let Some(reason) = self.0 {
             metrics::posts_dropped(reason);
         }
     }

@@ -116,11 +116,15 @@ impl Worker {
             let batch = TokenBatch::new(jobs.iter().map(Job::tokens), self.model.padding_id);
             let started = Instant::now();
             let result = catch_unwind(AssertUnwindSafe(|| engine.logits(&batch)));
-            if let Ok(Ok(logits)) = result {
-                self.answer(jobs, &batch, &logits, started);
-                continue;
-            }
-            let panicked = result.is_err();
+            let error = match result {
+                Ok(Ok(logits)) => {
+                    self.answer(jobs, &batch, &logits, started);
+                    continue;
+                }
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            let panicked = error.is_none();
             if panicked {
                 self.engine = None;
             }
@@ -128,13 +132,9 @@ impl Worker {
                 pending.push(jobs.split_off(jobs.len() / 2));
                 pending.push(jobs);
             } else {
-                let tokens = batch.real_tokens();
-                tracing::error!(
-                    worker = self.index,
-                    panicked,
-                    tokens,
-                    "the model failed on a post"
-                );
+                let (worker, tokens) = (self.index, batch.real_tokens());
+                let error = error.map(tracing::field::display);
+                tracing::error!(worker, panicked, error, tokens, "the model failed on a post");
                 self.scheduler.finish(jobs.into_iter().map(|job| (job, None)).collect());
             }
         }
@@ -149,6 +149,9 @@ impl Worker {
         let rows = logits.chunks_exact(self.model.labels.outputs());
         let answers = rows.map(|row| {
             let probabilities = self.model.labels.probabilities(row);
+            if probabilities.is_none() {
+                tracing::error!(worker = self.index, "the model's answer to a post is not finite");
+            }
             probabilities.map(|probabilities| Forward { probabilities, started, infer, span })
         });
         self.scheduler.finish(jobs.into_iter().zip(answers).collect());

@@ -185,9 +185,9 @@ pub(super) fn show_probabilities(probabilities: &Probabilities) -> proto::Probab
 
 pub(super) fn show_label_weights(weights: &LabelWeights) -> proto::LabelWeights {
     proto::LabelWeights {
-        negative: weights.negative.into(),
-        neutral: weights.neutral.into(),
-        positive: weights.positive.into(),
+        negative: weights.of(Sentiment::Negative).into(),
+        neutral: weights.of(Sentiment::Neutral).into(),
+        positive: weights.of(Sentiment::Positive).into(),
     }
 }
 

@@ -15,7 +15,7 @@ use pounce::discontent::flags::Thresholds;
 use pounce::discontent::{Board, Settings};
 use pounce::inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
 use pounce::inference::labels::Labels;
-use pounce::inference::model::Model;
+use pounce::inference::model::{Model, ModelThresholds};
 use pounce::inference::normalise::Normalisation;
 use pounce::inference::scorer::{Scorer, ScorerHandle, ScorerLimits};
 use pounce::inference::tokens::TextTokenizer;
@@ -23,6 +23,7 @@ use pounce::inference::waiting::BatchLimits;
 use pounce::metrics;
 use pounce::proto::scoring_service_client::ScoringServiceClient;
 use pounce::proto::{Author, Post, ScoreStreamRequest, score_stream_request};
+use pounce::score::LabelWeights;
 use pounce::service::crowds::Crowds;
 use pounce::service::drain::{self, DrainSender, Phase};
 use pounce::service::health::Health;
@@ -103,7 +104,7 @@ impl EngineFactory for CountingFactory {
 }
 
 /// A model of six words on the scripted engine.
-pub fn tiny_model(script: &Arc<Script>) -> Model {
+pub fn tiny_model(script: &Arc<Script>, weights: LabelWeights) -> Model {
     let tokens_max = 64;
     let names = ["negative", "neutral", "positive"].map(str::to_owned).to_vec();
     let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_tokenizer.json");
@@ -111,7 +112,8 @@ pub fn tiny_model(script: &Arc<Script>) -> Model {
         name: "tiny".to_owned(),
         revision: "r1".to_owned(),
         languages: vec!["en".to_owned()],
-        labels: Labels::parse(names).expect("three classes"),
+        labels: Labels::parse(names).expect("three classes").weighed(weights),
+        thresholds: ModelThresholds::default(),
         normalisation: Normalisation::SocialV1,
         tokens_max,
         padding_id: 0,
@@ -122,6 +124,7 @@ pub fn tiny_model(script: &Arc<Script>) -> Model {
 
 /// How the service under test is set.
 pub struct Spec {
+    pub label_weights: LabelWeights,
     pub scorer: ScorerLimits,
     pub service: ServiceSpec,
     pub addr: SocketAddr,
@@ -134,6 +137,7 @@ pub struct Spec {
 impl Default for Spec {
     fn default() -> Self {
         Self {
+            label_weights: LabelWeights::EQUAL,
             scorer: ScorerLimits {
                 workers: 2,
                 queue_posts_max: 1000,
@@ -182,7 +186,7 @@ impl Service {
         metrics_handle();
         let script = Arc::new(Script::default());
         let (scorer, workers, warm) =
-            Scorer::start(tiny_model(&script), spec.scorer).expect("threads");
+            Scorer::start(tiny_model(&script, spec.label_weights), spec.scorer).expect("threads");
         let (drain, listener) = drain::channel();
         let health = Health::new(scorer.clone(), listener.clone());
         let socket = TcpListener::bind(spec.addr).await.expect("an address");
@@ -206,7 +210,7 @@ impl Service {
             .with_graceful_shutdown(async move { stopping.reached(Phase::Stopping).await });
         let http = tokio::spawn(http.into_future());
         let served = tokio::spawn(service::serve(incoming, spec.service, shared));
-        warm.await.expect("the tiny engine runs");
+        warm.all().await.expect("the tiny engine runs");
         health.warmed();
         Self {
             addr,

@@ -108,7 +108,7 @@ impl Service {
             drain: listener,
         };
         let served = tokio::spawn(pounce::service::serve(incoming, spec, shared));
-        warm.await?;
+        warm.all().await?;
         Ok(Self { url, drain, scorer, served })
     }
 
