@@ -134,11 +134,12 @@ mod tests {
 
     use super::*;
 
-    /// The default model's, cut at nothing.
-    static WHOLE: LazyLock<TextTokenizer> = LazyLock::new(|| {
+    fn default(tokens_max: usize) -> TextTokenizer {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("model/tokenizer.json");
-        TextTokenizer::load(&file, usize::MAX).expect("the default model's tokenizer")
-    });
+        TextTokenizer::load(&file, tokens_max).expect("the default model's tokenizer")
+    }
+
+    static WHOLE: LazyLock<TextTokenizer> = LazyLock::new(|| default(usize::MAX));
 
     fn tiny(tokens_max: usize) -> TextTokenizer {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_tokenizer.json");
@@ -160,10 +161,24 @@ mod tests {
         let tokens = tiny(64).encode(&"good ".repeat(1000)).expect("words");
         assert_eq!((tokens.ids.len(), tokens.total), (64, 1000));
     }
+
+    #[test]
+    fn a_text_that_is_cut_off_keeps_its_special_tokens() {
+        let cut = default(5);
+        for text in ["late again, and late again", "late again, and l\u{e4}te again \u{1f621}"] {
+            let whole = WHOLE.encode(text).expect("encodes");
+            let (first, last) = (whole.ids[0], whole.ids[whole.total - 1]);
+            let tokens = cut.encode(text).expect("encodes");
+            let expected = [&whole.ids[..4], &[last]].concat();
+            assert_eq!(tokens, Tokens { ids: expected, total: whole.total });
+            assert_eq!([first, last], [101, 102], "[CLS] and [SEP]");
+        }
+    }
+
     proptest! {
         #[test]
         fn pieces_are_those_of_the_library(
-            text in "([a-zA-Z]{1,12}|[ -~]{0,20}|[!-/]|don't|@user| {1,3}|\\[SEP\\]|\\[sep\\]|\\PC{0,2}|\t){0,12}"
+            text in "([a-zA-Z]{1,12}|[ -~]{0,20}|[!-/]|don't|@user|[a-z]{95,105}| {1,3}|\\[SEP\\]|\\[sep\\]|\\PC{0,2}|\t){0,12}"
         ) {
             let whole = WHOLE.tokenizer.encode_fast(text.as_str(), true).expect("encodes");
             let ids = whole.get_ids().iter().map(|&id| i32::try_from(id).expect("small"));

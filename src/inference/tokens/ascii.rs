@@ -1,8 +1,8 @@
-//! Cuts plain ASCII texts into words as BERT does, for the library's WordPiece.
+//! Cuts plain ASCII texts into words as BERT does, for the library's model of pieces.
 //!
 //! The library itself keeps for every character where it came from, which nobody here
-//! asks for and which takes 24 µs of its 28 a post (2,000 tweets, one core). Knows
-//! tokenizers; nothing of limits or special tokens around a text.
+//! asks for and which takes most of its time. Knows tokenizers; nothing of limits or
+//! special tokens around a text.
 
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -76,6 +76,48 @@ mod tests {
         Tokenizer::from_file(file).expect("the default model's")
     }
 
+    /// A tokenizer of three words; `normalized` is an added token's.
+    fn small(normalizer: &str, pre_tokenizer: &str, normalized: bool) -> Tokenizer {
+        let json = format!(
+            r#"{{
+                "version": "1.0", "truncation": null, "padding": null,
+                "added_tokens": [{{
+                    "id": 4, "content": "[MASK]", "single_word": false, "lstrip": false,
+                    "rstrip": false, "normalized": {normalized}, "special": true
+                }}],
+                "normalizer": {{"type": "{normalizer}", "lowercase": false, "strip_accents": null,
+                    "clean_text": true, "handle_chinese_chars": true}},
+                "pre_tokenizer": {{"type": "{pre_tokenizer}"}},
+                "post_processor": null, "decoder": null,
+                "model": {{"type": "WordPiece", "unk_token": "[UNK]", "max_input_chars_per_word": 9,
+                    "continuing_subword_prefix": "{}",
+                    "vocab": {{"[UNK]": 0, "late": 1, "Late": 2, "!": 3, "[MASK]": 4}}}}
+            }}"#,
+            "##"
+        );
+        Tokenizer::from_bytes(json).expect("a tokenizer")
+    }
+
+    #[test]
+    fn case_is_kept_where_the_tokenizer_keeps_it() {
+        let cased = small("BertNormalizer", "BertPreTokenizer", false);
+        let words = AsciiWords::of(&cased).expect("a BERT tokenizer");
+        let ids = words.ids(&cased, "Late late! LATE").expect("plain").expect("pieces");
+        assert_eq!(ids, [2, 1, 3, 0]);
+    }
+
+    #[test]
+    fn other_tokenizers_are_left_to_the_library() {
+        for (normalizer, pre_tokenizer, normalized) in [
+            ("NFC", "BertPreTokenizer", false),
+            ("BertNormalizer", "WhitespaceSplit", false),
+            ("BertNormalizer", "BertPreTokenizer", true),
+        ] {
+            let other = small(normalizer, pre_tokenizer, normalized);
+            assert!(AsciiWords::of(&other).is_none(), "{normalizer} {pre_tokenizer} {normalized}");
+        }
+    }
+
     #[test]
     fn what_is_not_plain_ascii_is_left_to_the_library() {
         let tokenizer = tokenizer();
@@ -83,6 +125,7 @@ mod tests {
         for text in ["caf\u{e9}", "late \u{1f621}", "a\tb", "a\u{7f}", "the [MASK] is down"] {
             assert!(words.ids(&tokenizer, text).is_none(), "{text:?}");
         }
+        assert!(words.ids(&tokenizer, "Late again, @user!").is_some());
         assert_eq!(words.ids(&tokenizer, "").expect("plain").expect("no pieces"), [0; 0]);
     }
 }
