@@ -132,7 +132,7 @@ ROWS = {
         ),
         Panel(
             "Sentiment",
-            "Scored posts a second by the most probable class.",
+            "Scored posts a second by sentiment.",
             "cps",
             [(f"sum by (sentiment) (rate(pounce_posts_total{{{HERE}}}[{RATE}]))", "{{sentiment}}")],
             stacked=True,

@@ -169,7 +169,10 @@ fn describe() {
     describe_counter!("grpc_server_msg_received_total", "gRPC messages received");
     describe_counter!("grpc_server_msg_sent_total", "gRPC messages sent");
     describe_counter!("pounce_posts_total", "Posts scored");
-    describe_counter!("pounce_topic_posts_total", "Posts counted for a topic of the allow-list");
+    describe_counter!(
+        "pounce_topic_posts_total",
+        "Scored posts that name a topic, late and repeated ones too"
+    );
     describe_counter!("pounce_posts_rejected_total", "Posts answered with a rejection");
     describe_counter!("pounce_post_flags_total", "Flags set on scored posts");
     describe_counter!("pounce_posts_dropped_total", "Posts taken out of the queue unscored");
@@ -226,8 +229,9 @@ fn describe() {
     describe_gauge!("pounce_model_info", "1; the labels tell the model");
 }
 
-/// Makes every series exist before anything happens, or `rate()` misses the
-/// first event and `absent()` fires.
+/// Makes series exist before anything happens, or `rate()` misses the first
+/// event and `absent()` fires. Those of the model, of topics, methods, files and
+/// the board come as soon as these are known.
 fn zero() {
     for reason in REJECTIONS {
         counter!("pounce_posts_rejected_total", "reason" => reason).absolute(0);
@@ -311,7 +315,8 @@ fn topic_counter(topic: &str, sentiment: Sentiment) -> metrics::Counter {
     counter!("pounce_topic_posts_total", "topic" => topic, "sentiment" => sentiment.name())
 }
 
-/// A post of a topic was counted; `topic` is of the allow-list or `_other`.
+/// A post that names a topic was scored, be it late or repeated; `topic` is of
+/// the allow-list or [`TOPIC_OTHER`].
 pub fn topic_post(topic: &str, sentiment: Sentiment) {
     topic_counter(topic, sentiment).increment(1);
 }
@@ -516,7 +521,8 @@ fn watermark_seconds(at: Timestamp) -> f64 {
     at.millis() as f64 / 1000.0
 }
 
-/// A gRPC method exists.
+/// A gRPC method exists. Of how its calls end, only OK is there from the start:
+/// every code of every method would bury the few that come.
 pub fn grpc_known(service: &'static str, method: &'static str, kind: &'static str) {
     grpc_started_counter(service, method, kind).absolute(0);
     for name in ["grpc_server_msg_received_total", "grpc_server_msg_sent_total"] {

@@ -24,9 +24,9 @@ pub struct Observation {
     pub followers: u64,
     /// Event time: when it was published.
     pub at: Timestamp,
-    /// Its most probable sentiment is negative: the same as the label of the
-    /// metric that a rule over many replicas sums, whatever thresholds a
-    /// stream chose for flags.
+    /// Its sentiment is negative: the same as the label of the metric that a
+    /// rule over many replicas sums, whatever thresholds a stream chose for
+    /// flags.
     pub negative: bool,
     /// Its severity if it was flagged as discontent.
     pub severity: Option<Severity>,

@@ -71,7 +71,7 @@ const UNKNOWN: u8 = 2;
 pub(super) struct CountCalls;
 
 impl CountCalls {
-    /// Makes every series exist.
+    /// Makes the series of every method exist, but for codes other than OK.
     pub(super) fn new() -> Self {
         for Method { service, method, kind } in METHODS.into_iter().chain([OTHER]) {
             metrics::grpc_known(service, method, kind);
