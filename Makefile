@@ -36,11 +36,14 @@ try-replicas: ## Three servers under load: one is killed, one drained, nothing i
 bench: ## Engines side by side (ENGINE=torch: and precisions), and the service; flags in ARGS
 	cargo run --release --locked $(ENGINE_FEATURES) -- bench $(ARGS)
 
-proto: $(BUF) ## Lint the interface and hold it against the last commit's
+proto: $(BUF) ## Lint the interface and hold it against the last tag's before HEAD, else the parent commit's
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
-	@if git rev-parse --quiet --verify HEAD:proto >/dev/null; then \
-	  echo "$(BUF) breaking --against HEAD" && $(BUF) breaking --against '.git#ref=HEAD'; fi
+	@base=$$(git describe --tags --abbrev=0 HEAD^ 2>/dev/null || echo HEAD^); \
+	if git rev-parse --quiet --verify "$$base:proto" >/dev/null 2>&1; then \
+	  echo "$(BUF) breaking --against $$base" && \
+	  git archive "$$base" proto buf.yaml | $(BUF) breaking --against '-#format=tar'; \
+	else echo "breaking: not checked, $$base has no interface"; fi
 
 trials: ## See the promises kept: order, streams, bad posts, restart, memory
 	cargo build --release --locked
