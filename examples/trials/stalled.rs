@@ -1,4 +1,4 @@
-//! A client that writes as fast as it can and never reads.
+//! Clients that write as fast as they can and never read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,12 +9,18 @@ use pounce::client::{Client, StreamSpec};
 use pounce::proto::ScoreStreamRequest;
 use pounce::proto::score_stream_request::Request;
 use pounce::proto::scoring_service_client::ScoringServiceClient;
+use tonic::transport::Endpoint;
 
 use super::server::Server;
 use super::{Outcome, post, say};
 
-const STREAMS: usize = 8;
+const STREAMS: u64 = 8;
 const SECONDS: u64 = 20;
+/// Bytes of replies that a client takes in unread: HTTP/2's own default.
+const WINDOW: u32 = 65_535;
+/// MiB that the server may grow by: 16 of remembered scores, 16 of queued texts, and 4 a client
+/// for its unanswered posts, what it wrote ahead, and the replies that it does not take.
+const GROWTH_MAX: u64 = 16 + 16 + 4 * STREAMS;
 
 pub(crate) async fn run() -> Outcome<()> {
     let server = Server::start(0)?;
@@ -23,7 +29,8 @@ pub(crate) async fn run() -> Outcome<()> {
     let sent = Arc::new(AtomicUsize::new(0));
     let mut unread = Vec::new();
     for _ in 0..STREAMS {
-        let mut service = ScoringServiceClient::connect(server.addr.clone()).await?;
+        let line = Endpoint::from_shared(server.addr.clone())?.initial_stream_window_size(WINDOW);
+        let mut service = ScoringServiceClient::new(line.connect().await?);
         let sent = Arc::clone(&sent);
         let posts = futures::stream::iter(0..).map(move |n| {
             sent.fetch_add(1, Ordering::Relaxed);
@@ -42,12 +49,17 @@ pub(crate) async fn run() -> Outcome<()> {
     // The service has time for others meanwhile.
     score_some(&server).await?;
     let mib = |mib: Option<u64>| mib.map_or("?".to_owned(), |mib| mib.to_string());
-    say(&format!(
+    let seen = format!(
         "{STREAMS} clients that write and never read: {taken} posts taken, {still} in the last of \
-         {SECONDS} s; resident memory {} MiB before, at most {} MiB; another client was answered",
+         {SECONDS} s; resident memory {} MiB before, at most {} MiB",
         mib(before),
         mib(peak)
-    ))
+    );
+    let grown = before.zip(peak).map_or(0, |(before, peak)| peak - before);
+    if still > 0 || grown > GROWTH_MAX {
+        return Err(format!("{seen}: reading goes on, or it grew by over {GROWTH_MAX} MiB").into());
+    }
+    say(&format!("{seen}; another client was answered"))
 }
 
 async fn score_some(server: &Server) -> Outcome<()> {
