@@ -9,6 +9,8 @@ import argparse
 import json
 import sys
 import tempfile
+import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +22,30 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 import export
 import golden
-import metrics
 import posts
 import scoring
+from labels import Labels
 from normalise import SCHEMES
 from quantise import quantise
 
 PARAMETERS_MAX = 400_000_000  # an ONNX file ends at 2 GiB of fp32
 AGREEMENT_MIN = 0.90
-STARS = {f"{n} star{'s' if n > 1 else ''}" for n in range(1, 6)}
-NAMES = {"negative", "neutral", "positive", "neg", "neu", "pos", *STARS}
 # Control flow and operators of other domains are what the embedded engine lacks in practice.
 FOREIGN = {"If", "Loop", "Scan", "SequenceConstruct", "Optional"}
 
 
 class Refused(Exception):
     """Why a folder can't be converted."""
+
+
+@contextmanager
+def refusing(what: str):
+    """Refuses, in one line, what a library can't read; some raise plain `Exception`."""
+    try:
+        yield
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise Refused(f"{what}: {textwrap.shorten(cause, 300, placeholder=' ...')}") from error
 
 
 class Plain(torch.nn.Module):
@@ -73,100 +83,147 @@ def convert(folder: Path, out: Path, names: str | None, normalisation: str | Non
 
     Raises `Refused` with the reason in words.
     """
-    config, labels = check(folder, names)
-    normalisation = normalisation or getattr(config, "pounce", {}).get("normalisation", "none")
+    config, source = read(folder)
+    said = source.get("pounce", {})
+    names, labels = labels_of(config, said, names)
+    normalisation = normalisation or said.get("normalisation") or "none"
     if normalisation not in SCHEMES:
         raise Refused(f"pounce.normalisation is {normalisation}; known are {', '.join(SCHEMES)}")
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-    ).eval()
-    size = sum(p.numel() for p in model.parameters())
-    if size > PARAMETERS_MAX:
-        raise Refused(
-            f"{size / 1e6:.0f}M parameters; at most {PARAMETERS_MAX // 10**6}M fit one ONNX file"
-        )
     tokeniser = tokeniser_of(folder)
+    tokens_max = tokens_max_of(config, said, tokeniser.num_special_tokens_to_add(False))
+    model = model_of(folder)
     prepare = SCHEMES[normalisation]
     texts = [prepare(text) for text in [*golden.ODD, *(p.text for p in posts.posts("validation"))]]
-    tokens_max = tokens_max_of(config)
     tokeniser.enable_truncation(tokens_max)
     encoded = [tokeniser.encode(text).ids for text in texts if text]
     tokeniser.no_truncation()
-    try:
+    with refusing(f"{config.model_type}: PyTorch can't export it to ONNX"):
         fp32 = export.to_onnx(Plain(model))
-    except Exception as error:
-        raise Refused(f"{config.model_type}: PyTorch can't export it to ONNX: {error}") from error
     check_operators(fp32)
     int8 = quantise(fp32)
-    agreement, gap = compare(model, int8, encoded, config.pad_token_id or 0)
-    if agreement < AGREEMENT_MIN:
+    same, gap = compare(model, int8, encoded, config.pad_token_id or 0, labels)
+    if same < AGREEMENT_MIN:
         raise Refused(
-            f"int8 gives PyTorch's label on only {100 * agreement:.1f} % of {len(encoded)} posts"
+            f"int8 gives PyTorch's label on only {100 * same:.1f} % of {len(encoded)} posts"
         )
     out.mkdir(parents=True, exist_ok=True)
     onnx.save(int8, out / "model.onnx")
     tokeniser.save(str(out / "tokenizer.json"))
-    (out / "config.json").write_text(
-        json.dumps(config_json(folder, labels, normalisation, tokens_max), indent=2) + "\n"
-    )
+    written = config_json(source, folder.resolve().name, names, normalisation, tokens_max)
+    (out / "config.json").write_text(json.dumps(written, indent=2) + "\n")
     return (
-        f"{out}: int8 gives PyTorch's label on {100 * agreement:.1f} % of {len(encoded)} posts, "
+        f"{out}: int8 gives PyTorch's label on {100 * same:.1f} % of {len(encoded)} posts, "
         f"probabilities within {gap:.3f} on 99 %"
     )
 
 
-def check(folder: Path, names: str | None):
-    """The folder's config and the names of its outputs, in order."""
+def read(folder: Path):
+    """The folder's config, as transformers reads it and as it is written."""
     if not (folder / "config.json").is_file():
         raise Refused(f"{folder} holds no config.json")
     if not any(folder.glob("model*.safetensors")):
         raise Refused(f"{folder} holds no model.safetensors")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with refusing(f"{folder}/config.json"):
+        source = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
     kinds = config.architectures or []
     if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
         raise Refused(
             f"{folder} is {', '.join(kinds) or 'of no known kind'}, no sequence classifier"
         )
-    labels = [config.id2label[i] for i in range(config.num_labels)]
-    if names is not None:
-        given = [name.strip() for name in names.split(",")]
-        if len(given) != len(labels):
-            raise Refused(
-                f"--labels names {len(given)} labels, the model has {len(labels)} outputs"
-            )
-        labels = given
-    unknown = [label for label in labels if label.strip().lower() not in NAMES]
-    if unknown:
+    problem = source.get("problem_type")
+    if problem not in (None, "single_label_classification"):
+        # Its outputs are no shares of one whole: a softmax would make up a score.
         raise Refused(
-            f"the labels are {', '.join(labels)}, not negative/neutral/positive or 1 to 5 stars; "
-            "name them in output order with --labels negative,neutral,positive"
+            f"problem_type is {problem}; classifiers of one label a text can be converted"
         )
-    return config, labels
+    check_section(source.get("pounce", {}))
+    return config, source
+
+
+def check_section(said) -> None:
+    """Refuses a `pounce` section that the service does not read."""
+    if not isinstance(said, dict):
+        raise Refused("pounce in config.json is no object")
+    languages = said.get("languages", [])
+    if not isinstance(languages, list) or not all(isinstance(tag, str) for tag in languages):
+        raise Refused("pounce.languages must be a list of language tags")
+    if not isinstance(said.get("normalisation"), str | None):
+        raise Refused("pounce.normalisation must be a name")
+    tokens_max = said.get("tokens_max")
+    if tokens_max is not None and type(tokens_max) is not int:
+        raise Refused("pounce.tokens_max must be a whole number")
+
+
+def labels_of(config, said: dict, given: str | None) -> tuple[list[str], Labels]:
+    """The names of the model's outputs, in order, and what they stand for."""
+    names = [config.id2label.get(i) for i in range(config.num_labels)]
+    if not all(isinstance(name, str) for name in names):
+        raise Refused(f"id2label in config.json must name the outputs 0 to {len(names) - 1}")
+    if given is not None:
+        outputs, names = len(names), [name.strip() for name in given.split(",")]
+        if len(names) != outputs:
+            raise Refused(f"--labels names {len(names)} labels, the model has {outputs} outputs")
+    try:
+        return names, Labels(names, said.get("label_weights"))
+    except ValueError as error:
+        raise Refused(error) from error
+
+
+def model_of(folder: Path):
+    """The folder's classifier in fp32."""
+    with refusing(f"{folder}: the weights can't be read"):
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    # transformers fills both with random numbers.
+    lacking = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
+    if lacking:
+        raise Refused(
+            f"{folder}: weights are missing or of another shape: {', '.join(sorted(lacking)[:5])}"
+            + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+        )
+    size = sum(p.numel() for p in model.parameters())
+    if size > PARAMETERS_MAX:
+        raise Refused(
+            f"{size / 1e6:.0f}M parameters; at most {PARAMETERS_MAX // 10**6}M fit one ONNX file"
+        )
+    return model.eval()
 
 
 def tokeniser_of(folder: Path):
     """The folder's fast tokeniser, without truncation and padding."""
-    try:
-        if (folder / "tokenizer.json").is_file():
-            tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        else:
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        with refusing(str(file)):
+            tokeniser = Tokenizer.from_file(str(file))
+    else:
+        with refusing(f"{folder} has no tokenizer.json, and none can be made of its files"):
             tokeniser = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True
             ).backend_tokenizer
-    except Exception as error:
-        raise Refused(
-            f"{folder} has no tokenizer.json, and none can be made of its files: {error}"
-        ) from error
     tokeniser.no_truncation()
     tokeniser.no_padding()
     return tokeniser
 
 
-def tokens_max_of(config) -> int:
-    """The longest post that the position embeddings hold; RoBERTa's begin behind the padding's."""
+def tokens_max_of(config, said: dict, special: int) -> int:
+    """The longest post that the position embeddings hold, RoBERTa's begin behind the padding's, or
+    what config.json says if that is less. Of these, `special` are the tokeniser's own."""
     positions = getattr(config, "max_position_embeddings", 512)
     roberta = config.model_type in ("roberta", "xlm-roberta", "camembert")
-    return min(512, positions - (config.pad_token_id + 1 if roberta else 0))
+    padding = 1 if config.pad_token_id is None else config.pad_token_id
+    readable = min(512, positions - (padding + 1 if roberta else 0))
+    said_max = said.get("tokens_max")
+    tokens_max = readable if said_max is None else min(readable, said_max)
+    if tokens_max <= special:
+        raise Refused(f"{special} special tokens leave no room within {tokens_max}")
+    return tokens_max
 
 
 def check_operators(graph: onnx.ModelProto) -> None:
@@ -183,9 +240,9 @@ def check_operators(graph: onnx.ModelProto) -> None:
 
 
 def compare(
-    model, int8: onnx.ModelProto, encoded: list[list[int]], pad: int
+    model, int8: onnx.ModelProto, encoded: list[list[int]], pad: int, labels: Labels
 ) -> tuple[float, float]:
-    """The share of equal labels, and the 99th percentile of the probabilities' differences.
+    """What `agreement` says of `model` and `int8` on the `encoded` posts.
 
     Batches differ in rows and width from the one that was traced.
     """
@@ -194,30 +251,45 @@ def compare(
         session = onnxruntime.InferenceSession(
             Path(scratch) / "model.onnx", providers=["CPUExecutionProvider"]
         )
-    same, gaps = [], []
+    reference, scores = [], []
     encoded = sorted(encoded, key=len)
     for start in range(0, len(encoded), 8):
         ids, mask = scoring.padded(encoded[start : start + 8], pad)
         with torch.inference_mode():
             answer = model(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask))
-        reference = answer.logits.numpy()
-        scores = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
-        same += list(reference.argmax(-1) == scores.argmax(-1))
-        gaps += list(np.abs(metrics.softmax(reference) - metrics.softmax(scores)).max(-1))
-    return float(np.mean(same)), float(np.percentile(gaps, 99))
+        reference.append(answer.logits.numpy())
+        scores.append(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
+    return agreement(np.concatenate(reference), np.concatenate(scores), labels)
 
 
-def config_json(folder: Path, labels: list[str], normalisation: str, tokens_max: int) -> dict:
-    """The folder's config.json with its labels and the service's section."""
-    config = json.loads((folder / "config.json").read_text())
-    config["id2label"] = {str(i): label for i, label in enumerate(labels)}
-    config["label2id"] = {label: i for i, label in enumerate(labels)}
-    config["pounce"] = {
-        "name": folder.resolve().name,
-        "normalisation": normalisation,
-        "tokens_max": tokens_max,
+def agreement(reference: np.ndarray, scores: np.ndarray, labels: Labels) -> tuple[float, float]:
+    """The share of posts to which both `[posts, outputs]` logits give the same label, and the 99th
+    percentile of the probabilities' differences."""
+    if not (np.isfinite(reference).all() and np.isfinite(scores).all()):
+        raise Refused("its logits are not finite: the weights are damaged")
+    reference, scores = labels.probabilities(reference), labels.probabilities(scores)
+    same = labels.chosen(reference) == labels.chosen(scores)
+    return float(same.mean()), float(np.percentile(np.abs(reference - scores).max(-1), 99))
+
+
+def config_json(
+    source: dict, name: str, labels: list[str], normalisation: str, tokens_max: int
+) -> dict:
+    """The `source` config.json with its labels and the service's section."""
+    said = source.get("pounce", {})
+    keys = ("languages", "label_weights", "thresholds")
+    kept = {key: said[key] for key in keys if said.get(key) is not None}
+    return {
+        **source,
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+        "pounce": {
+            "name": name,
+            "normalisation": normalisation,
+            "tokens_max": tokens_max,
+            **kept,
+        },
     }
-    return config
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ class Recipe:
         cooldown=(900, 2100),
     )
     layers: tuple[int, ...] = (0, 2, 3, 5)
+    # How much a row of a source counts in the calibration; 1 where it is not named.
     calibration: dict[str, float] = field(default_factory=lambda: {"semeval_val": 2.0})
 
 
@@ -122,10 +123,10 @@ def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, ou
     rows = [row for row in held_out if data.calibrates(row)]
     scores = score(network, [row.text for row in rows])
     targets = torch.tensor([row.target for row in rows])
-    shares = torch.tensor([recipe.calibration.get(row.source, 1.0) for row in rows])
-    temperature, bias = calibrate.fit(scores, targets, shares)
+    weights = torch.tensor([recipe.calibration.get(row.source, 1.0) for row in rows])
+    temperature, bias = calibrate.fit(scores, targets, weights)
     calibrate.bake(model.classifier, temperature, bias)
-    label_weights = calibrate.label_weights(scores / temperature + bias, targets, shares)
+    label_weights = calibrate.label_weights(scores / temperature + bias, targets, weights)
     log.info("temperature %.3f, bias %s, label weights %s", temperature, bias, label_weights)
     calibration = {
         "method": "vector scaling, baked into the classifier's weights",

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification
 
-import metrics
+from labels import Labels
 from normalise import normalise
 
 
@@ -54,16 +54,16 @@ class Scorer:
         config = json.loads((folder / "config.json").read_text())
         self.tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokeniser.enable_truncation(config["pounce"]["tokens_max"])
-        weights = config["pounce"].get("label_weights", {})
-        self.weights = np.array([weights.get(config["id2label"][str(i)], 1.0) for i in range(3)])
+        names = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
+        self.outputs = Labels(names, config["pounce"].get("label_weights"))
         self.engine, self.batch = engine, batch
 
     def labels(self, probabilities: np.ndarray) -> np.ndarray:
         """The label of each of `[texts, labels]` probabilities, by the model's weights."""
-        return (probabilities * self.weights).argmax(-1)
+        return self.outputs.chosen(probabilities)
 
     def __call__(self, texts: list[str]) -> np.ndarray:
-        """`[texts, labels]` probabilities."""
+        """`[texts, labels]` probabilities, the labels in the order of `data.LABELS`."""
         encoded = [e.ids for e in self.tokeniser.encode_batch([normalise(t) for t in texts])]
         order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
         parts = []
@@ -71,8 +71,9 @@ class Scorer:
             rows = [encoded[i] for i in order[start : start + self.batch]]
             parts.append(self.engine.logits(*padded(rows)))
         logits = np.concatenate(parts)
-        out = np.empty_like(logits)
-        out[order] = metrics.softmax(logits)
+        scores = self.outputs.probabilities(logits)
+        out = np.empty_like(scores)
+        out[order] = scores
         return out
 
 

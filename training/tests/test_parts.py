@@ -2,8 +2,10 @@
 
 import json
 import random
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -15,11 +17,13 @@ import calibrate
 import data
 import encoder
 import fetch
+import labels
 import metrics
 import models
 import names
 import posts
 import robustness
+import scoring
 import train
 import vocabulary
 from normalise import SCHEMES, normalise
@@ -62,14 +66,69 @@ class Encoder(unittest.TestCase):
 
 class Metrics(unittest.TestCase):
     def test_known_values(self):
-        labels = np.array([0, 0, 1, 2])
+        targets = np.array([0, 0, 1, 2])
         probabilities = np.eye(3)[[0, 1, 1, 2]]
-        self.assertAlmostEqual(metrics.macro_recall(probabilities.argmax(-1), labels), (0.5 + 1 + 1) / 3)
+        recall = metrics.macro_recall(probabilities.argmax(-1), targets)
+        self.assertAlmostEqual(recall, (0.5 + 1 + 1) / 3)
         scores, relevant = np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, True, False])
         self.assertAlmostEqual(metrics.average_precision(scores, relevant), (1 + 2 / 3) / 2)
         self.assertAlmostEqual(metrics.recall_at_precision(scores, relevant, 0.9), 0.5)
         half = np.array([[0.8, 0.1, 0.1]] * 10)
         self.assertAlmostEqual(metrics.calibration_error(half, np.array([0] * 5 + [1] * 5)), 0.3)
+
+
+class Reading(unittest.TestCase):
+    """Which class an output stands for, and which is chosen."""
+
+    def test_outputs_of_any_order_and_spelling_are_summed_by_class(self):
+        outputs = labels.Labels(["POSITIVE", "neg", " Neutral"])
+        scores = outputs.probabilities(np.log(np.array([[0.1, 0.3, 0.6]])))
+        np.testing.assert_allclose(scores, [[0.3, 0.6, 0.1]], atol=1e-6)
+        stars = labels.Labels(["1 star", *(f"{n} stars" for n in range(2, 6))])
+        np.testing.assert_allclose(stars.probabilities(np.zeros((1, 5))), [[0.4, 0.2, 0.4]], 1e-6)
+
+    def test_weights_are_applied_after_summing(self):
+        weights = {"negative": 0.9, "neutral": 2.5, "positive": 1.0}
+        stars = labels.Labels(["1 star", "2 stars", "3 stars", "4 stars", "5 stars"], weights)
+        logits = np.log(np.array([[0.3, 0.3, 0.2, 0.1, 0.1], [0.25, 0.25, 0.3, 0.1, 0.1]]))
+        found = stars.chosen(stars.probabilities(logits)).tolist()
+        self.assertEqual(found, [data.NEGATIVE, data.NEUTRAL])
+
+    def test_what_the_service_refuses_is_refused(self):
+        for outputs, weights, said in (
+            (["LABEL_0", "LABEL_1"], None, "LABEL_0, LABEL_1"),
+            (["negative", "neutral"], None, "both negative and positive"),
+            (["negative", "positive"], {"negative": 1, "positive": 1}, "neutral"),
+            (["negative", "positive"], {**dict.fromkeys(data.LABELS, 1), "neg": 1}, "nothing else"),
+            *(
+                (["negative", "positive"], {**dict.fromkeys(data.LABELS, 1), "neutral": w}, "above")
+                for w in (0, -1, float("nan"), float("inf"), "1", True)
+            ),
+        ):
+            with self.assertRaisesRegex(ValueError, said):
+                labels.Labels(outputs, weights)
+
+    def test_a_label_is_the_weighted_class_whatever_the_outputs_are_called(self):
+        scores = np.log(np.array([[0.5, 0.42, 0.08], [0.5, 0.32, 0.18]], dtype=np.float32))
+        config = {
+            "id2label": {"0": "Neutral", "1": "neg", "2": "pos"},
+            "pounce": {
+                "tokens_max": 128,
+                "label_weights": {"negative": 1.5, "neutral": 1.0, "positive": 1.0},
+            },
+        }
+        engine = mock.Mock(logits=lambda ids, mask: scores)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "config.json").write_text(json.dumps(config))
+            tiny.network().tokeniser.save(str(Path(folder) / "tokenizer.json"))
+            scorer = scoring.Scorer(Path(folder), engine)
+            found = scorer(["late", "late"])
+            self.assertEqual(found.argmax(-1).tolist(), [data.NEUTRAL, data.NEUTRAL])
+            self.assertEqual(scorer.labels(found).tolist(), [data.NEGATIVE, data.NEUTRAL])
+            config["id2label"] = {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}
+            (Path(folder) / "config.json").write_text(json.dumps(config))
+            with self.assertRaisesRegex(ValueError, "LABEL_0"):
+                scoring.Scorer(Path(folder), engine)
 
 
 class Calibration(unittest.TestCase):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import tempfile
 import unittest
 from pathlib import Path
@@ -10,6 +11,7 @@ from unittest import mock
 import numpy as np
 import onnx
 import torch
+from safetensors.torch import load, save_file
 from transformers import (
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -22,6 +24,7 @@ import make
 import models
 import scoring
 import train
+from labels import Labels
 from tests import tiny
 
 
@@ -64,10 +67,17 @@ class Pipeline(unittest.TestCase):
             )
 
     def test_it_learns_the_tiny_world(self):
-        scores = scoring.Scorer(self.root / "model", scoring.Int8(self.root / "model"))
+        scorer = scoring.Scorer(self.root / "model", scoring.Int8(self.root / "model"))
         rows = [r for r in self.rows if r.source == "semeval_val"]
-        found = scores([r.text for r in rows]).argmax(-1)
+        found = scorer.labels(scorer([r.text for r in rows]))
         self.assertGreater((found == [r.target for r in rows]).mean(), 0.9)
+
+    def test_the_folder_says_how_labels_are_chosen(self):
+        config = json.loads((self.root / "model" / "config.json").read_text())
+        weights = config["pounce"]["label_weights"]
+        self.assertEqual(list(weights), data.LABELS)
+        for weight in weights.values():
+            self.assertTrue(math.isfinite(weight) and weight > 0, weights)
 
     def test_no_training_row_is_near_a_validation_row(self):
         rows, held_out = data.load(self.root / "data")
@@ -198,6 +208,113 @@ class Conversion(unittest.TestCase):
     def test_roberta(self):
         folder = self._folder(["positive", "neutral", "negative"], roberta=True)
         self._check(folder, "tweet-eval", "tweet-eval")
+
+    def _edit(self, folder, **changes):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    def _refuses(self, folder, said, names=None):
+        with self.assertRaisesRegex(convert.Refused, said) as refused:
+            convert.convert(folder, self.root / "out", names, None)
+        self.assertNotIn("\n", str(refused.exception))
+        self.assertFalse((self.root / "out").exists())
+
+    def test_what_the_source_says_of_itself_is_kept(self):
+        folder = self._folder(["positive", "neutral", "negative"])
+        said = {
+            "name": "theirs",
+            "revision": "7",
+            "languages": ["en", "de"],
+            "normalisation": "social-v1",
+            "tokens_max": 48,
+            "label_weights": {"negative": 1.5, "neutral": 0.75, "positive": 0.9},
+            "thresholds": {"advocate": 0.7},
+        }
+        self._edit(folder, pounce=said)
+        self._check(folder, "tweet-eval", "tweet-eval")
+        config = json.loads((self.root / "out" / "config.json").read_text())
+        changed = {"name": "in", "normalisation": "tweet-eval"}
+        keys = ("languages", "tokens_max", "label_weights", "thresholds")
+        kept = {key: said[key] for key in keys}
+        self.assertEqual(config["pounce"], kept | changed)
+        self._edit(folder, pounce={"tokens_max": 500})
+        self._check(folder, None, "none")
+        config = json.loads((self.root / "out" / "config.json").read_text())
+        bare = {"name": "in", "normalisation": "none", "tokens_max": 128}
+        self.assertEqual(config["pounce"], bare)
+
+    def test_agreement_is_that_of_the_weighted_labels(self):
+        weights = {"negative": 1.5, "neutral": 1.0, "positive": 1.0}
+        names = ["neutral", "negative", "positive"]
+        pytorch = np.log(np.array([[0.46, 0.45, 0.09], [0.59, 0.395, 0.015]]))
+        int8 = np.log(np.array([[0.45, 0.46, 0.09], [0.60, 0.385, 0.015]]))
+        self.assertEqual(convert.agreement(pytorch, int8, Labels(names))[0], 0.5)
+        same, gap = convert.agreement(pytorch[:1], int8[:1], Labels(names, weights))
+        self.assertEqual(same, 1.0)
+        self.assertAlmostEqual(gap, 0.01, places=6)
+        self.assertEqual(convert.agreement(pytorch, int8, Labels(names, weights))[0], 0.5)
+        with self.assertRaisesRegex(convert.Refused, "not finite"):
+            convert.agreement(pytorch * np.nan, int8, Labels(names))
+
+    def test_it_refuses_outputs_that_the_service_refuses(self):
+        folder = self._folder(["positive", "neutral", "negative"])
+        self._refuses(folder, "both negative and positive", "negative,neutral,neutral")
+        self._edit(folder, id2label={"0": "negative", "2": "positive"})
+        self._refuses(folder, "id2label")
+        for problem in ("multi_label_classification", "regression", "ranking"):
+            self._edit(folder, problem_type=problem)
+            self._refuses(folder, problem)
+
+    def test_it_refuses_a_section_that_the_service_refuses(self):
+        folder = self._folder(["positive", "neutral", "negative"])
+        for said, reason in (
+            (None, "no object"),
+            ({"languages": "en"}, "languages"),
+            ({"tokens_max": "48"}, "tokens_max"),
+            ({"tokens_max": 2}, "2 special tokens"),
+            ({"normalisation": "mine"}, "normalisation is mine"),
+            ({"normalisation": ["none"]}, "normalisation must be"),
+            ({"label_weights": {"negative": 2}}, "label_weights"),
+            ({"label_weights": {"negative": 0, "neutral": 1, "positive": 1}}, "above 0"),
+        ):
+            self._edit(folder, pounce=said)
+            self._refuses(folder, reason)
+
+    def test_it_refuses_a_config_that_transformers_does_not_read(self):
+        folder = self._folder(["positive", "neutral", "negative"])
+        for changes, said in (
+            ({"hidden_size": "wide"}, "hidden_size"),
+            ({"hidden_size": 32, "id2label": ["negative", "positive"]}, "config.json"),
+            ({"model_type": "nonesuch"}, "nonesuch"),
+        ):
+            self._edit(folder, **changes)
+            self._refuses(folder, said)
+        for text in ("{", "[]"):
+            (folder / "config.json").write_text(text)
+            self._refuses(folder, "config.json")
+
+    def test_it_refuses_a_tokeniser_that_is_damaged(self):
+        folder = self._folder(["positive", "neutral", "negative"])
+        (folder / "tokenizer.json").write_text("{")
+        self._refuses(folder, "tokenizer.json")
+
+    def test_it_refuses_weights_that_are_damaged_missing_or_of_another_shape(self):
+        folder = self._folder(["positive", "neutral", "negative"])
+        file = folder / "model.safetensors"
+        whole = file.read_bytes()
+        weights = load(whole)
+        for damaged in (b"", whole[:5000]):
+            file.write_bytes(damaged)
+            self._refuses(folder, "weights can't be read: SafetensorError")
+        without = {key: value for key, value in weights.items() if "classifier" not in key}
+        save_file(without, file, metadata={"format": "pt"})
+        self._refuses(folder, "missing.*: classifier.bias, classifier.weight$")
+        other = weights | {"classifier.weight": torch.zeros(2, 32)}
+        save_file(other, file, metadata={"format": "pt"})
+        self._refuses(folder, "another shape: classifier.weight$")
+        file.write_bytes(whole)
+        file.rename(folder / "model-00001-of-00002.safetensors")
+        self._refuses(folder, "weights can't be read")
 
     def test_it_refuses_what_is_no_sentiment(self):
         with self.assertRaisesRegex(convert.Refused, "--labels"):
