@@ -1,4 +1,4 @@
-//! The default model on the embedded engine: what it says, and that it says so
+//! The models of `model/` on the embedded engine: what they say, and that they say so
 //! whoever is in the batch.
 
 #![cfg(feature = "embedded")]
@@ -19,14 +19,20 @@ struct Golden {
     positive: f32,
 }
 
-fn golden() -> Vec<Golden> {
-    let lines = include_str!("data/golden_scores.jsonl").lines();
-    lines.map(|line| serde_json::from_str(line).expect("a golden score")).collect()
+const FOLDERS: [&str; 2] = ["model", "model/small"];
+
+fn golden(model: &Model) -> Vec<Golden> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden_scores");
+    let file = folder.join(format!("{}.jsonl", model.name));
+    let lines = std::fs::read_to_string(file).expect("golden scores of the model's name");
+    lines.lines().map(|line| serde_json::from_str(line).expect("a golden score")).collect()
 }
 
-fn model() -> Model {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("model");
-    Model::open(&folder, &ModelSpec::default()).expect("the default model")
+fn models() -> impl Iterator<Item = Model> {
+    FOLDERS.into_iter().map(|folder| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        Model::open(&folder, &ModelSpec::default()).expect("a model")
+    })
 }
 
 fn tokens(model: &Model, text: &str) -> Vec<i32> {
@@ -42,18 +48,21 @@ fn scores(model: &Model, engine: &mut dyn Engine, rows: &[&[i32]]) -> Vec<Probab
 
 #[test]
 fn a_score_does_not_depend_on_batch_mates() {
-    let model = model();
+    models().for_each(|model| check_batch_mates(&model));
+}
+
+fn check_batch_mates(model: &Model) {
     let mut engine = model.engine.build().expect("an engine");
     let texts: Vec<Vec<i32>> =
-        golden().iter().take(200).map(|post| tokens(&model, &post.text)).collect();
+        golden(model).iter().take(200).map(|post| tokens(model, &post.text)).collect();
     assert_eq!(texts.len(), 200);
     let alone: Vec<Probabilities> =
-        texts.iter().map(|ids| scores(&model, engine.as_mut(), &[ids])[0]).collect();
+        texts.iter().map(|ids| scores(model, engine.as_mut(), &[ids])[0]).collect();
     // A step that shares no factor with 200 mixes short and long posts.
     let order: Vec<usize> = (0..200).map(|n| n * 37 % 200).collect();
     for batch in order.chunks(16) {
         let rows: Vec<&[i32]> = batch.iter().map(|n| texts[*n].as_slice()).collect();
-        for (n, among) in batch.iter().zip(scores(&model, engine.as_mut(), &rows)) {
+        for (n, among) in batch.iter().zip(scores(model, engine.as_mut(), &rows)) {
             let alone = alone[*n];
             for (a, b) in [
                 (alone.negative, among.negative),
@@ -68,13 +77,16 @@ fn a_score_does_not_depend_on_batch_mates() {
 
 #[test]
 fn int8_says_what_fp32_says() {
-    let model = model();
+    models().for_each(|model| check_int8(&model));
+}
+
+fn check_int8(model: &Model) {
     let mut engine = model.engine.build().expect("an engine");
-    let posts = golden();
+    let posts = golden(model);
     let (mut same, mut near) = (0, 0);
     for post in &posts {
-        let ids = tokens(&model, &post.text);
-        let got = scores(&model, engine.as_mut(), &[&ids])[0];
+        let ids = tokens(model, &post.text);
+        let got = scores(model, engine.as_mut(), &[&ids])[0];
         let wanted = Probabilities {
             negative: post.negative,
             neutral: post.neutral,
@@ -90,24 +102,25 @@ fn int8_says_what_fp32_says() {
 
 #[test]
 fn the_rare_class_weighs_more_when_a_label_is_chosen() {
-    let labels = model().labels;
-    let weights = labels.weights();
-    let of = |class| weights.of(class);
-    assert!(
-        of(Sentiment::Negative) > of(Sentiment::Neutral)
-            && of(Sentiment::Negative) > of(Sentiment::Positive)
-    );
-    let torn = Probabilities { negative: 0.42, neutral: 0.5, positive: 0.08 };
-    assert_eq!(labels.sentiment(&torn), Sentiment::Negative);
+    for labels in models().map(|model| model.labels) {
+        let of = |class| labels.weights().of(class);
+        assert!(of(Sentiment::Negative) > of(Sentiment::Neutral));
+        assert!(of(Sentiment::Negative) > of(Sentiment::Positive));
+        let torn = Probabilities { negative: 0.42, neutral: 0.5, positive: 0.08 };
+        assert_eq!(labels.sentiment(&torn), Sentiment::Negative);
+    }
 }
 
 #[test]
 fn complaints_without_a_sentiment_word_are_heard() {
-    let model = model();
+    models().for_each(|model| check_complaints(&model));
+}
+
+fn check_complaints(model: &Model) {
     let mut engine = model.engine.build().expect("an engine");
     let mut sentiment = |text: &str| {
-        let ids = tokens(&model, text);
-        model.labels.sentiment(&scores(&model, engine.as_mut(), &[&ids])[0])
+        let ids = tokens(model, text);
+        model.labels.sentiment(&scores(model, engine.as_mut(), &[&ids])[0])
     };
     assert_eq!(sentiment("been on hold 47 minutes"), Sentiment::Negative);
     assert_eq!(sentiment("half the items are missing again"), Sentiment::Negative);

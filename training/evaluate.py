@@ -26,11 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("model"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--against", type=Path, help="a folder whose speed to measure in turns")
     parser.add_argument("--card", type=Path, help="a Markdown file whose figures to replace")
     options = parser.parse_args()
     torch.set_num_threads(1)
     _, rows = data.load(options.data)
-    figures = report(rows, options.model)
+    figures = report(rows, options.model, options.against)
     print(figures)
     if options.card:
         before, rest = options.card.read_text(encoding="utf-8").split(BEGIN)
@@ -38,7 +39,7 @@ def main() -> None:
         options.card.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}", encoding="utf-8")
 
 
-def report(rows: list[data.Row], folder: Path) -> str:
+def report(rows: list[data.Row], folder: Path, against: Path | None = None) -> str:
     """All tables of the card, for the validation `rows`."""
     int8, fp32 = Scorer(folder, Int8(folder)), Scorer(folder, Fp32(folder))
     texts = [row.text for row in rows]
@@ -49,7 +50,7 @@ def report(rows: list[data.Row], folder: Path) -> str:
         thresholds(rows, scores),
         flips(rows, scores, int8),
         agreement(scores, reference, int8.labels),
-        speed(rows, int8),
+        speed(rows, int8, against and Scorer(against, Int8(against))),
     ]
     return "\n\n".join(tables)
 
@@ -173,17 +174,21 @@ def agreement(scores, reference, labels) -> str:
     return table(["int8 against fp32", ""], lines)
 
 
-def speed(rows, scorer, seconds: float = 5.0) -> str:
-    """Posts a second of processor time, one thread, batches of 8; tokenising included."""
+def speed(rows, scorer, against=None, seconds: float = 15.0) -> str:
+    """Posts a second of processor time, one thread, batches of 8, tokenising included; of `against`
+    in turns with it."""
     texts = [row.text for row in rows if row.source == "semeval_val"][:500]
-    scorer(texts[:64])
-    rates = []
+    scorers = [scorer] if against is None else [scorer, against]
+    rates = [[] for _ in scorers]
     started = time.monotonic()
-    while time.monotonic() - started < seconds or len(rates) < 3:
-        before = time.process_time()
-        scorer(texts)
-        rates.append(len(texts) / (time.process_time() - before))
-    return f"onnxruntime, int8, one thread, batches of 8: {np.median(rates):.0f} posts/s of a core"
+    while time.monotonic() - started < seconds or len(rates[0]) < 4:
+        for one, of_one in zip(scorers, rates):
+            before = time.process_time()
+            one(texts)
+            of_one.append(len(texts) / (time.process_time() - before))
+    own, *others = (np.median(of_one[1:]) for of_one in rates)  # the first warms up
+    line = f"onnxruntime, int8, one thread, batches of 8: {own:.0f} posts/s of a core"
+    return line + "".join(f"; the other {other:.0f}, {own / other:.2f} times" for other in others)
 
 
 def table(head: list, lines: list[list]) -> str:

@@ -1,4 +1,4 @@
-"""Makes `model/`: two teachers, their scores, the student, calibration, export, golden scores.
+"""Makes `model/`: two teachers, their scores, the students, calibration, export, golden scores.
 
 `python make.py --data DIR --state DIR --model DIR`. Every step leaves its result in
 the state folder and is skipped when it is there; an interrupted run goes on.
@@ -7,7 +7,7 @@ the state folder and is skipped when it is there; an interrupted run goes on.
 import argparse
 import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -23,8 +23,17 @@ from train import Plan
 
 log = logging.getLogger("make")
 
-NAME, REVISION = "pounce-social-en", "4"
 TOKENS_MAX = 128
+
+
+@dataclass(frozen=True)
+class Student:
+    """A model that is shipped: which layers of the teacher it is made of, and what it is called."""
+
+    name: str
+    revision: str
+    layers: tuple[int, ...]
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,10 @@ class Recipe:
         renames=0.1,
         cooldown=(900, 2100),
     )
-    layers: tuple[int, ...] = (0, 2, 3, 5)
+    students: tuple[Student, ...] = (
+        Student("pounce-social-en", "4", (0, 2, 3, 5), "."),
+        Student("pounce-social-en-small", "1", (0, 2, 5), "small"),
+    )
     # How much a row of a source counts in the calibration; 1 where it is not named.
     calibration: dict[str, float] = field(default_factory=lambda: {"semeval_val": 2.0})
 
@@ -57,7 +69,7 @@ def main() -> None:
     parser.add_argument("--second", type=Path, default=Path("../shared/weights/e5-small-enpt"))
     parser.add_argument("--state", type=Path, default=Path(".cache/training"))
     parser.add_argument("--model", type=Path, default=Path("model"))
-    parser.add_argument("--golden", type=Path, default=Path("tests/data/golden_scores.jsonl"))
+    parser.add_argument("--golden", type=Path, default=Path("tests/data/golden_scores"))
     parser.add_argument("--teacher", type=Path, help="a folder for the teacher too, to compare")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -82,11 +94,11 @@ def make(
     second: Path,
     state: Path,
     out: Path,
-    golden_file: Path,
+    golden_out: Path,
     teacher_out: Path | None = None,
 ) -> None:
-    """Runs every step that `state` does not hold yet and writes the model's folder. Without the
-    encoder in the folder `second` there is one teacher."""
+    """Runs every step that `state` does not hold yet and writes the students' folders and golden
+    scores. Without the encoder in the folder `second` there is one teacher."""
     rows, held_out = data.load(data_folder)
     log.info("%d training rows, %d validation rows", len(rows), len(held_out))
     labelled = [r for r in rows if r.target != data.UNLABELLED]
@@ -107,17 +119,24 @@ def make(
         if row.kind:
             label = torch.nn.functional.one_hot(torch.tensor(row.target), len(data.LABELS))
             scores[row.text] = 0.9 * label + 0.1 / len(data.LABELS)
-    student = models.student(teacher, list(recipe.layers))
-    plan = recipe.student
-    train.run(student.model, student.forward, student.tokenise, rows, plan, state, scores)
-    finish(student, held_out, recipe, out)
-    golden.write(out, golden_file)
+    for student in recipe.students:
+        network = models.student(teacher, list(student.layers))
+        plan = replace(recipe.student, name=student.name)
+        train.run(network.model, network.forward, network.tokenise, rows, plan, state, scores)
+        finish(network, held_out, recipe, student, out / student.folder)
+        golden.write(out / student.folder, golden_out / f"{student.name}.jsonl")
     if teacher_out:
-        finish(teacher, held_out, recipe, teacher_out)
+        finish(teacher, held_out, recipe, Student("teacher", "1", (), "."), teacher_out)
 
 
-def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, out: Path) -> None:
-    """Calibrates `network` and writes its folder."""
+def finish(
+    network: models.Network,
+    held_out: list[data.Row],
+    recipe: Recipe,
+    student: Student,
+    out: Path,
+) -> None:
+    """Calibrates `network` and writes its folder, as `student`'s."""
     model = network.model.eval()
     network.unite()
     rows = [row for row in held_out if data.calibrates(row)]
@@ -133,7 +152,7 @@ def finish(network: models.Network, held_out: list[data.Row], recipe: Recipe, ou
         "temperature": round(temperature, 4),
         "bias": [round(b, 4) for b in bias.tolist()],
     }
-    export.write(model, config(model, calibration, label_weights.tolist()), out)
+    export.write(model, config(model, student, calibration, label_weights.tolist()), out)
     vocabulary.save(network.tokeniser, out)
 
 
@@ -164,7 +183,7 @@ def _scores(network, texts, file):
     return known
 
 
-def config(model, calibration: dict, label_weights: list[float]) -> dict:
+def config(model, student: Student, calibration: dict, label_weights: list[float]) -> dict:
     """config.json: what transformers and rust-bert read, and the service's own section."""
     kept = (
         "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act "
@@ -178,8 +197,8 @@ def config(model, calibration: dict, label_weights: list[float]) -> dict:
         "id2label": {str(i): label for i, label in enumerate(data.LABELS)},
         "label2id": {label: i for i, label in enumerate(data.LABELS)},
         "pounce": {
-            "name": NAME,
-            "revision": REVISION,
+            "name": student.name,
+            "revision": student.revision,
             "languages": ["en"],
             "normalisation": "social-v1",
             "tokens_max": TOKENS_MAX,

@@ -41,7 +41,10 @@ class Pipeline(unittest.TestCase):
             teacher=plan,
             second=dataclasses.replace(plan, name="second", seed=2),
             student=dataclasses.replace(plan, name="student", seed=3, distil=0.5),
-            layers=(0, 2),
+            students=(
+                make.Student("student", "1", (0, 2), "."),
+                make.Student("smaller", "1", (2,), "small"),
+            ),
         )
         cls.make()
         _, cls.rows = data.load(cls.root / "data")
@@ -63,7 +66,7 @@ class Pipeline(unittest.TestCase):
                 root,
                 root / "state",
                 root / "model",
-                root / "golden.jsonl",
+                root / "golden",
             )
 
     def test_it_learns_the_tiny_world(self):
@@ -119,12 +122,20 @@ class Pipeline(unittest.TestCase):
             self.assertIn(part, report)
 
     def test_golden_scores_are_those_of_the_shipped_weights(self):
-        lines = (self.root / "golden.jsonl").read_text().splitlines()
-        self.assertGreaterEqual(len(lines), 200)
-        records = [json.loads(line) for line in lines]
-        scorer = scoring.Scorer(self.root / "model", scoring.Fp32(self.root / "model"))
-        wanted = np.array([[r[label] for label in data.LABELS] for r in records])
-        np.testing.assert_allclose(scorer([r["text"] for r in records]), wanted, atol=1e-4)
+        for student in self.recipe.students:
+            folder = self.root / "model" / student.folder
+            lines = (self.root / "golden" / f"{student.name}.jsonl").read_text().splitlines()
+            self.assertGreaterEqual(len(lines), 200)
+            records = [json.loads(line) for line in lines]
+            scorer = scoring.Scorer(folder, scoring.Fp32(folder))
+            wanted = np.array([[r[label] for label in data.LABELS] for r in records])
+            np.testing.assert_allclose(scorer([r["text"] for r in records]), wanted, atol=1e-4)
+
+    def test_every_student_says_what_it_is(self):
+        for student in self.recipe.students:
+            config = json.loads((self.root / "model" / student.folder / "config.json").read_text())
+            self.assertEqual(config["num_hidden_layers"], len(student.layers))
+            self.assertEqual(config["pounce"]["name"], student.name)
 
     def test_a_finished_run_is_not_trained_again(self):
         before = (self.root / "state" / "student.pt").stat().st_mtime_ns
