@@ -77,11 +77,20 @@ where
         let mut backoff = Backoff::new();
         let mut failing: Option<Instant> = None;
         loop {
+            while let Some(rejection) = job.local_rejection() {
+                yield Ok(rejection);
+            }
+            if job.slots.is_empty() {
+                if job.input_ended {
+                    break;
+                }
+                // Nothing is owed: there is no need of a stream until a post comes.
+                failing = None;
+                job.take_in(posts.next().await);
+                continue;
+            }
             let end = match job.open(service.clone()).await {
                 Ok(mut session) => loop {
-                    if job.slots.is_empty() {
-                        failing = None; // nothing is owed
-                    }
                     while let Some(rejection) = job.local_rejection() {
                         yield Ok(rejection);
                     }
@@ -103,8 +112,6 @@ where
                     failing = None;
                     continue;
                 }
-                // All is answered: only the summary was lost.
-                End::Broken(_) if job.input_ended && job.slots.is_empty() => break,
                 End::Broken(status) => status,
             };
             if !is_passing(&status) {
@@ -198,26 +205,31 @@ impl Job {
             reply = session.replies.message() => match reply {
                 Ok(Some(reply)) => self.answered(session, reply),
                 Ok(None) if self.slots.is_empty() && self.input_ended => Err(End::Done),
-                Ok(None) if session.drained => Err(End::Moved),
+                // A server that moves streams on without an answer is no help.
+                Ok(None) if session.drained && session.first > 1 => Err(End::Moved),
                 Ok(None) => Err(End::Broken(Status::unavailable("the stream ended early"))),
                 Err(status) => Err(End::Broken(status)),
             },
             post = posts.next(), if room => {
-                match post {
-                    None => self.input_ended = true,
-                    Some(waiting) => {
-                        self.sequence += 1;
-                        if let Ok(post) = &waiting {
-                            // A stream that is gone shows in its replies.
-                            let post = Request::Post(Box::new(post.clone()));
-                            let _ = send(session.requests.as_ref(), post);
-                        }
-                        self.slots.push_back(Slot { sequence: self.sequence, waiting });
-                    }
+                if let Some(post) = self.take_in(post) {
+                    // A stream that is gone shows in its replies.
+                    let _ = send(session.requests.as_ref(), Request::Post(Box::new(post)));
                 }
                 Ok(None)
             }
         }
+    }
+
+    /// Gives what the input brings a slot; a post is to be sent.
+    fn take_in(&mut self, input: Option<Result<Post, Rejection>>) -> Option<Post> {
+        let Some(waiting) = input else {
+            self.input_ended = true;
+            return None;
+        };
+        self.sequence += 1;
+        let post = waiting.as_ref().ok().cloned();
+        self.slots.push_back(Slot { sequence: self.sequence, waiting });
+        post
     }
 
     fn answered(
@@ -244,22 +256,22 @@ impl Job {
             }
             Some(WireReply::Summary(_) | WireReply::AlertChange(_)) | None => return Ok(None),
         };
-        self.settle(session, reply).map(Some)
+        self.settle(&mut session.first, reply).map(Some)
     }
 
     /// Gives a reply the job's sequence and frees its slot: the first one,
     /// since replies come in order.
-    fn settle(&mut self, session: &mut Session, mut reply: Reply) -> Result<Reply, End> {
+    fn settle(&mut self, first: &mut u64, mut reply: Reply) -> Result<Reply, End> {
         let sequence = match &mut reply {
             Reply::Event(event) => &mut event.sequence,
             Reply::Rejection(rejection) => &mut rejection.sequence,
         };
-        let slot = self.slots.pop_front().filter(|_| *sequence == session.first);
+        let slot = if *sequence == *first { self.slots.pop_front() } else { None };
         let Some(slot) = slot else {
-            let fault = format!("reply {sequence} came where {} was due", session.first);
+            let fault = format!("reply {sequence} came where {first} was due");
             return Err(End::Broken(Status::data_loss(fault)));
         };
-        session.first += 1;
+        *first += 1;
         *sequence = slot.sequence;
         Ok(reply)
     }
@@ -272,4 +284,26 @@ fn send(
     let request = ScoreStreamRequest { request: Some(request) };
     let sent = requests.is_some_and(|requests| requests.try_send(request).is_ok());
     if sent { Ok(()) } else { Err(Status::unavailable("the stream is gone")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_out_of_turn_settles_nothing() {
+        let mut job = Job::new(&StreamSpec::default());
+        job.take_in(Some(Ok(Post::default())));
+        let mut first = 3;
+        let reply =
+            |sequence| Reply::Event(Box::new(ScoredEvent { sequence, ..ScoredEvent::default() }));
+        let Err(End::Broken(status)) = job.settle(&mut first, reply(7)) else {
+            panic!("it was taken");
+        };
+        assert_eq!(status.code(), tonic::Code::DataLoss);
+        assert_eq!((job.slots.len(), first), (1, 3), "the post is still owed");
+        assert_eq!(job.settle(&mut first, reply(3)).ok(), Some(reply(1)));
+        assert_eq!((job.slots.len(), first), (0, 4));
+        assert!(job.settle(&mut first, reply(4)).is_err(), "nothing is owed");
+    }
 }

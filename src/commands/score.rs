@@ -78,12 +78,12 @@ pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::erro
     out.flush()?;
     progress.finish_and_clear();
     summary.tell();
-    if let Ok(error) = unreadable.try_recv() {
-        return Err(format!("{}: {error}", flags.file.display()).into());
-    }
-    match failure {
-        None => Ok(ExitCode::SUCCESS),
-        Some(error) => Err(error.into()),
+    let unread = unreadable.try_recv().map(|error| format!("{}: {error}", flags.file.display()));
+    match (failure, unread) {
+        (None, Err(_)) => Ok(ExitCode::SUCCESS),
+        (Some(error), Err(_)) => Err(error.into()),
+        (None, Ok(unread)) => Err(unread.into()),
+        (Some(error), Ok(unread)) => Err(format!("{error}; {unread}").into()),
     }
 }
 
