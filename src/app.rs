@@ -161,14 +161,16 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
     let grpc = incoming::connections(grpc, tls, config.service.connections_max);
     let mut grpc = tokio::spawn(service::serve(grpc, config.service, shared));
 
-    tokio::select! {
-        warm = warm.all() => warm?,
-        () = signals.terminate() => return Ok(()),
-    }
-    health.warmed();
-    tracing::info!(grpc = %grpc_addr, http = %http_addr, "serving");
-
+    let failed = async {
+        if let Err(error) = warm.all().await {
+            return AppError::from(error);
+        }
+        health.warmed();
+        tracing::info!(grpc = %grpc_addr, http = %http_addr, "serving");
+        std::future::pending().await
+    };
     let served = tokio::select! {
+        error = failed => Err(error),
         served = &mut grpc => flatten(served),
         notice = signals.next() => {
             let notice = if notice == Notice::Wanted { config.drain_notice } else { Duration::ZERO };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::discontent::Settings;
-use crate::discontent::flags::Thresholds;
+use crate::discontent::flags::{ThresholdError, Thresholds};
 use crate::inference::engine::{Device, Precision};
 use crate::inference::model::{EngineKind, Model, ModelSpec};
 use crate::inference::normalise::Normalisation;
@@ -81,7 +81,10 @@ impl Config {
             thresholds.advocate = own;
         }
         let file = self.model.join("config.json");
-        let fault = |error| ConfigError::Conflict(format!("{}: pounce.{error}", file.display()));
+        let fault = |error: ThresholdError| {
+            let field = error.to_string().replace(".discontent_", ".discontent.");
+            ConfigError::Conflict(format!("{}: pounce.{field}", file.display()))
+        };
         self.service.thresholds = thresholds.checked().map_err(fault)?;
         Ok(self)
     }

@@ -175,7 +175,10 @@ fn describe() {
     );
     describe_counter!("pounce_posts_rejected_total", "Posts answered with a rejection");
     describe_counter!("pounce_post_flags_total", "Flags set on scored posts");
-    describe_counter!("pounce_posts_dropped_total", "Posts taken out of the queue unscored");
+    describe_counter!(
+        "pounce_posts_dropped_total",
+        "Posts given up before they were scored, in the queue or waiting for room in it"
+    );
     describe_counter!("pounce_tokens_total", "Tokens run through the model");
     describe_counter!("pounce_batches_closed_total", "Batches formed, by why they were closed");
     describe_counter!("pounce_worker_restarts_total", "Engines rebuilt after a panic");

@@ -69,7 +69,10 @@ fn a_damaged_model_is_told_by_its_file() {
     json["pounce"]["label_weights"] = Value::Null;
     json["pounce"]["thresholds"]["discontent"]["low"] = serde_json::json!(0.9);
     std::fs::write(&config, json.to_string()).expect("written");
-    check_refused(&args, "pounce.thresholds");
+    check_refused(&args, "pounce.thresholds must satisfy");
+    json["pounce"]["thresholds"]["discontent"]["low"] = serde_json::json!(-0.1);
+    std::fs::write(&config, json.to_string()).expect("written");
+    check_refused(&args, "pounce.thresholds.discontent.low must be");
     json["pounce"]["thresholds"] = serde_json::json!({});
     // A model that loads and gives another number of outputs than config.json names.
     json["id2label"] = serde_json::json!({"0": "negative", "1": "positive"});

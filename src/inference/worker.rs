@@ -150,7 +150,8 @@ impl Worker {
         let answers = rows.map(|row| {
             let probabilities = self.model.labels.probabilities(row);
             if probabilities.is_none() {
-                tracing::error!(worker = self.index, "the model's answer to a post is not finite");
+                let (worker, panicked, error) = (self.index, false, "logits are not finite");
+                tracing::error!(worker, panicked, error, "the model failed on a post");
             }
             probabilities.map(|probabilities| Forward { probabilities, started, infer, span })
         });
