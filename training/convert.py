@@ -150,9 +150,31 @@ def check_section(said) -> None:
         raise Refused("pounce.languages must be a list of language tags")
     if not isinstance(said.get("normalisation"), str | None):
         raise Refused("pounce.normalisation must be a name")
+    check_thresholds(said.get("thresholds", {}))
     tokens_max = said.get("tokens_max")
     if tokens_max is not None and type(tokens_max) is not int:
         raise Refused("pounce.tokens_max must be a whole number")
+
+
+def check_thresholds(said) -> None:
+    """Refuses thresholds that are no probabilities, and severities that do not rise."""
+    levels = ("low", "medium", "high")
+    refused = Refused(
+        "pounce.thresholds may hold advocate and discontent (low <= medium <= high), from 0 to 1"
+    )
+    if not isinstance(said, dict) or set(said) - {"discontent", "advocate"}:
+        raise refused
+    discontent = said.get("discontent")
+    if discontent is None:
+        discontent = dict.fromkeys(levels, 0)
+    if not isinstance(discontent, dict) or set(discontent) != set(levels):
+        raise refused
+    rising = [discontent[level] for level in levels]
+    numbers = [*rising, said.get("advocate") or 0]
+    if not all(type(number) in (int, float) and 0 <= number <= 1 for number in numbers):
+        raise refused
+    if rising != sorted(rising):
+        raise refused
 
 
 def labels_of(config, said: dict, given: str | None) -> tuple[list[str], Labels]:

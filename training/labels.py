@@ -47,6 +47,8 @@ def _factors(weights):
     if not isinstance(weights, dict) or set(weights) != set(LABELS):
         raise ValueError(f"pounce.label_weights must name {', '.join(LABELS)} and nothing else")
     factors = [weights[label] for label in LABELS]
-    if not all(type(factor) in (int, float) and 0 < factor < math.inf for factor in factors):
+    # As narrow as the service's: what it reads as 0 or infinite is refused here too.
+    narrow = [np.float32(f) if type(f) in (int, float) else math.nan for f in factors]
+    if not all(0 < factor < math.inf for factor in narrow):
         raise ValueError("pounce.label_weights must be numbers above 0")
     return np.array(factors, dtype=float)

@@ -287,6 +287,11 @@ class Conversion(unittest.TestCase):
             ({"normalisation": ["none"]}, "normalisation must be"),
             ({"label_weights": {"negative": 2}}, "label_weights"),
             ({"label_weights": {"negative": 0, "neutral": 1, "positive": 1}}, "above 0"),
+            ({"label_weights": {"negative": 1e39, "neutral": 1, "positive": 1}}, "above 0"),
+            ({"thresholds": {"discontent": 0.7}}, "thresholds"),
+            ({"thresholds": {"advocate": 2}}, "thresholds"),
+            ({"thresholds": {"reach": 0.5}}, "thresholds"),
+            ({"thresholds": {"discontent": {"low": 0.9, "medium": 0.8, "high": 1}}}, "thresholds"),
         ):
             self._edit(folder, pounce=said)
             self._refuses(folder, reason)
