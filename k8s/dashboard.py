@@ -35,6 +35,12 @@ class Panel:
     hidden_columns: list[str] = field(default_factory=list)
 
 
+def calls(codes: str) -> str:
+    """Calls a second that ended with one of `codes`, a pattern."""
+    selector = f'{HERE},grpc_service=~"pounce.v1.+",grpc_code=~"{codes}"'
+    return f"sum by (grpc_method, grpc_code) (rate(grpc_server_handled_total{{{selector}}}[{RATE}]))"
+
+
 def quantiles(histogram: str, selector: str = HERE, by: str = "", window: str = RATE) -> list[tuple[str, str]]:
     """Median, 95th and 99th percentile of a histogram over all replicas."""
     labels = f"le, {by}" if by else "le"
@@ -173,8 +179,8 @@ ROWS = {
             "cps",
             [
                 (
-                    "sum by (grpc_method, grpc_code) "
-                    f'(rate(grpc_server_handled_total{{{HERE},grpc_service=~"pounce.v1.+"}}[{RATE}]))',
+                    # Codes that no call ends with are series too.
+                    f'{calls("OK")} or {calls(".+")} > 0',
                     "{{grpc_method}} {{grpc_code}}",
                 )
             ],

@@ -524,14 +524,20 @@ fn watermark_seconds(at: Timestamp) -> f64 {
     at.millis() as f64 / 1000.0
 }
 
-/// A gRPC method exists. Of how its calls end, only OK is there from the start:
-/// every code of every method would bury the few that come.
-pub fn grpc_known(service: &'static str, method: &'static str, kind: &'static str) {
+/// A gRPC method exists, whose calls may end with any of `codes`.
+pub fn grpc_known(
+    service: &'static str,
+    method: &'static str,
+    kind: &'static str,
+    codes: &[&'static str],
+) {
     grpc_started_counter(service, method, kind).absolute(0);
     for name in ["grpc_server_msg_received_total", "grpc_server_msg_sent_total"] {
         counter!(name, "grpc_service" => service, "grpc_method" => method).absolute(0);
     }
-    grpc_handled_counter(service, method, kind, "OK").absolute(0);
+    for code in codes {
+        grpc_handled_counter(service, method, kind, code).absolute(0);
+    }
 }
 
 fn grpc_started_counter(

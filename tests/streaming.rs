@@ -67,6 +67,18 @@ async fn fifty_streams_get_every_reply_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_way_a_call_may_end_is_a_series_from_the_start() {
+    let service = Service::start(Spec::default()).await;
+    for code in ["OK", "DataLoss"] {
+        let labels =
+            r#"grpc_type="unary",grpc_service="pounce.v1.AlertService",grpc_method="ListTopics""#;
+        let series = format!(r#"grpc_server_handled_total{{{labels},grpc_code="{code}"}}"#);
+        assert!(metric(&series).abs() < 0.1, "{series}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_post_is_rejected_by_field_and_limit_and_the_stream_lives() {
     let service = Service::start(Spec::default()).await;
     let at = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });

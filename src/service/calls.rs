@@ -71,10 +71,10 @@ const UNKNOWN: u8 = 2;
 pub(super) struct CountCalls;
 
 impl CountCalls {
-    /// Makes the series of every method exist, but for codes other than OK.
+    /// Makes every series exist.
     pub(super) fn new() -> Self {
         for Method { service, method, kind } in METHODS.into_iter().chain([OTHER]) {
-            metrics::grpc_known(service, method, kind);
+            metrics::grpc_known(service, method, kind, &CODES);
         }
         Self
     }
