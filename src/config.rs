@@ -12,7 +12,7 @@ use clap::Args;
 use crate::discontent::Settings;
 use crate::discontent::flags::{ThresholdError, Thresholds};
 use crate::inference::engine::{Device, Precision};
-use crate::inference::model::{EngineKind, Model, ModelSpec};
+use crate::inference::model::{EngineKind, Model, ModelSeverities, ModelSpec, ModelThresholds};
 use crate::inference::normalise::Normalisation;
 use crate::inference::scorer::ScorerLimits;
 use crate::inference::waiting::BatchLimits;
@@ -35,8 +35,8 @@ pub struct Config {
     pub scorer: ScorerLimits,
     /// What callers are granted.
     pub service: ServiceSpec,
-    /// Whose thresholds of the service are those of a flag.
-    given: Given,
+    /// Which thresholds of the service are flags'.
+    given: ModelThresholds,
     /// TLS for gRPC.
     pub tls: Option<TlsFiles>,
     /// File of the tokens that callers need.
@@ -59,27 +59,13 @@ pub struct Config {
     pub drain_timeout: Duration,
 }
 
-/// Which thresholds a flag has set.
-#[derive(Debug, Clone, Copy)]
-struct Given {
-    discontent: bool,
-    advocate: bool,
-}
-
 impl Config {
     /// Takes the thresholds of the model's folder where no flag sets one.
     /// # Errors
     /// [`ConfigError::Conflict`] naming config.json and the field.
     pub fn with_thresholds_of(mut self, model: &Model) -> Result<Self, ConfigError> {
-        let mut thresholds = self.service.thresholds;
-        if let Some(own) = model.thresholds.discontent.filter(|_| !self.given.discontent) {
-            thresholds.discontent_low = own.low;
-            thresholds.discontent_medium = own.medium;
-            thresholds.discontent_high = own.high;
-        }
-        if let Some(own) = model.thresholds.advocate.filter(|_| !self.given.advocate) {
-            thresholds.advocate = own;
-        }
+        let own = put(&model.thresholds, self.service.thresholds);
+        let thresholds = put(&self.given, own);
         let file = self.model.join("config.json");
         let fault = |error: ThresholdError| {
             let field = error.to_string().replace(".discontent_", ".discontent.");
@@ -88,6 +74,17 @@ impl Config {
         self.service.thresholds = thresholds.checked().map_err(fault)?;
         Ok(self)
     }
+}
+
+/// Puts what is set `over` thresholds.
+fn put(set: &ModelThresholds, mut over: Thresholds) -> Thresholds {
+    if let Some(ModelSeverities { low, medium, high }) = set.discontent {
+        over.discontent_low = low;
+        over.discontent_medium = medium;
+        over.discontent_high = high;
+    }
+    over.advocate = set.advocate.unwrap_or(over.advocate);
+    over
 }
 
 /// A setting that can't be.
@@ -329,23 +326,20 @@ impl ServeFlags {
             key,
             client_ca: self.tls_client_ca,
         });
-        let given =
-            Given { discontent: self.discontent.is_some(), advocate: self.advocate.is_some() };
-        let mut thresholds = Thresholds {
+        let discontent = match self.discontent.as_deref() {
+            None => None,
+            Some(&[low, medium, high]) => Some(ModelSeverities { low, medium, high }),
+            Some(_) => {
+                return Err(ConfigError::Conflict("--discontent takes three numbers".to_owned()));
+            }
+        };
+        let given = ModelThresholds { discontent, advocate: self.advocate };
+        let defaults = Thresholds {
             influential_followers: self.influential_followers,
             ..Thresholds::default()
         };
-        thresholds.advocate = self.advocate.unwrap_or(thresholds.advocate);
-        if let Some(discontent) = self.discontent {
-            let [low, medium, high] = discontent[..] else {
-                return Err(ConfigError::Conflict("--discontent takes three numbers".to_owned()));
-            };
-            thresholds.discontent_low = low;
-            thresholds.discontent_medium = medium;
-            thresholds.discontent_high = high;
-        }
-        let thresholds =
-            thresholds.checked().map_err(|error| ConfigError::Conflict(error.to_string()))?;
+        let thresholds = put(&given, defaults).checked();
+        let thresholds = thresholds.map_err(|error| ConfigError::Conflict(error.to_string()))?;
         Ok(Config {
             grpc_addr: self.grpc_addr,
             http_addr: self.http_addr,
