@@ -79,12 +79,8 @@ pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::erro
     progress.finish_and_clear();
     summary.tell();
     let unread = unreadable.try_recv().map(|error| format!("{}: {error}", flags.file.display()));
-    match (failure, unread) {
-        (None, Err(_)) => Ok(ExitCode::SUCCESS),
-        (Some(error), Err(_)) => Err(error.into()),
-        (None, Ok(unread)) => Err(unread.into()),
-        (Some(error), Ok(unread)) => Err(format!("{error}; {unread}").into()),
-    }
+    let faults: Vec<_> = failure.map(|error| error.to_string()).into_iter().chain(unread).collect();
+    if faults.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(faults.join("; ").into()) }
 }
 
 impl Summary {
