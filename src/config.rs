@@ -15,11 +15,11 @@ use crate::transport::grpc::ServiceSpec;
 use crate::transport::tls::TlsFiles;
 use pounce_alerts::Settings;
 use pounce_alerts::flags::{ThresholdError, Thresholds};
+use pounce_inference::batching::BatchLimits;
 use pounce_inference::engine::{Device, Precision};
 use pounce_inference::model::{EngineKind, Model, ModelSeverities, ModelSpec, ModelThresholds};
 use pounce_inference::normalise::Normalisation;
 use pounce_inference::scorer::ScorerLimits;
-use pounce_inference::waiting::BatchLimits;
 
 /// How to run the service.
 #[derive(Debug, Clone)]
