@@ -2,7 +2,7 @@
 
 use clap::Args;
 use pounce_inference::scorer::ScorerLimits;
-use pounce_inference::waiting::BatchLimits;
+use pounce_inference::batching::BatchLimits;
 
 use super::error::{ConfigError, within};
 

@@ -62,8 +62,8 @@ impl ScoringService for Scoring {
         let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
         Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
-        let lane = self.pipeline.scorer.lane();
-        let event = self.pipeline.answer(&lane, &terms, &post, 1).await;
+        let flow = self.pipeline.scorer.flow();
+        let event = self.pipeline.answer(&flow, &terms, &post, 1).await;
         let event = event.map_err(|refusal| refusal.status())?;
         Ok(Response::new(ScoreResponse { event: Some(event) }))
     }
@@ -85,11 +85,11 @@ impl ScoringService for Scoring {
             )));
         }
         Caller::of(&extensions).pay(request.posts.len())?;
-        let (pipeline, lane) = (&self.pipeline, self.pipeline.scorer.lane());
+        let (pipeline, flow) = (&self.pipeline, self.pipeline.scorer.flow());
         let results = (1..).zip(&request.posts).map(|(sequence, post)| {
-            let (lane, terms) = (&lane, &terms);
+            let (flow, terms) = (&flow, &terms);
             async move {
-                let result = match pipeline.answer(lane, terms, post, sequence).await {
+                let result = match pipeline.answer(flow, terms, post, sequence).await {
                     Ok(event) => PostResultKind::Event(event),
                     Err(refusal) => PostResultKind::Rejection(
                         refusal.rejection(wire::echoed_id(&post.id), sequence),
