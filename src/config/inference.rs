@@ -1,8 +1,8 @@
 //! What inference may use: threads, queue, cache, batches.
 
 use clap::Args;
-use pounce_inference::scorer::ScorerLimits;
 use pounce_inference::batching::BatchLimits;
+use pounce_inference::scorer::ScorerLimits;
 
 use super::error::{ConfigError, within};
 

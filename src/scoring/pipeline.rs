@@ -20,7 +20,7 @@ use pounce_alerts::{Observation, Observed};
 use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
-use pounce_types::post::{Post, Timestamp};
+use pounce_types::post::{Post, PostError, Timestamp};
 use pounce_types::score::Sentiment;
 
 /// Time within which somebody should answer an unhappy author.
@@ -67,10 +67,10 @@ impl Pipeline {
         &self,
         flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         sequence: u64,
     ) -> Result<ScoredEvent, Refusal> {
-        self.score_post(flow, terms, wire, sequence)
+        self.score_post(flow, terms, post, sequence)
             .await
             .map(|scored_post| self.commit(&scored_post))
     }
@@ -81,14 +81,14 @@ impl Pipeline {
         &self,
         flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         sequence: u64,
     ) -> Result<ScoredPost, Refusal> {
         let accepted = Instant::now();
         let received_at = now();
         let span = traces::post(terms.span.as_ref(), sequence);
         let span_context = span.as_ref().map(PostSpan::span_context);
-        let answered = self.scored(flow, terms, wire, span_context).await;
+        let answered = self.scored(flow, terms, post, span_context).await;
         match answered {
             Ok((post, scored)) => {
                 if let Some(span) = span {
@@ -116,10 +116,10 @@ impl Pipeline {
         &self,
         flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         span: Option<SpanContext>,
     ) -> Result<(Post, Scored), Refusal> {
-        let post = wire::post(wire, self.text_bytes_max)?;
+        let post = post?;
         let options = ScoreOptions {
             language: post.language.as_ref(),
             deadline: terms.deadline,

@@ -215,7 +215,7 @@ impl Session {
     fn accept(&mut self, request: ScoreStreamRequest) {
         let begun = std::mem::replace(&mut self.begun, true);
         match request.request {
-            Some(Request::Post(post)) => self.accept_post(*post),
+            Some(Request::Post(post)) => self.accept_post(&post),
             Some(Request::Options(options)) if !begun => {
                 if let Err(refusal) = self.set_options(&options) {
                     self.refuse(refusal);
@@ -229,16 +229,20 @@ impl Session {
         }
     }
 
-    fn accept_post(&mut self, post: proto::Post) {
+    /// Parses at once: a post that waits must not hold on to its message, which may be far
+    /// larger (fields that are not known, a buffer shared with other messages).
+    fn accept_post(&mut self, wire: &proto::Post) {
         self.summary.received += 1;
         let sequence = self.summary.received;
+        let post_id = wire::echoed_id(&wire.id);
+        let post = wire::post(wire, self.pipeline.text_bytes_max);
         let (pipeline, flow, terms) =
             (Arc::clone(&self.pipeline), Arc::clone(&self.flow), self.post_terms.clone());
         self.in_flight.push(Box::pin(async move {
             let reply = pipeline
-                .score_post(&flow, &terms, &post, sequence)
+                .score_post(&flow, &terms, post, sequence)
                 .await
-                .map_err(|refusal| refusal.rejection(wire::echoed_id(&post.id), sequence));
+                .map_err(|refusal| refusal.rejection(post_id, sequence));
             Finished { reply, ready: Instant::now() }
         }));
     }
