@@ -21,7 +21,7 @@ use crate::metrics;
 use crate::parts::Parts;
 use crate::traces::{self, TraceError};
 use crate::transport::{grpc, http, incoming, tls};
-use pounce_alerts::Board;
+use pounce_alerts::AlertEngine;
 use pounce_inference::engine::EngineError;
 use pounce_inference::model::{Model, ModelError};
 use pounce_inference::scorer::Scorer;
@@ -137,11 +137,11 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
     let http = bind("--http-addr", config.http_addr).await?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
 
-    let board = match &state {
+    let engine = match &state {
         Some(state) => state.restore(config.alerts, config.topics_max),
-        None => Board::new(config.alerts, config.topics_max),
+        None => AlertEngine::new(config.alerts, config.topics_max),
     };
-    let monitor = AlertMonitor::new(board);
+    let monitor = AlertMonitor::new(engine);
     let (drain_sender, drain) = drain::channel();
     let health = Health::new(scorer.clone(), drain.clone());
     // Without end: they end with this set.

@@ -22,7 +22,7 @@ use pounce::transport::grpc::{self, ServiceSpec};
 use pounce::transport::tls::Tls;
 use pounce::transport::{http, incoming};
 use pounce_alerts::flags::Thresholds;
-use pounce_alerts::{Board, Settings};
+use pounce_alerts::{AlertEngine, Settings};
 use pounce_client::Client;
 use pounce_inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
 use pounce_inference::labels::Labels;
@@ -195,7 +195,7 @@ impl Service {
         let addr = socket.local_addr().expect("bound");
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
         let incoming = incoming::connections(socket, spec.tls, spec.service.connections_max);
-        let monitor = AlertMonitor::new(Board::new(Settings::default(), 100));
+        let monitor = AlertMonitor::new(AlertEngine::new(Settings::default(), 100));
         let parts = Parts {
             tokens: spec.tokens,
             scorer: scorer.clone(),

@@ -9,7 +9,7 @@ use pounce::dashboard::recent::RecentPosts;
 use pounce::lifecycle::drain::{self, Phase};
 use pounce::lifecycle::health::Health;
 use pounce::parts::Parts;
-use pounce_alerts::Board;
+use pounce_alerts::AlertEngine;
 use pounce_client::{Client, Reply, StreamSpec};
 use pounce_inference::model::Model;
 use pounce_inference::scorer::Scorer;
@@ -99,7 +99,7 @@ impl Service {
         let url = format!("http://{}", socket.local_addr()?);
         let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
         let spec = config.service.clone();
-        let monitor = AlertMonitor::new(Board::new(config.alerts.clone(), config.topics_max));
+        let monitor = AlertMonitor::new(AlertEngine::new(config.alerts.clone(), config.topics_max));
         let parts = Parts {
             tokens: None,
             scorer: scorer.clone(),
