@@ -1,4 +1,4 @@
-# Two targets are all there is to know: `make serve` and `make test`.
+# Three targets are all there is to know: `make demo`, `make serve` and `make test`.
 
 .DEFAULT_GOAL := help
 ARGS ?=
@@ -16,15 +16,18 @@ SEMVER := $(TOOLS)/bin/cargo-semver-checks
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk)
 
-.PHONY: help serve test lint lint-workflows test-rust test-board try-replicas proto deny semver bench trials
+.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench trials
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+demo: ## Serve, replay made-up posts, show a first alert; ARGS=--once to end by itself
+	scripts/demo $(ARGS)
+
 serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for libtorch
 	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
 
-test: lint proto test-rust test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
+test: lint proto test-rust test-demo test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
 
 lint: $(TYPOS) $(MACHETE) lint-workflows ## Check format, spelling, clippy, docs, unused dependencies, workflows
 	$(TYPOS)
@@ -38,6 +41,10 @@ lint-workflows: ## Check .github/workflows with actionlint
 
 test-rust: ## Run the tests of all crates
 	cargo test --locked --workspace
+
+test-demo: ## Run `make demo` with a debug build; fails unless its alert fires
+	cargo build --locked
+	POUNCE=target/debug/pounce scripts/demo --once
 
 test-board: ## Test the dashboard in headless Chromium; PICTURES=docs renews its pictures
 	scripts/board_test
