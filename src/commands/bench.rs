@@ -13,7 +13,7 @@ use pounce::config::ServeFlags;
 use pounce_proto::Post;
 
 use self::engines::Contender;
-use super::made_up;
+use super::sample_posts;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -46,7 +46,7 @@ pub(crate) struct BenchFlags {
 pub(crate) async fn run(flags: BenchFlags) -> Outcome<ExitCode> {
     let posts = match &flags.file {
         Some(file) => read(file, flags.posts)?,
-        None => made_up::posts(flags.posts),
+        None => sample_posts::posts(flags.posts),
     };
     if posts.is_empty() {
         return Err("there are no posts to score".into());
