@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use pounce_alerts::Board;
+use pounce_alerts::AlertEngine;
 use pounce_inference::engine::EngineError;
 use pounce_inference::model::{Model, ModelError};
 use pounce_inference::scorer::Scorer;
@@ -140,7 +140,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
     let http = bind("--http-addr", config.http_addr).await?;
     let engine = match &state {
         Some(state) => state.restore(config.alerts, config.topics_max),
-        None => Board::new(config.alerts, config.topics_max),
+        None => AlertEngine::new(config.alerts, config.topics_max),
     };
     Ok(Server::build(ServerParts {
         grpc,

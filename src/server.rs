@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use pounce_alerts::Board;
+use pounce_alerts::AlertEngine;
 use pounce_inference::engine::EngineError;
 use pounce_inference::scorer::{Scorer, ScorerHandle, Warm};
 
@@ -43,7 +43,7 @@ pub struct ServerParts {
     /// Tells when their engines have run once.
     pub warm: Warm,
     /// Counts topics; new or restored.
-    pub engine: Board,
+    pub engine: AlertEngine,
     /// Where the engine's state is kept.
     pub state: Option<StateDir>,
     /// With TLS, the gRPC port speaks nothing else.

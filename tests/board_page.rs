@@ -303,7 +303,7 @@ async fn without_tokens_everybody_may_look_and_nobody_may_take() {
     let taking = json!({ "id": state["alerts"]["firing"][0]["id"], "by": "ann" });
     assert_eq!(take(&service, "", &taking).await.status, 403);
     let state = get(&service, "/board/state").await.json();
-    assert_eq!(state["alerts"]["firing"][0]["acknowledgement"], Value::Null);
+    assert_eq!(state["alerts"]["firing"][0]["acknowledged_by"], Value::Null);
     service.stop().await;
 }
 
@@ -360,8 +360,9 @@ async fn with_tokens_each_scope_opens_its_own_door() {
     assert_eq!(take(&service, &write, &taking).await.status, 204);
     let state = call(&service, "GET", "/board/state", &write, "").await.json();
     assert_eq!(state["you"]["may_acknowledge"], true);
-    let taken = &state["alerts"]["firing"][0]["acknowledgement"];
-    assert_eq!((&taken["by"], &taken["note"]), (&json!("ann"), &json!("calling")));
+    let alert = &state["alerts"]["firing"][0];
+    let (by, note) = (&alert["acknowledged_by"], &alert["acknowledged_note"]);
+    assert_eq!((by, note), (&json!("ann"), &json!("calling")));
 
     // A token that is taken away takes its open stream with it.
     let mut events = Events::open(&service, &bearer(&reader)).await;

@@ -22,7 +22,7 @@ use pounce::server::{Server, ServerError, ServerParts};
 use pounce::transport::grpc::ServiceSpec;
 use pounce::transport::tls::Tls;
 use pounce_alerts::flags::Thresholds;
-use pounce_alerts::{Board, Settings};
+use pounce_alerts::{AlertEngine, Settings};
 use pounce_client::Client;
 use pounce_inference::batching::BatchLimits;
 use pounce_inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
@@ -194,7 +194,7 @@ impl Service {
             scorer,
             workers,
             warm,
-            engine: Board::new(Settings::default(), 100),
+            engine: AlertEngine::new(Settings::default(), 100),
             state: None,
             tls: spec.tls,
             tokens: spec.tokens,

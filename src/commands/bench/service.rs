@@ -7,7 +7,7 @@ use pounce::config::Config;
 use pounce::dashboard::recent::RecentPosts;
 use pounce::lifecycle::drain::{DrainSender, Phase};
 use pounce::server::{Server, ServerError, ServerParts};
-use pounce_alerts::Board;
+use pounce_alerts::AlertEngine;
 use pounce_client::{Client, Reply, StreamSpec};
 use pounce_inference::model::Model;
 use pounce_inference::scorer::Scorer;
@@ -97,7 +97,7 @@ impl Service {
             scorer,
             workers,
             warm,
-            engine: Board::new(config.alerts.clone(), config.topics_max),
+            engine: AlertEngine::new(config.alerts.clone(), config.topics_max),
             state: None,
             tls: None,
             tokens: None,
