@@ -86,19 +86,25 @@ impl ScoringService for Scoring {
         }
         Caller::of(&extensions).pay(request.posts.len())?;
         let (pipeline, lane) = (&self.pipeline, self.pipeline.scorer.lane());
-        let results = (1..).zip(&request.posts).map(|(sequence, post)| {
-            let (lane, terms) = (&lane, &terms);
-            async move {
-                let result = match pipeline.answer(lane, terms, post, sequence).await {
-                    Ok(event) => PostResultKind::Event(event),
-                    Err(refusal) => PostResultKind::Rejection(
-                        refusal.rejection(wire::echoed_id(&post.id), sequence),
-                    ),
-                };
-                PostResult { result: Some(result) }
-            }
+        let accept = |(sequence, post)| pipeline.accept(&terms, post, sequence);
+        // All of them before the first is scored: they are counted in this order.
+        let accepted: Vec<_> = (1..).zip(&request.posts).map(accept).collect();
+        let (lane, terms) = (&lane, &terms);
+        let counted = accepted.into_iter().map(|accepted| async move {
+            let scored = pipeline.score(lane, terms, accepted?).await?;
+            Ok::<_, Refusal>(pipeline.count(scored))
         });
-        Ok(Response::new(ScoreBatchResponse { results: join_all(results).await }))
+        let counted = join_all(counted).await;
+        let results = (1..).zip(&request.posts).zip(counted).map(|((sequence, post), counted)| {
+            let result = match counted {
+                Ok(counted) => PostResultKind::Event(pipeline.event(&counted)),
+                Err(refusal) => PostResultKind::Rejection(
+                    refusal.rejection(wire::echoed_id(&post.id), sequence),
+                ),
+            };
+            PostResult { result: Some(result) }
+        });
+        Ok(Response::new(ScoreBatchResponse { results: results.collect() }))
     }
 
     type ScoreStreamStream =

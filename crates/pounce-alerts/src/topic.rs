@@ -40,6 +40,8 @@ pub(super) struct EngineContext<'a> {
     pub(super) created: &'a mut Vec<(u64, Key)>,
     /// Number of the post at hand.
     pub(super) seen: u64,
+    /// Event time of the topic's oldest post that is not scored yet.
+    pub(super) oldest_in_flight: Option<Timestamp>,
     pub(super) now: Timestamp,
 }
 
@@ -49,7 +51,6 @@ pub(super) enum Intake {
     Counted,
     Duplicate,
     Late,
-    LateDuplicate,
 }
 
 /// See the module.
@@ -75,11 +76,12 @@ impl TopicState {
     pub(super) fn new(name: Topic, first: Timestamp, context: &mut EngineContext<'_>) -> Self {
         let key = Key { topic: name.clone(), place: None };
         context.created.push((context.seen, key.clone()));
-        let newest = first.min(context.now);
+        let oldest = context.oldest_in_flight.map_or(first, |oldest| oldest.min(first));
+        let oldest = oldest.min(context.now);
         Self {
             rules: context.settings.rules(&name),
             name,
-            next: Minute::of(context.settings.counting.watermark(newest)),
+            next: Minute::of(context.settings.counting.watermark(oldest)),
             newest: first,
             heard_at: context.now,
             open: BTreeMap::new(),
@@ -90,17 +92,20 @@ impl TopicState {
     }
 
     /// Takes in a post: waiting if its minute is open, counted at once if it
-    /// comes late.
-    pub(super) fn take_in(&mut self, record: Record, context: &mut EngineContext<'_>) -> Intake {
+    /// has closed, not at all if it is `late`.
+    pub(super) fn take_in(
+        &mut self,
+        record: Record,
+        late: bool,
+        context: &mut EngineContext<'_>,
+    ) -> Intake {
         let counting = &context.settings.counting;
         let minute = record.minute();
         let again = counting.duplicate_hours.saturating_mul(60);
         let seen =
             context.posts.get_mut(record.id).filter(|old| old.minute.distance(minute) <= again);
-        let lateness = Duration::from_secs(u64::from(counting.lateness_max_minutes) * 60);
-        let watermark = counting.watermark(self.newest.min(context.now)).max(self.next.start());
-        if record.at.after(lateness) < watermark {
-            return if seen.is_some() { Intake::LateDuplicate } else { Intake::Late };
+        if late {
+            return if seen.is_some() { Intake::Duplicate } else { Intake::Late };
         }
         self.newest = self.newest.max(record.at);
         self.heard_at = context.now;
@@ -130,7 +135,9 @@ impl TopicState {
         changes: &mut Vec<AlertChange>,
     ) {
         let limits = &context.settings.limits;
-        let mut next = Minute::of(self.watermark(context.settings, context.now));
+        let watermark = self.watermark(context.settings, context.now);
+        let oldest = context.oldest_in_flight.unwrap_or(watermark);
+        let mut next = Minute::of(watermark.min(oldest));
         if *context.open > limits.open_posts_max && !self.open.is_empty() {
             context.ledger.totals.closed_early += 1;
             next = next.max(Minute::of(self.newest).plus(1));
@@ -170,6 +177,11 @@ impl TopicState {
     /// Takes out the posts that wait.
     pub(super) fn take_open(&mut self) -> impl Iterator<Item = Record> + use<> {
         std::mem::take(&mut self.open).into_values().flatten()
+    }
+
+    /// Newest event time of the posts that were counted.
+    pub(super) fn newest(&self) -> Timestamp {
+        self.newest
     }
 
     /// First minute that is not closed.
