@@ -17,6 +17,7 @@ use super::key_state::{KeyState, Vote};
 use super::ledger::Ledger;
 use super::minute::Minute;
 use super::observation::Record;
+use super::recency::{Rank, Standing};
 use super::settings::{Rules, Settings};
 use pounce_types::post::{Place, Timestamp, Topic};
 
@@ -197,6 +198,16 @@ impl TopicState {
     /// The state of the whole topic, or of a place.
     pub(super) fn key_state(&self, place: Option<&Place>) -> Option<&KeyState> {
         place.map_or(Some(&self.whole), |place| self.places.get(place))
+    }
+
+    /// How the whole topic, or a place, stands when room is short. Places go with their topic.
+    pub(super) fn standing(&self, place: Option<&Place>) -> Option<Standing> {
+        let key_state = self.key_state(place)?;
+        let mut rank = key_state.rank(self.next, &self.rules);
+        if place.is_none() && self.places.values().any(|place| place.fires().contains(&true)) {
+            rank = Rank::Firing;
+        }
+        Some(Standing { created: key_state.created, rank, seen: key_state.last_seen })
     }
 
     /// As [`TopicState::key_state`], to be changed.

@@ -594,6 +594,52 @@ fn a_topic_seen_again_outlives_one_that_was_not() {
 }
 
 #[test]
+fn a_flood_of_made_up_topics_ends_no_alert_and_forgets_no_baseline() {
+    let mut posts = crisis(120, 60, 0);
+    // A calm topic with a baseline of its own, and a new one that is busy.
+    posts.extend((0..600).map(|id| post("calm", id, id * 18_000, false)));
+    posts.extend((0..30).map(|id| post("busy", id, 170 * MINUTE + id * 1000, false)));
+    posts.sort_by_key(|post| post.at);
+    let settings = "[share]\nbaseline_gap_minutes = 15\n";
+    let mut engine = AlertEngine::new(Settings::parse(settings).expect("good settings"), 100);
+    play(&mut engine, &posts, 3);
+    let firing = engine.alerts(false);
+    assert!(!firing.is_empty());
+    for id in 0..100_000 {
+        let made_up = post(&format!("made up {id}"), id, 185 * MINUTE, true);
+        let changes = engine.observe(&made_up, made_up.at).changes;
+        assert_eq!(changes, []);
+    }
+    assert_eq!(engine.alerts(false), firing);
+    for name in ["kite", "calm", "busy"] {
+        assert!(engine.topic(&topic(name), None).is_some(), "{name}");
+    }
+    assert_eq!(engine.keys(), 100);
+}
+
+#[test]
+fn newcomers_find_room_among_topics_with_a_past() {
+    let mut engine = AlertEngine::new(Settings::default(), 20);
+    for id in 0..40 {
+        let name = format!("topic-{id}");
+        for nth in 0..25 {
+            let post = post(&name, nth, id * 10 * MINUTE + nth * 1000, false);
+            engine.observe(&post, post.at);
+        }
+        engine.tick(at((id * 10 + 3) * MINUTE));
+    }
+    let now = at(401 * MINUTE);
+    for name in ["new", "newer"] {
+        engine.observe(&post(name, 1, 401 * MINUTE, false), now);
+    }
+    for name in ["new", "newer", "topic-39", "topic-30"] {
+        assert!(engine.topic(&topic(name), None).is_some(), "{name}");
+    }
+    assert!(engine.topic(&topic("topic-1"), None).is_none());
+    assert_eq!(engine.keys(), 20);
+}
+
+#[test]
 fn alerts_of_a_forgotten_topic_end() {
     let mut engine = AlertEngine::new(Settings::default(), 1);
     let mut posts = crisis(60, 60, 0);
