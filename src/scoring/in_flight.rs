@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::scoring::pipeline::{AcceptedPost, CallOptions, CountedPost, Pipeline, ScoredPost};
-use pounce_inference::scorer::Lane;
+use pounce_inference::scorer::Flow;
 use pounce_proto as proto;
 
 /// A reply, and since when it has been ready to leave.
@@ -36,7 +36,7 @@ impl InFlight {
     /// Starts the task. There may be at most `posts_max` unanswered.
     pub(super) fn start(
         pipeline: Arc<Pipeline>,
-        lane: Arc<Lane>,
+        flow: Arc<Flow>,
         options: CallOptions,
         order: proto::ReplyOrder,
         posts_max: usize,
@@ -49,7 +49,7 @@ impl InFlight {
                 Scores::InSequence(FuturesOrdered::new())
             }
         };
-        let task = Task { pipeline, lane, options: Arc::new(options) };
+        let task = Task { pipeline, flow, options: Arc::new(options) };
         tokio::spawn(task.run(receiver, sender, scores));
         Self { jobs, replies, unanswered: 0 }
     }
@@ -99,7 +99,7 @@ impl Scores {
 
 struct Task {
     pipeline: Arc<Pipeline>,
-    lane: Arc<Lane>,
+    flow: Arc<Flow>,
     options: Arc<CallOptions>,
 }
 
@@ -131,12 +131,12 @@ impl Task {
     }
 
     fn score(&self, job: Job) -> Score {
-        let (pipeline, lane, options) =
-            (Arc::clone(&self.pipeline), Arc::clone(&self.lane), Arc::clone(&self.options));
+        let (pipeline, flow, options) =
+            (Arc::clone(&self.pipeline), Arc::clone(&self.flow), Arc::clone(&self.options));
         Box::pin(async move {
             let (accepted, id) = job?;
             let sequence = accepted.sequence();
-            let scored = pipeline.score(&lane, &options, accepted).await;
+            let scored = pipeline.score(&flow, &options, accepted).await;
             scored.map_err(|refusal| refusal.rejection(id, sequence))
         })
     }

@@ -17,10 +17,10 @@ use crate::wire::{show_duration, show_severity, show_timestamp};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::flags::{PostFlags, Thresholds};
 use pounce_alerts::{Observation, Observed};
-use pounce_inference::scorer::{Lane, Scored, Scorer, WhenFull, Wish};
+use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
-use pounce_types::post::{Post, Timestamp};
+use pounce_types::post::{Post, PostError, Timestamp};
 use pounce_types::score::Sentiment;
 
 /// Time within which somebody should answer an unhappy author.
@@ -95,27 +95,27 @@ impl Pipeline {
     /// takes the post out of the queue.
     pub(crate) async fn answer(
         &self,
-        lane: &Lane,
+        flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         sequence: u64,
     ) -> Result<ScoredEvent, Refusal> {
-        let accepted = self.accept(terms, wire, sequence)?;
-        let scored = self.score(lane, terms, accepted).await?;
+        let accepted = self.accept(terms, post, sequence)?;
+        let scored = self.score(flow, terms, accepted).await?;
         Ok(self.event(&self.count(scored)))
     }
 
-    /// Reads a post and registers it with its topic. Call it in the order of arrival: posts
+    /// Registers a post with its topic. Call it in the order of arrival: posts
     /// are counted in that order, however long each takes to score.
     pub(crate) fn accept(
         &self,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         sequence: u64,
     ) -> Result<AcceptedPost, Refusal> {
         let accepted = Instant::now();
         let span = traces::post(terms.span.as_ref(), sequence);
-        match wire::post(wire, self.text_bytes_max) {
+        match post {
             Ok(post) => {
                 let at = post.posted_at.unwrap_or_else(now);
                 let admission = post.topic.as_ref().map(|topic| self.monitor.admit(topic, at));
@@ -129,18 +129,18 @@ impl Pipeline {
     /// registration.
     pub(crate) async fn score(
         &self,
-        lane: &Lane,
+        flow: &Flow,
         terms: &CallOptions,
         accepted: AcceptedPost,
     ) -> Result<ScoredPost, Refusal> {
         let AcceptedPost { post, at, admission, sequence, accepted, span } = accepted;
-        let wish = Wish {
+        let options = ScoreOptions {
             language: post.language.as_ref(),
             deadline: terms.deadline,
             when_full: terms.when_full,
             span: span.as_ref().map(PostSpan::span_context),
         };
-        let scored = match lane.score(&post.text, &wish).await {
+        let scored = match flow.score(&post.text, &options).await {
             Ok(scored) => scored,
             Err(error) => return Err(self.refused(error.into(), span)),
         };

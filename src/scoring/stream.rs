@@ -23,7 +23,7 @@ use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::alert::AlertChange;
-use pounce_inference::scorer::{Lane, WhenFull};
+use pounce_inference::scorer::{Flow, WhenFull};
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply;
 use pounce_proto::{
@@ -114,7 +114,7 @@ enum Step {
 
 struct Session {
     pipeline: Arc<Pipeline>,
-    lane: Arc<Lane>,
+    flow: Arc<Flow>,
     post_terms: CallOptions,
     posts_in_flight_max: usize,
     server_in_flight_max: usize,
@@ -130,7 +130,7 @@ struct Session {
 impl Session {
     fn new(pipeline: Arc<Pipeline>, terms: &StreamLimits) -> Self {
         Self {
-            lane: Arc::new(pipeline.scorer.lane()),
+            flow: Arc::new(pipeline.scorer.flow()),
             post_terms: CallOptions {
                 thresholds: pipeline.thresholds,
                 deadline: terms.deadline,
@@ -185,7 +185,7 @@ impl Session {
     fn accept(&mut self, request: ScoreStreamRequest) {
         let begun = std::mem::replace(&mut self.begun, true);
         match request.request {
-            Some(Request::Post(post)) => self.accept_post(*post),
+            Some(Request::Post(post)) => self.accept_post(&post),
             Some(Request::Options(options)) if !begun => {
                 if let Err(refusal) = self.set_options(&options) {
                     self.refuse(refusal);
@@ -199,11 +199,14 @@ impl Session {
         }
     }
 
-    fn accept_post(&mut self, post: proto::Post) {
+    /// Parses at once: a post that waits must not hold on to its message, which may be far
+    /// larger (fields that are not known, a buffer shared with other messages).
+    fn accept_post(&mut self, wire: &proto::Post) {
         self.summary.received += 1;
         let sequence = self.summary.received;
-        let id = wire::echoed_id(&post.id);
-        let accepted = self.pipeline.accept(&self.post_terms, &post, sequence);
+        let id = wire::echoed_id(&wire.id);
+        let post = wire::post(wire, self.pipeline.text_bytes_max);
+        let accepted = self.pipeline.accept(&self.post_terms, post, sequence);
         self.push(match accepted {
             Ok(accepted) => Ok((accepted, id)),
             Err(refusal) => Err(refusal.rejection(id, sequence)),
@@ -214,7 +217,7 @@ impl Session {
         let in_flight = self.in_flight.get_or_insert_with(|| {
             InFlight::start(
                 Arc::clone(&self.pipeline),
-                Arc::clone(&self.lane),
+                Arc::clone(&self.flow),
                 self.post_terms.clone(),
                 self.reply_order,
                 self.server_in_flight_max,
