@@ -88,18 +88,17 @@ impl ScoringService for Scoring {
         Caller::of(&extensions).pay(request.posts.len())?;
         let (pipeline, lane) = (&self.pipeline, self.pipeline.scorer.lane());
         // Parsed at once: posts that wait must not hold on to the message.
-        let parsed = request.posts.into_iter().map(|wire| {
-            (wire::echoed_id(&wire.id), wire::post(&wire, pipeline.text_bytes_max))
-        });
+        let parsed = request
+            .posts
+            .into_iter()
+            .map(|wire| (wire::echoed_id(&wire.id), wire::post(&wire, pipeline.text_bytes_max)));
         let parsed: Vec<_> = parsed.collect();
         let results = (1..).zip(parsed).map(|(sequence, (post_id, post))| {
             let (lane, terms) = (&lane, &terms);
             async move {
                 let result = match pipeline.answer(lane, terms, post, sequence).await {
                     Ok(event) => PostResultKind::Event(event),
-                    Err(refusal) => {
-                        PostResultKind::Rejection(refusal.rejection(post_id, sequence))
-                    }
+                    Err(refusal) => PostResultKind::Rejection(refusal.rejection(post_id, sequence)),
                 };
                 PostResult { result: Some(result) }
             }
