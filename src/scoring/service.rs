@@ -63,8 +63,8 @@ impl ScoringService for Scoring {
         Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
         let post = wire::post(&post, self.pipeline.text_bytes_max);
-        let lane = self.pipeline.scorer.lane();
-        let event = self.pipeline.answer(&lane, &terms, post, 1).await;
+        let flow = self.pipeline.scorer.flow();
+        let event = self.pipeline.answer(&flow, &terms, post, 1).await;
         let event = event.map_err(|refusal| refusal.status())?;
         Ok(Response::new(ScoreResponse { event: Some(event) }))
     }
@@ -86,7 +86,7 @@ impl ScoringService for Scoring {
             )));
         }
         Caller::of(&extensions).pay(request.posts.len())?;
-        let (pipeline, lane) = (&self.pipeline, self.pipeline.scorer.lane());
+        let (pipeline, flow) = (&self.pipeline, self.pipeline.scorer.flow());
         // Parsed at once: posts that wait must not hold on to the message.
         let parsed = request
             .posts
@@ -94,9 +94,9 @@ impl ScoringService for Scoring {
             .map(|wire| (wire::echoed_id(&wire.id), wire::post(&wire, pipeline.text_bytes_max)));
         let parsed: Vec<_> = parsed.collect();
         let results = (1..).zip(parsed).map(|(sequence, (post_id, post))| {
-            let (lane, terms) = (&lane, &terms);
+            let (flow, terms) = (&flow, &terms);
             async move {
-                let result = match pipeline.answer(lane, terms, post, sequence).await {
+                let result = match pipeline.answer(flow, terms, post, sequence).await {
                     Ok(event) => PostResultKind::Event(event),
                     Err(refusal) => PostResultKind::Rejection(refusal.rejection(post_id, sequence)),
                 };
