@@ -32,6 +32,17 @@ fn post(stream: usize, n: u64) -> Post {
     Post { id: format!("{stream}-{n}").into(), text: text.into(), ..Post::default() }
 }
 
+/// A post that is as long as the model reads.
+fn long_post(stream: usize, n: u64) -> Post {
+    let short = post(stream, n);
+    let mut text = String::from_utf8(short.text.to_vec()).expect("text");
+    for word in 0..500 {
+        text += ["parcel", "late", "phone", "again", "driver"][word % 5];
+        text += " ";
+    }
+    Post { text: text.into(), ..short }
+}
+
 /// How a stream went.
 struct Told {
     /// What the server said that it would answer, and when.
@@ -44,12 +55,13 @@ struct Told {
 async fn endless(
     mut client: ScoringServiceClient<Channel>,
     stream: usize,
+    make: fn(usize, u64) -> Post,
     begun: Arc<AtomicUsize>,
 ) -> Told {
     let (sender, receiver) = mpsc::channel(4);
     let sending = tokio::spawn(async move {
         for n in 1.. {
-            let request = Some(Request::Post(Box::new(post(stream, n))));
+            let request = Some(Request::Post(Box::new(make(stream, n))));
             if sender.send(ScoreStreamRequest { request }).await.is_err() {
                 break;
             }
@@ -94,7 +106,12 @@ async fn sigterm_under_fifty_streams_loses_no_accepted_post() {
     let begun = Arc::new(AtomicUsize::new(0));
     let streams: Vec<_> = (0..STREAMS)
         .map(|n| {
-            tokio::spawn(endless(ScoringServiceClient::new(channel.clone()), n, begun.clone()))
+            tokio::spawn(endless(
+                ScoringServiceClient::new(channel.clone()),
+                n,
+                post,
+                begun.clone(),
+            ))
         })
         .collect();
     let all = async {
@@ -128,6 +145,39 @@ async fn sigterm_under_fifty_streams_loses_no_accepted_post() {
     assert_eq!(status.code(), Some(0));
     assert!(signalled.elapsed() < NOTICE + TIMEOUT, "{:?}", signalled.elapsed());
     assert!(answered >= STREAMS as u64, "{answered}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_accepted_than_a_drain_can_answer() {
+    const TIMEOUT: Duration = Duration::from_secs(8);
+    let mut server =
+        Server::start_with(0, &["--drain-notice", "0", "--drain-timeout", "8", "--workers", "2"]);
+    let channel = Channel::from_shared(server.addr.clone()).expect("an address");
+    let channel = channel.connect().await.expect("it listens");
+    let begun = Arc::new(AtomicUsize::new(0));
+    // As many posts in flight as a stream may have would take minutes.
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|n| {
+            let client = ScoringServiceClient::new(channel.clone());
+            tokio::spawn(endless(client, n, long_post, begun.clone()))
+        })
+        .collect();
+    let all = async {
+        while begun.load(Ordering::SeqCst) < STREAMS {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(self::TIMEOUT, all).await.expect("all streams are served");
+    let signalled = Instant::now();
+    server.signal("-TERM");
+    for stream in streams {
+        let told = tokio::time::timeout(TIMEOUT * 2, stream).await.expect("in time");
+        let told = told.expect("no panic");
+        assert_eq!(told.answered, told.accepted.0, "what was accepted was answered");
+    }
+    let status = server.ended_within(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0));
+    assert!(signalled.elapsed() < TIMEOUT, "{:?}", signalled.elapsed());
 }
 
 #[test]

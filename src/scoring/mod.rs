@@ -2,6 +2,7 @@
 //!
 //! Knows the scorer, the flags and the messages; nothing of tensors, batches or worker threads.
 
+pub mod backlog;
 pub(crate) mod metrics;
 pub(crate) mod pipeline;
 pub(crate) mod service;

@@ -20,6 +20,7 @@ use tonic::Status;
 use super::metrics;
 use crate::alerting::wire::show_change;
 use crate::lifecycle::drain::{Drain, Phase};
+use crate::scoring::backlog::{Backlog, StreamBacklog};
 use crate::scoring::pipeline::{CallOptions, Pipeline, ScoredPost};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
@@ -43,6 +44,8 @@ pub(crate) struct StreamLimits {
     /// The call's span, if it is sampled.
     pub(crate) span: Option<SpanContext>,
     pub(crate) drain: Drain,
+    /// What streams may accept together.
+    pub(crate) backlog: Backlog,
 }
 
 /// Answers the messages of one stream; see the module's words for how.
@@ -153,6 +156,7 @@ struct Session {
     pipeline: Arc<Pipeline>,
     flow: Arc<Flow>,
     post_terms: CallOptions,
+    backlog: StreamBacklog,
     posts_in_flight_max: usize,
     server_in_flight_max: usize,
     in_flight: InFlight,
@@ -172,6 +176,7 @@ impl Session {
                 when_full: WhenFull::Wait,
                 span: terms.span.clone(),
             },
+            backlog: terms.backlog.stream(),
             posts_in_flight_max: terms.posts_in_flight_max,
             server_in_flight_max: terms.posts_in_flight_max,
             in_flight: InFlight::Ordered(FuturesOrdered::new()),
@@ -205,7 +210,7 @@ impl Session {
             reply = self.in_flight.next() => Step::Reply(reply),
             () = drain.reached(next_phase) => if reading { Step::Drain } else { Step::Stop },
             () = at(rotation), if reading => Step::Drain,
-            request = requests.next(), if reading && room => match request {
+            request = self.backlog.next(requests), if reading && room => match request {
                 Some(request) => Step::Request(request),
                 None => Step::InputEnded,
             },
@@ -236,6 +241,8 @@ impl Session {
         let sequence = self.summary.received;
         let post_id = wire::echoed_id(&wire.id);
         let post = wire::post(wire, self.pipeline.text_bytes_max);
+        let accepted =
+            self.backlog.accept(post.as_ref().map_or(0, |post| post.text.as_str().len()));
         let (pipeline, flow, terms) =
             (Arc::clone(&self.pipeline), Arc::clone(&self.flow), self.post_terms.clone());
         self.in_flight.push(Box::pin(async move {
@@ -243,6 +250,7 @@ impl Session {
                 .score_post(&flow, &terms, post, sequence)
                 .await
                 .map_err(|refusal| refusal.rejection(post_id, sequence));
+            drop(accepted);
             Finished { reply, ready: Instant::now() }
         }));
     }

@@ -195,6 +195,7 @@ fn scoring_service(
         stream_posts_in_flight_max: spec.stream_posts_in_flight_max,
         stream_age_max: spec.stream_age_max,
         drain: parts.drain.clone(),
+        backlog: parts.backlog.clone(),
     })
     .max_decoding_message_size(spec.message_bytes_max)
 }

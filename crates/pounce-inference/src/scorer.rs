@@ -143,6 +143,13 @@ impl Scorer {
         self.inner.limits.queue_posts_max - self.inner.posts.available_permits()
     }
 
+    /// Expected time that each token adds to the queue while all workers are busy, from recent
+    /// batches.
+    #[must_use]
+    pub fn pace_per_token(&self) -> Duration {
+        self.inner.scheduler.pace_per_token()
+    }
+
     /// Workers with an engine.
     #[must_use]
     pub fn workers_alive(&self) -> usize {
