@@ -1,4 +1,4 @@
-"""A model's outputs and the three classes, as the service reads them (src/inference/labels.rs)."""
+"""A model's outputs and the three classes, as the service reads them (crates/pounce-inference/src/labels.rs)."""
 
 import math
 
