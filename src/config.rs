@@ -15,7 +15,7 @@ use crate::transport::grpc::ServiceSpec;
 use crate::transport::tls::TlsFiles;
 use pounce_alerts::Settings;
 use pounce_alerts::flags::{ThresholdError, Thresholds};
-use pounce_inference::engine::{Device, Precision};
+use pounce_inference::engine::{Device, Kernel, Precision};
 use pounce_inference::model::{EngineKind, Model, ModelSeverities, ModelSpec, ModelThresholds};
 use pounce_inference::normalise::Normalisation;
 use pounce_inference::scorer::ScorerLimits;
@@ -131,6 +131,9 @@ pub struct ServeFlags {
     /// Engine that runs the model [default: what the folder holds]
     #[arg(long, env = "POUNCE_ENGINE", value_parser = engines())]
     engine: Option<EngineKind>,
+    /// Instructions that the bert engine computes with [default: the fastest of this processor]
+    #[arg(long, env = "POUNCE_KERNEL", value_parser = Kernel::NAMES)]
+    kernel: Option<String>,
     /// Where the torch engine computes: cpu or cuda:N
     #[arg(long, env = "POUNCE_DEVICE", default_value_t = Device::Cpu, value_name = "DEVICE")]
     device: Device,
@@ -347,6 +350,7 @@ impl ServeFlags {
             model: self.model,
             model_spec: ModelSpec {
                 engine: self.engine,
+                kernel: self.kernel,
                 labels: self.labels,
                 normalisation: self.normalisation,
                 device: self.device,
@@ -360,7 +364,7 @@ impl ServeFlags {
                 batch: BatchLimits {
                     posts_max: self.forward_posts_max,
                     tokens_max: self.forward_tokens_max,
-                    padding_max: PADDING_MAX,
+                    padding_max: Some(PADDING_MAX),
                 },
             },
             service: ServiceSpec {
@@ -420,6 +424,7 @@ fn named<T: Clone + Send + Sync + 'static>(
 
 fn engines() -> impl TypedValueParser<Value = EngineKind> {
     let help = |engine| match engine {
+        EngineKind::Bert => "our own, in 8 bits, on `model.safetensors` of the BERT family",
         EngineKind::Embedded => "rten on `model.onnx`",
         EngineKind::Torch => {
             "rust-bert on `model.safetensors`, `pytorch_model.bin` or `rust_model.ot`"

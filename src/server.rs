@@ -122,11 +122,14 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
         model = model.name,
         revision = model.revision,
         engine = model.engine.name(),
+        kernel = model.engine.kernel(),
+        reason = model.engine_reason,
         normalisation = model.normalisation.name(),
         workers = config.scorer.workers,
         "model opened"
     );
     metrics::serving(env!("CARGO_PKG_VERSION"), &model.name, &model.revision);
+    metrics::engine(model.engine.name(), model.engine.kernel().unwrap_or_default());
     let (scorer, workers, mut warm) = Scorer::start(model, config.scorer.clone())?;
     tokio::select! {
         warm = warm.first() => warm?,

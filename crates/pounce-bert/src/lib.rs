@@ -28,4 +28,4 @@ mod weights;
 
 pub use config::Unsupported;
 pub use forward::{Forward, InputError};
-pub use weights::{OpenError, Weights};
+pub use weights::{OpenError, Weights, supports};

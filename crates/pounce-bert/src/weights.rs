@@ -97,16 +97,26 @@ pub(crate) enum Table {
     },
 }
 
+/// Whether a folder's config.json is of a model that this crate computes; its weights are not read.
+#[must_use]
+pub fn supports(folder: &Path) -> bool {
+    read_config(folder).is_ok()
+}
+
+fn read_config(folder: &Path) -> Result<Config, OpenError> {
+    let file = folder.join("config.json");
+    let fault = |reason: String| OpenError::File { file: file.display().to_string(), reason };
+    let json = std::fs::read(&file).map_err(|e| fault(e.to_string()))?;
+    Ok(Config::parse(&json).map_err(|e| fault(e.to_string()))??)
+}
+
 impl Weights {
     /// Reads `config.json` and `model.safetensors` of a folder and lays the weights out for `kernel`.
     /// # Errors
     /// [`OpenError::Unsupported`] if the model is for another engine, [`OpenError::File`] if a file
     /// is missing or damaged.
     pub fn open(folder: &Path, kernel: Kernel) -> Result<Self, OpenError> {
-        let file = folder.join("config.json");
-        let fault = |reason: String| OpenError::File { file: file.display().to_string(), reason };
-        let json = std::fs::read(&file).map_err(|e| fault(e.to_string()))?;
-        let config = Config::parse(&json).map_err(|e| fault(e.to_string()))??;
+        let config = read_config(folder)?;
         let checkpoint = Checkpoint::open(&folder.join("model.safetensors"))?;
         Reader { checkpoint, kernel, config }.weights()
     }

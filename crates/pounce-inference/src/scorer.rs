@@ -184,7 +184,9 @@ impl Scorer {
         limits: ScorerLimits,
     ) -> std::io::Result<(Self, ScorerHandle, Warm)> {
         let model = Arc::new(model);
-        let scheduler = Arc::new(Scheduler::new(limits.batch, limits.cache_bytes_max));
+        let padding_max = limits.batch.padding_max.filter(|_| model.engine.pads());
+        let batch = BatchLimits { padding_max, ..limits.batch };
+        let scheduler = Arc::new(Scheduler::new(batch, limits.cache_bytes_max));
         let (workers, warm) = Workers::start(limits.workers, &model, &scheduler)?;
         metrics::queue_capacity(limits.queue_posts_max);
         let inner = Inner {

@@ -1,8 +1,8 @@
 //! Posts that wait for a worker, and the choice of the next batch. Pure.
 //!
 //! The batch is chosen when a worker asks, not before. It starts from the post
-//! whose turn it is and fills up with posts of like length, since padding is
-//! the biggest waste. Turns are fair between lanes: a lane's post is one turn
+//! whose turn it is and fills up with posts of like length if the engine pads,
+//! since padding is then the biggest waste, or else with those whose turn is next. Turns are fair between lanes: a lane's post is one turn
 //! behind its last one, and never behind the turn being served
 //! (start-time fair queueing, Goyal et al. 1996, with every post of size 1).
 
@@ -23,8 +23,8 @@ pub struct BatchLimits {
     pub posts_max: usize,
     /// Tokens, padding included.
     pub tokens_max: usize,
-    /// Share of the tokens that may be padding, 0 to 1.
-    pub padding_max: f64,
+    /// Share of the tokens that may be padding, 0 to 1; `None`: posts are not padded.
+    pub padding_max: Option<f64>,
 }
 
 /// Why a batch was closed.
@@ -98,14 +98,19 @@ impl Waiting {
             if jobs.len() >= limits.posts_max {
                 break Closed::Full;
             }
-            let Some((job, length)) = self.best_fit(jobs.len(), width, tokens) else {
-                break Closed::Drained;
+            let next = match limits.padding_max {
+                Some(_) => self.best_fit(jobs.len(), width, tokens),
+                None => self.by_turn.first_key_value().map(|(_, &next)| next),
             };
-            let area = (jobs.len() + 1) * width.max(length);
+            let Some((job, length)) = next else { break Closed::Drained };
+            let area = match limits.padding_max {
+                Some(_) => (jobs.len() + 1) * width.max(length),
+                None => tokens + length,
+            };
             if area > limits.tokens_max {
                 break Closed::Tokens;
             }
-            if padding(area, tokens + length) > limits.padding_max {
+            if limits.padding_max.is_some_and(|max| padding(area, tokens + length) > max) {
                 break Closed::Padding;
             }
             self.remove(job);
@@ -151,7 +156,9 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: BatchLimits = BatchLimits { posts_max: 4, tokens_max: 400, padding_max: 0.1 };
+    const LIMITS: BatchLimits =
+        BatchLimits { posts_max: 4, tokens_max: 400, padding_max: Some(0.1) };
+    const PACKED: BatchLimits = BatchLimits { padding_max: None, ..LIMITS };
     const LANE: LaneId = LaneId(0);
 
     fn waiting(lengths: &[usize]) -> Waiting {
@@ -183,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn posts_that_are_not_padded_leave_in_turn() {
+        let mut waiting = waiting(&[20, 90, 20, 91, 300, 19, 90]);
+        assert_eq!(ids(waiting.next_batch(&PACKED)), (vec![0, 1, 2, 3], Closed::Full));
+        assert_eq!(ids(waiting.next_batch(&PACKED)), (vec![4, 5], Closed::Tokens));
+        assert_eq!(ids(waiting.next_batch(&PACKED)), (vec![6], Closed::Drained));
+    }
+
+    #[test]
     fn a_trickle_does_not_wait_behind_a_firehose() {
         let mut waiting = Waiting::default();
         for job in 0..100 {
@@ -206,18 +221,21 @@ mod tests {
         #[test]
         fn every_post_leaves_once_and_batches_keep_their_limits(
             posts in prop::collection::vec((0_u64..4, 2_usize..128), 1..200),
+            packed in any::<bool>(),
         ) {
+            let limits = if packed { PACKED } else { LIMITS };
             let mut waiting = Waiting::default();
             for (job, &(lane, length)) in posts.iter().enumerate() {
                 waiting.push(JobId(job as u64), LaneId(lane), length);
             }
             let mut left = Vec::new();
-            while let Some((jobs, _)) = waiting.next_batch(&LIMITS) {
+            while let Some((jobs, _)) = waiting.next_batch(&limits) {
                 let lengths: Vec<usize> = jobs.iter().map(|job| posts[usize::try_from(job.0).expect("small")].1).collect();
-                let area = lengths.len() * lengths.iter().max().expect("not empty");
+                let width = lengths.iter().max().expect("not empty");
+                let area = if packed { lengths.iter().sum() } else { lengths.len() * width };
                 prop_assert!(lengths.len() <= LIMITS.posts_max);
                 prop_assert!(lengths.len() == 1 || area <= LIMITS.tokens_max);
-                prop_assert!(padding(area, lengths.iter().sum()) <= LIMITS.padding_max);
+                prop_assert!(padding(area, lengths.iter().sum()) <= 0.1);
                 left.extend(jobs);
             }
             left.sort();

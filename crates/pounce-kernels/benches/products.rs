@@ -6,7 +6,9 @@ use pounce_kernels::{Kernel, Matrix};
 
 fn products(criterion: &mut Criterion) {
     // Tokens of a short post, of eight, and [CLS] alone; queries, keys and values; the feed-forward.
-    for (rows, inputs, columns) in [(25, 384, 1152), (200, 384, 1152), (25, 1536, 384), (1, 384, 384)] {
+    for (rows, inputs, columns) in
+        [(25, 384, 1152), (200, 384, 1152), (25, 1536, 384), (1, 384, 384)]
+    {
         let mut group = criterion.benchmark_group(format!("{rows}x{inputs}x{columns}"));
         group.throughput(Throughput::Elements((rows * inputs * columns) as u64));
         let a: Vec<u8> = (0..rows * inputs).map(|i| (i * 31 % 251) as u8).collect();

@@ -111,6 +111,12 @@ impl Kernel {
         if set.is_available() { Ok(Self(set)) } else { Err(KernelError::Missing(set.name())) }
     }
 
+    /// Whether it computes with vectors; the portable one leaves that to the compiler's target.
+    #[must_use]
+    pub fn is_vectorised(self) -> bool {
+        self.0 != Set::Portable
+    }
+
     /// Name for people, logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
