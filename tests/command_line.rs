@@ -64,7 +64,10 @@ async fn bad_security_settings_end_with_one_line_and_code_2() {
         (vec!["--tls-cert", "/none", "--tls-key", "/none"], "/none: No such file"),
         (vec!["--tokens", file], "line 1: the second word"),
         (vec!["--token-posts-per-second-max", "5"], "without --tokens"),
-        (vec!["--connections-max", "0"], "--connections-max must be at least 1"),
+        (vec!["--connections-max", "0"], "--connections-max is 0; it must be from 1 to"),
+        (vec!["--workers", "100000"], "--workers is 100000; it must be from 1 to 1024"),
+        (vec!["--queue-posts-max", "99999999999"], "--queue-posts-max is 99999999999"),
+        (vec!["--batch-posts-max", "9000"], "from 1 to 8192"),
         (vec!["--otlp-endpoint", "not an address"], "--otlp-endpoint: "),
         (vec!["--otlp-root-share", "2"], "--otlp-root-share"),
     ] {

@@ -23,8 +23,6 @@ const SINGLES: usize = 200;
 /// The flags of `pounce bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchFlags {
-    #[command(flatten)]
-    serve: ServeFlags,
     /// JSON lines with `text` to score instead of made-up posts
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -38,6 +36,9 @@ pub(crate) struct BenchFlags {
     /// Streams at once in the second service run; 0 leaves the service out
     #[arg(long, default_value_t = 50, value_name = "N")]
     streams: usize,
+    // Last, since its headings go on to whatever follows.
+    #[command(flatten)]
+    serve: ServeFlags,
 }
 
 /// Measures and prints; every figure is of this machine, now.
@@ -54,7 +55,7 @@ pub(crate) async fn run(flags: BenchFlags) -> Outcome<ExitCode> {
     // A post that was scored before costs nothing: it must not count here.
     config.scorer.cache_bytes_max = 0;
     let contenders = match flags.engines {
-        none if none.is_empty() => Contender::all(&config.model),
+        none if none.is_empty() => Contender::all(&config.model.folder),
         named => named,
     };
     engines::compare(&config, &contenders, &posts)?;

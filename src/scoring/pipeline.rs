@@ -17,10 +17,10 @@ use crate::wire::{show_duration, show_severity, show_timestamp};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::flags::{PostFlags, Thresholds};
 use pounce_alerts::{Observation, Observed};
-use pounce_inference::scorer::{Lane, Scored, Scorer, WhenFull, Wish};
+use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
-use pounce_types::post::{Post, Timestamp};
+use pounce_types::post::{Post, PostError, Timestamp};
 use pounce_types::score::Sentiment;
 
 /// Time within which somebody should answer an unhappy author.
@@ -65,12 +65,12 @@ impl Pipeline {
     /// takes the post out of the queue.
     pub(crate) async fn answer(
         &self,
-        lane: &Lane,
+        flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         sequence: u64,
     ) -> Result<ScoredEvent, Refusal> {
-        self.score_post(lane, terms, wire, sequence)
+        self.score_post(flow, terms, post, sequence)
             .await
             .map(|scored_post| self.commit(&scored_post))
     }
@@ -79,16 +79,16 @@ impl Pipeline {
     /// others. Dropping the future takes the post out of the queue.
     pub(crate) async fn score_post(
         &self,
-        lane: &Lane,
+        flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         sequence: u64,
     ) -> Result<ScoredPost, Refusal> {
         let accepted = Instant::now();
         let received_at = now();
         let span = traces::post(terms.span.as_ref(), sequence);
         let span_context = span.as_ref().map(PostSpan::span_context);
-        let answered = self.scored(lane, terms, wire, span_context).await;
+        let answered = self.scored(flow, terms, post, span_context).await;
         match answered {
             Ok((post, scored)) => {
                 if let Some(span) = span {
@@ -114,19 +114,19 @@ impl Pipeline {
 
     async fn scored(
         &self,
-        lane: &Lane,
+        flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         span: Option<SpanContext>,
     ) -> Result<(Post, Scored), Refusal> {
-        let post = wire::post(wire, self.text_bytes_max)?;
-        let wish = Wish {
+        let post = post?;
+        let options = ScoreOptions {
             language: post.language.as_ref(),
             deadline: terms.deadline,
             when_full: terms.when_full,
             span,
         };
-        let scored = lane.score(&post.text, &wish).await?;
+        let scored = flow.score(&post.text, &options).await?;
         Ok((post, scored))
     }
 

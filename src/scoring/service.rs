@@ -62,8 +62,9 @@ impl ScoringService for Scoring {
         let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
         Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
-        let lane = self.pipeline.scorer.lane();
-        let event = self.pipeline.answer(&lane, &terms, &post, 1).await;
+        let post = wire::post(&post, self.pipeline.text_bytes_max);
+        let flow = self.pipeline.scorer.flow();
+        let event = self.pipeline.answer(&flow, &terms, post, 1).await;
         let event = event.map_err(|refusal| refusal.status())?;
         Ok(Response::new(ScoreResponse { event: Some(event) }))
     }
@@ -85,15 +86,19 @@ impl ScoringService for Scoring {
             )));
         }
         Caller::of(&extensions).pay(request.posts.len())?;
-        let (pipeline, lane) = (&self.pipeline, self.pipeline.scorer.lane());
-        let results = (1..).zip(&request.posts).map(|(sequence, post)| {
-            let (lane, terms) = (&lane, &terms);
+        let (pipeline, flow) = (&self.pipeline, self.pipeline.scorer.flow());
+        // Parsed at once: posts that wait must not hold on to the message.
+        let parsed = request
+            .posts
+            .into_iter()
+            .map(|wire| (wire::echoed_id(&wire.id), wire::post(&wire, pipeline.text_bytes_max)));
+        let parsed: Vec<_> = parsed.collect();
+        let results = (1..).zip(parsed).map(|(sequence, (post_id, post))| {
+            let (flow, terms) = (&flow, &terms);
             async move {
-                let result = match pipeline.answer(lane, terms, post, sequence).await {
+                let result = match pipeline.answer(flow, terms, post, sequence).await {
                     Ok(event) => PostResultKind::Event(event),
-                    Err(refusal) => PostResultKind::Rejection(
-                        refusal.rejection(wire::echoed_id(&post.id), sequence),
-                    ),
+                    Err(refusal) => PostResultKind::Rejection(refusal.rejection(post_id, sequence)),
                 };
                 PostResult { result: Some(result) }
             }

@@ -24,7 +24,7 @@ use crate::scoring::pipeline::{CallOptions, Pipeline, ScoredPost};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::alert::AlertChange;
-use pounce_inference::scorer::{Lane, WhenFull};
+use pounce_inference::scorer::{Flow, WhenFull};
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply;
 use pounce_proto::{
@@ -151,7 +151,7 @@ impl InFlight {
 
 struct Session {
     pipeline: Arc<Pipeline>,
-    lane: Arc<Lane>,
+    flow: Arc<Flow>,
     post_terms: CallOptions,
     posts_in_flight_max: usize,
     server_in_flight_max: usize,
@@ -165,7 +165,7 @@ struct Session {
 impl Session {
     fn new(pipeline: Arc<Pipeline>, terms: &StreamLimits) -> Self {
         Self {
-            lane: Arc::new(pipeline.scorer.lane()),
+            flow: Arc::new(pipeline.scorer.flow()),
             post_terms: CallOptions {
                 thresholds: pipeline.thresholds,
                 deadline: terms.deadline,
@@ -215,7 +215,7 @@ impl Session {
     fn accept(&mut self, request: ScoreStreamRequest) {
         let begun = std::mem::replace(&mut self.begun, true);
         match request.request {
-            Some(Request::Post(post)) => self.accept_post(*post),
+            Some(Request::Post(post)) => self.accept_post(&post),
             Some(Request::Options(options)) if !begun => {
                 if let Err(refusal) = self.set_options(&options) {
                     self.refuse(refusal);
@@ -229,16 +229,20 @@ impl Session {
         }
     }
 
-    fn accept_post(&mut self, post: proto::Post) {
+    /// Parses at once: a post that waits must not hold on to its message, which may be far
+    /// larger (fields that are not known, a buffer shared with other messages).
+    fn accept_post(&mut self, wire: &proto::Post) {
         self.summary.received += 1;
         let sequence = self.summary.received;
-        let (pipeline, lane, terms) =
-            (Arc::clone(&self.pipeline), Arc::clone(&self.lane), self.post_terms.clone());
+        let post_id = wire::echoed_id(&wire.id);
+        let post = wire::post(wire, self.pipeline.text_bytes_max);
+        let (pipeline, flow, terms) =
+            (Arc::clone(&self.pipeline), Arc::clone(&self.flow), self.post_terms.clone());
         self.in_flight.push(Box::pin(async move {
             let reply = pipeline
-                .score_post(&lane, &terms, &post, sequence)
+                .score_post(&flow, &terms, post, sequence)
                 .await
-                .map_err(|refusal| refusal.rejection(wire::echoed_id(&post.id), sequence));
+                .map_err(|refusal| refusal.rejection(post_id, sequence));
             Finished { reply, ready: Instant::now() }
         }));
     }

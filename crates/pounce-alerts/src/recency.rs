@@ -1,7 +1,7 @@
 //! Which key was seen least recently. Knows keys only.
 //!
-//! Seeing a key costs nothing here: its place in line is looked up again when
-//! it comes to the front.
+//! Seeing a key costs nothing here: its position is looked up again when it
+//! reaches the front of the queue (lazy deletion).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,34 +9,34 @@ use std::collections::BinaryHeap;
 use super::key::Key;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct Entry {
     seen: u64,
-    born: u64,
+    created: u64,
     key: Key,
 }
 
-/// A line of keys, one turn for each.
+/// A queue of keys, one entry each.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recency {
-    line: BinaryHeap<Reverse<Turn>>,
+    queue: BinaryHeap<Reverse<Entry>>,
 }
 
 impl Recency {
-    /// Lines up a key that came to be with post number `born`.
-    pub(super) fn push(&mut self, key: Key, born: u64) {
-        self.line.push(Reverse(Turn { seen: born, born, key }));
+    /// Adds a key that was created by post number `created`.
+    pub(super) fn push(&mut self, key: Key, created: u64) {
+        self.queue.push(Reverse(Entry { seen: created, created, key }));
     }
 
-    /// Takes out the key that was seen least recently. `look` tells of a key
-    /// with what post it came to be and was seen last; none if it is gone.
+    /// Takes out the key that was seen least recently. `look` returns the
+    /// numbers of the posts that created a key and that named it last; none if it is gone.
     pub(super) fn pop(&mut self, look: impl Fn(&Key) -> Option<(u64, u64)>) -> Option<Key> {
         loop {
-            let Reverse(turn) = self.line.pop()?;
-            match look(&turn.key) {
-                Some((born, seen)) if born == turn.born && seen > turn.seen => {
-                    self.line.push(Reverse(Turn { seen, ..turn }));
+            let Reverse(entry) = self.queue.pop()?;
+            match look(&entry.key) {
+                Some((created, seen)) if created == entry.created && seen > entry.seen => {
+                    self.queue.push(Reverse(Entry { seen, ..entry }));
                 }
-                Some((born, _)) if born == turn.born => return Some(turn.key),
+                Some((created, _)) if created == entry.created => return Some(entry.key),
                 _ => {}
             }
         }

@@ -6,8 +6,8 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use crate::scorer::Timings;
-use crate::waiting::Closed;
+use crate::batching::Closed;
+use crate::scored::Timings;
 
 const POWERS: [f64; 14] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];

@@ -1,6 +1,6 @@
 //! Who waits for which score: one job a distinct text, any number of waiters.
 //!
-//! The synchronous meeting point of callers and workers, behind one std Mutex
+//! Connects async callers with worker threads through one std Mutex
 //! that is held for a few map operations and never across an await or a run of
 //! the model. Knows tokens and lanes; nothing of engines or text.
 
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use quick_cache::unsync::Cache;
 use tokio::sync::oneshot;
 
-use super::waiting::{BatchLimits, JobId, LaneId, Waiting};
+use super::batching::{BatchLimits, BatchQueue, FlowId, JobId};
 use crate::metrics;
 use opentelemetry::trace::SpanContext;
 use pounce_types::score::Probabilities;
 
-/// How often an idle worker shows that it lives.
+/// How often an idle worker wakes to show that it is alive.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Memory of one cached score: key, value and the cache's own books.
+/// Memory of one cached score: key, value and the cache's overhead.
 const CACHE_ENTRY_BYTES: usize = 128;
 
 /// Identifies a text: its hash. Blake3, so that nobody can write two texts with
@@ -34,7 +34,7 @@ impl TextKey {
     }
 }
 
-/// The model's word on one text.
+/// The model's answer for one text.
 #[derive(Debug, Clone)]
 pub(super) struct Forward {
     pub(super) probabilities: Probabilities,
@@ -54,7 +54,7 @@ pub(super) struct Job {
     id: JobId,
     key: TextKey,
     ids: Vec<i32>,
-    lane: LaneId,
+    flow: FlowId,
     spans: Vec<SpanContext>,
 }
 
@@ -78,8 +78,8 @@ pub(super) struct Cached {
     pub(super) tokens_total: usize,
 }
 
-/// A caller's place in the queue.
-pub(super) struct Place {
+/// What a caller holds while it waits for an answer.
+pub(super) struct Ticket {
     pub(super) job: JobId,
     pub(super) waiter: u64,
     /// Whether somebody else had asked for the same text before.
@@ -99,11 +99,11 @@ struct Open {
     waiters: Vec<Waiter>,
     tokens_total: usize,
     /// Taken out when a worker takes the job.
-    waiting: Option<(Vec<i32>, LaneId)>,
+    waiting: Option<(Vec<i32>, FlowId)>,
 }
 
 struct State {
-    waiting: Waiting,
+    waiting: BatchQueue,
     open: HashMap<JobId, Open>,
     by_text: HashMap<TextKey, JobId>,
     cache: Cache<TextKey, Cached>,
@@ -127,7 +127,7 @@ impl Scheduler {
     pub(super) fn new(limits: BatchLimits, cache_bytes_max: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                waiting: Waiting::default(),
+                waiting: BatchQueue::default(),
                 open: HashMap::new(),
                 by_text: HashMap::new(),
                 cache: Cache::new(cache_bytes_max / CACHE_ENTRY_BYTES),
@@ -155,9 +155,9 @@ impl Scheduler {
         key: TextKey,
         ids: Vec<i32>,
         tokens_total: usize,
-        lane: LaneId,
+        flow: FlowId,
         span: Option<SpanContext>,
-    ) -> Place {
+    ) -> Ticket {
         let (sender, answer) = oneshot::channel();
         let mut state = self.state();
         let id = state.next;
@@ -167,23 +167,23 @@ impl Scheduler {
             && let Some(open) = state.open.get_mut(&job)
         {
             open.waiters.push(waiter);
-            return Place { job, waiter: id, shared: true, answer };
+            return Ticket { job, waiter: id, shared: true, answer };
         }
         let job = JobId(id);
         // It may have been scored since the caller looked.
         if let Some(&Cached { probabilities, .. }) = state.cache.get(&key) {
             let (started, infer) = (Instant::now(), Duration::ZERO);
             let _ = waiter.answer.send(Some(Forward { probabilities, started, infer, span: None }));
-            return Place { job, waiter: id, shared: true, answer };
+            return Ticket { job, waiter: id, shared: true, answer };
         }
-        state.waiting.push(job, lane, ids.len());
+        state.waiting.push(job, flow, ids.len());
         state.by_text.insert(key, job);
-        let waiting = Some((ids, lane));
+        let waiting = Some((ids, flow));
         state.open.insert(job, Open { key, waiters: vec![waiter], tokens_total, waiting });
         metrics::queue_length(state.waiting.posts());
         drop(state);
         self.arrived.notify_one();
-        Place { job, waiter: id, shared: false, answer }
+        Ticket { job, waiter: id, shared: false, answer }
     }
 
     /// Takes a waiter's interest back; a text that nobody waits for any more
@@ -201,9 +201,9 @@ impl Scheduler {
         }
     }
 
-    /// Forgets a lane that will queue no more.
-    pub(super) fn forget(&self, lane: LaneId) {
-        self.state().waiting.forget(lane);
+    /// Forgets a flow that will queue no more.
+    pub(super) fn forget(&self, flow: FlowId) {
+        self.state().waiting.forget(flow);
     }
 
     /// Takes the next batch; blocks until there is one. `None` once closed and empty.
@@ -223,9 +223,9 @@ impl Scheduler {
         let mut jobs = Vec::with_capacity(ids.len());
         for id in ids {
             let Some(open) = state.open.get_mut(&id) else { continue };
-            let Some((ids, lane)) = open.waiting.take() else { continue };
+            let Some((ids, flow)) = open.waiting.take() else { continue };
             let spans = open.waiters.iter().filter_map(|waiter| waiter.span.clone()).collect();
-            jobs.push(Job { id, key: open.key, ids, lane, spans });
+            jobs.push(Job { id, key: open.key, ids, flow, spans });
         }
         metrics::queue_length(state.waiting.posts());
         drop(state);
@@ -236,14 +236,14 @@ impl Scheduler {
         Some(jobs)
     }
 
-    /// Gives jobs back that a worker can't run now.
+    /// Returns jobs that a worker can't run now to the queue.
     pub(super) fn put_back(&self, jobs: Vec<Job>) {
         let mut state = self.state();
         for job in jobs {
             if let Some(open) = state.open.get_mut(&job.id) {
                 let length = job.ids.len();
-                open.waiting = Some((job.ids, job.lane));
-                state.waiting.push(job.id, job.lane, length);
+                open.waiting = Some((job.ids, job.flow));
+                state.waiting.push(job.id, job.flow, length);
             }
         }
         drop(state);
@@ -277,13 +277,13 @@ impl Scheduler {
         }
     }
 
-    /// Hears how much worker time each post of a batch took.
+    /// Records how much worker time each post of a batch took.
     pub(super) fn paced(&self, per_post: Duration) {
         let mut state = self.state();
         state.pace = (state.pace * 15 + per_post) / 16;
     }
 
-    /// Time between two scores when all workers are busy, at the pace of late.
+    /// Expected time between two scores while all workers are busy, from recent batches.
     pub(super) fn pace_per_post(&self) -> Duration {
         let workers = u32::try_from(self.workers_alive().max(1)).unwrap_or(u32::MAX);
         self.state().pace / workers

@@ -1,4 +1,4 @@
-//! The door to inference: a text in, a score out, bounded and fair.
+//! The entry point of inference: a text in, a score out, bounded and fair.
 //!
 //! Knows text, time limits and the scheduler; nothing of the wire.
 
@@ -9,116 +9,29 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::batching::{BatchLimits, FlowId, JobId};
 use super::engine::EngineError;
 use super::language::KnownLanguages;
 use super::model::Model;
-use super::scheduler::{Answer, Place, Scheduler, TextKey};
-use super::waiting::{BatchLimits, JobId, LaneId};
+use super::scheduler::{Answer, Scheduler, TextKey, Ticket};
+pub use super::scored::{ScoreError, ScoreOptions, Scored, Timings, WhenFull};
 use super::worker::{WarmUp, Workers};
 use crate::metrics::{self, DropReason};
-use opentelemetry::trace::SpanContext;
-use pounce_types::post::{LanguageTag, PostText};
-use pounce_types::score::{Probabilities, Sentiment};
+use pounce_types::post::PostText;
 
 /// How much of what inference may use.
 #[derive(Debug, Clone)]
 pub struct ScorerLimits {
     /// Worker threads.
     pub workers: usize,
-    /// Posts in the queue and in the model, over all lanes.
+    /// Posts that may be queued or in the model at a time, over all flows.
     pub queue_posts_max: usize,
-    /// Bytes of their texts.
+    /// Bytes of the texts of these posts.
     pub queue_bytes_max: usize,
-    /// Bytes of remembered scores; 0 remembers none.
+    /// Bytes of the cache of scores; 0 turns it off.
     pub cache_bytes_max: usize,
     /// What a batch may hold.
     pub batch: BatchLimits,
-}
-
-/// A score and how it came about.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scored {
-    /// Class probabilities.
-    pub probabilities: Probabilities,
-    /// The class that the model's labels make of them.
-    pub sentiment: Sentiment,
-    /// Tokens the model read.
-    pub tokens_used: usize,
-    /// Tokens the text has.
-    pub tokens_total: usize,
-    /// Whether somebody had asked for the same text before.
-    pub duplicate_text: bool,
-    /// Whether the text is confidently in a language that the model does not know.
-    pub foreign_language: bool,
-    /// Where the time went.
-    pub timings: Timings,
-    /// The span of the batch it ran in, if the text's own is sampled.
-    pub batch: Option<SpanContext>,
-}
-
-/// Time spent in each stage of inference.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// Normalising and splitting.
-    pub tokenize: Duration,
-    /// Waiting for room and for a worker.
-    pub queue: Duration,
-    /// In the model, together with the rest of the batch.
-    pub infer: Duration,
-}
-
-/// Why a text got no score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ScoreError {
-    /// The queue is full, and the caller did not want to wait.
-    #[error("the queue of {queue_posts_max} posts is full")]
-    Full {
-        /// The limit.
-        queue_posts_max: usize,
-        /// When there may be room again.
-        retry_delay: Duration,
-    },
-    /// The deadline passed first.
-    #[error("the deadline passed before the post was scored")]
-    Deadline,
-    /// The model failed on this text.
-    #[error("the model failed on this post")]
-    Failed,
-    /// The service is going away.
-    #[error("the service is going away")]
-    Closed,
-}
-
-impl ScoreError {
-    fn drop_reason(&self) -> Option<DropReason> {
-        match self {
-            Self::Full { .. } => Some(DropReason::Shed),
-            Self::Deadline => Some(DropReason::Deadline),
-            Self::Failed | Self::Closed => None,
-        }
-    }
-}
-
-/// What to do when the queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Wait for room: streams, which are slowed by not being read.
-    Wait,
-    /// Say so at once: unary calls.
-    Refuse,
-}
-
-/// How a text is to be scored.
-#[derive(Debug, Clone)]
-pub struct Wish<'a> {
-    /// Its language, if the caller knows.
-    pub language: Option<&'a LanguageTag>,
-    /// Until when.
-    pub deadline: Option<Instant>,
-    /// What to do when the queue is full.
-    pub when_full: WhenFull,
-    /// The text's span, if it is sampled.
-    pub span: Option<SpanContext>,
 }
 
 /// Scores texts with a pool of workers. Cheap to clone.
@@ -134,7 +47,7 @@ struct Inner {
     posts: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     limits: ScorerLimits,
-    lanes: AtomicU64,
+    flows: AtomicU64,
 }
 
 /// Worker threads that run until [`Scorer::close`].
@@ -150,7 +63,7 @@ impl ScorerHandle {
     }
 }
 
-/// Tells when the workers' engines have run once.
+/// Completes as the workers' engines have run once.
 pub struct Warm(Vec<WarmUp>);
 
 impl Warm {
@@ -196,7 +109,7 @@ impl Scorer {
             posts: Arc::new(Semaphore::new(limits.queue_posts_max)),
             bytes: Arc::new(Semaphore::new(limits.queue_bytes_max)),
             limits,
-            lanes: AtomicU64::new(0),
+            flows: AtomicU64::new(0),
         };
         Ok((Self { inner: Arc::new(inner) }, ScorerHandle { workers }, Warm(warm)))
     }
@@ -213,11 +126,11 @@ impl Scorer {
         &self.inner.limits
     }
 
-    /// A lane of its own: posts of different lanes take turns.
+    /// A new flow: posts of different flows take turns.
     #[must_use]
-    pub fn lane(&self) -> Lane {
-        let id = LaneId(self.inner.lanes.fetch_add(1, Ordering::Relaxed));
-        Lane { inner: Arc::clone(&self.inner), id }
+    pub fn flow(&self) -> Flow {
+        let id = FlowId(self.inner.flows.fetch_add(1, Ordering::Relaxed));
+        Flow { inner: Arc::clone(&self.inner), id }
     }
 
     /// Lets workers end once the queue is empty; texts that come later are refused.
@@ -246,24 +159,28 @@ impl Scorer {
 }
 
 /// One stream's or call's way into the queue.
-pub struct Lane {
+pub struct Flow {
     inner: Arc<Inner>,
-    id: LaneId,
+    id: FlowId,
 }
 
-impl Drop for Lane {
+impl Drop for Flow {
     fn drop(&mut self) {
         self.inner.scheduler.forget(self.id);
     }
 }
 
-impl Lane {
+impl Flow {
     /// Scores a text. Dropping the future takes the text out of the queue.
     /// # Errors
     /// [`ScoreError`]; each costs this text alone.
-    pub async fn score(&self, text: &PostText, wish: &Wish<'_>) -> Result<Scored, ScoreError> {
+    pub async fn score(
+        &self,
+        text: &PostText,
+        options: &ScoreOptions<'_>,
+    ) -> Result<Scored, ScoreError> {
         let inner = &*self.inner;
-        let &Wish { language, deadline, when_full, ref span } = wish;
+        let &ScoreOptions { language, deadline, when_full, ref span } = options;
         let entered = Instant::now();
         let normalised = inner.model.normalisation.apply(text.as_str());
         let foreign_language = inner.known.is_foreign(&normalised, language);
@@ -288,15 +205,15 @@ impl Lane {
         let tokenized = Instant::now();
 
         let (tokens_used, tokens_total) = (tokens.ids.len(), tokens.total);
-        let mut fate = Fate(Some(DropReason::Cancelled));
+        let mut guard = DropGuard(Some(DropReason::Cancelled));
         let queued = async {
             let _room = self.room(normalised.len(), deadline, when_full).await?;
-            let place =
+            let ticket =
                 inner.scheduler.enqueue(key, tokens.ids, tokens_total, self.id, span.clone());
-            Ok((place.shared, self.wait(place, deadline).await?))
+            Ok((ticket.shared, self.wait(ticket, deadline).await?))
         };
         let answered = queued.await;
-        fate.0 = answered.as_ref().err().and_then(ScoreError::drop_reason);
+        guard.0 = answered.as_ref().err().and_then(DropGuard::reason);
         let (duplicate_text, answer) = answered?;
 
         let forward = answer.ok_or(ScoreError::Failed)?;
@@ -348,19 +265,19 @@ impl Lane {
         room.map_err(|_| ScoreError::Closed)
     }
 
-    async fn wait(&self, place: Place, deadline: Option<Instant>) -> Result<Answer, ScoreError> {
+    async fn wait(&self, ticket: Ticket, deadline: Option<Instant>) -> Result<Answer, ScoreError> {
         let mut interest = Interest {
             scheduler: &self.inner.scheduler,
-            job: place.job,
-            waiter: place.waiter,
+            job: ticket.job,
+            waiter: ticket.waiter,
             over: false,
         };
-        let answer = within(deadline, place.answer).await.ok_or(ScoreError::Deadline)?;
+        let answer = within(deadline, ticket.answer).await.ok_or(ScoreError::Deadline)?;
         interest.over = true;
         answer.map_err(|_| ScoreError::Closed)
     }
 
-    /// A full queue's time through the workers, at the pace of late.
+    /// Expected time for the workers to empty a full queue.
     fn retry_delay(&self) -> Duration {
         let posts = u32::try_from(self.inner.limits.queue_posts_max).unwrap_or(u32::MAX);
         let delay = self.inner.scheduler.pace_per_post().saturating_mul(posts);
@@ -368,7 +285,7 @@ impl Lane {
     }
 }
 
-/// A caller's interest in a job; ends it when the caller goes away.
+/// Takes a waiter out of the queue when its future is dropped before the answer.
 struct Interest<'a> {
     scheduler: &'a Scheduler,
     job: JobId,
@@ -385,10 +302,21 @@ impl Drop for Interest<'_> {
     }
 }
 
-/// Why a text was dropped without an answer, if it was; counted when its caller is done with it.
-struct Fate(Option<DropReason>);
+/// Counts a post as dropped, for the reason it holds, when its future ends or is dropped.
+struct DropGuard(Option<DropReason>);
 
-impl Drop for Fate {
+impl DropGuard {
+    /// The reason to count for a post that ended in `error`, if any.
+    fn reason(error: &ScoreError) -> Option<DropReason> {
+        match error {
+            ScoreError::Full { .. } => Some(DropReason::Shed),
+            ScoreError::Deadline => Some(DropReason::Deadline),
+            ScoreError::Failed | ScoreError::Closed => None,
+        }
+    }
+}
+
+impl Drop for DropGuard {
     fn drop(&mut self) {
         if let Some(reason) = self.0 {
             metrics::posts_dropped(reason);

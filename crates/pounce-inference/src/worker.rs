@@ -1,7 +1,7 @@
 //! Worker threads: each owns an engine, takes a batch, runs it, answers it.
 //!
-//! Knows engines and the scheduler's two doors (take, finish); nothing of who
-//! waits for an answer.
+//! Knows engines and the scheduler's `take` and `finish`; nothing of who waits for
+//! an answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,12 +17,11 @@ use crate::metrics;
 use crate::traces;
 use opentelemetry::trace::SpanContext;
 
-/// Pause before an engine that could not be rebuilt is tried again; doubles up
-/// to the longest.
+/// Delay before the next try to rebuild an engine; doubles up to the maximum.
 const REBUILD_DELAY: Duration = Duration::from_millis(100);
 const REBUILD_DELAY_MAX: Duration = Duration::from_secs(30);
 
-/// Hears whether a worker's engine has run.
+/// Receives whether a worker's engine could be built and run.
 pub(super) type WarmUp = oneshot::Receiver<Result<(), EngineError>>;
 
 /// The running workers.
@@ -31,7 +30,7 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` threads; `warm` hears of each engine once it has run.
+    /// Starts `count` threads; each receiver tells of one engine once it has run.
     pub(super) fn start(
         count: usize,
         model: &Arc<Model>,

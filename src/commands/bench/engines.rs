@@ -76,7 +76,7 @@ impl Contender {
 
     fn open(self, config: &Config) -> Outcome<Model> {
         let device = match self.engine {
-            EngineKind::Torch => config.model_spec.device,
+            EngineKind::Torch => config.model.spec.device,
             EngineKind::Bert | EngineKind::Embedded => Device::Cpu,
         };
         let spec = ModelSpec {
@@ -84,9 +84,9 @@ impl Contender {
             kernel: self.kernel.map(|kernel| kernel.name().to_owned()),
             precision: self.precision,
             device,
-            ..config.model_spec.clone()
+            ..config.model.spec.clone()
         };
-        Ok(Model::open(&config.model, &spec)?)
+        Ok(Model::open(&config.model.folder, &spec)?)
     }
 }
 

@@ -5,6 +5,7 @@
 mod classifier;
 mod config;
 mod deberta;
+mod head;
 mod roberta;
 mod weights;
 

@@ -1,14 +1,14 @@
 //! Cuts plain ASCII texts into words as BERT does, for the library's model of pieces.
 //!
-//! The library itself keeps for every character where it came from, which nobody here
-//! asks for and which takes most of its time. Knows tokenizers; nothing of limits or
+//! The library also tracks the offset of every character, which is not used here
+//! and takes most of its time. Knows tokenizers; nothing of limits or
 //! special tokens around a text.
 
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::{Model, Result, Tokenizer};
 
-/// What there is to know of a BERT-like tokenizer to cut texts in its place.
+/// The settings of a BERT tokenizer that are needed to reimplement its splitting of ASCII.
 pub(super) struct AsciiWords {
     lowercase: bool,
     /// Tokens that are found before words are, such as `[MASK]`.

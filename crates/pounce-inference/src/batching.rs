@@ -1,9 +1,10 @@
 //! Posts that wait for a worker, and the choice of the next batch. Pure.
 //!
 //! The batch is chosen when a worker asks, not before. It starts from the post
-//! whose turn it is and fills up with posts of like length if the engine pads,
-//! since padding is then the biggest waste, or else with those whose turn is next. Turns are fair between lanes: a lane's post is one turn
-//! behind its last one, and never behind the turn being served
+//! whose tag it is and fills up with posts of like length if the engine pads,
+//! since padding is then the biggest waste, or else with those whose tags are
+//! next. Tags are fair between flows: a flow's post is one tag behind its last
+//! one, and never behind the tag being served
 //! (start-time fair queueing, Goyal et al. 1996, with every post of size 1).
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +15,7 @@ pub(super) struct JobId(pub(super) u64);
 
 /// Identifies a stream, or whatever else shares fairly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct LaneId(pub(super) u64);
+pub(super) struct FlowId(pub(super) u64);
 
 /// What a batch may hold.
 #[derive(Debug, Clone, Copy)]
@@ -41,55 +42,55 @@ pub enum Closed {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct StartTag {
     round: u64,
     arrival: u64,
 }
 
-/// The posts that wait, by turn and by length.
+/// The posts that wait, by tag and by length.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
-    by_turn: BTreeMap<Turn, (JobId, usize)>,
-    by_length: BTreeMap<(usize, Turn), JobId>,
-    turns: HashMap<JobId, (Turn, usize)>,
-    last_round: HashMap<LaneId, u64>,
+pub(super) struct BatchQueue {
+    by_tag: BTreeMap<StartTag, (JobId, usize)>,
+    by_length: BTreeMap<(usize, StartTag), JobId>,
+    tags: HashMap<JobId, (StartTag, usize)>,
+    last_round: HashMap<FlowId, u64>,
     round: u64,
     arrivals: u64,
 }
 
-impl Waiting {
+impl BatchQueue {
     /// Number of posts.
     pub(super) fn posts(&self) -> usize {
-        self.turns.len()
+        self.tags.len()
     }
 
-    /// Adds a job of `length` tokens behind the lane's last one.
-    pub(super) fn push(&mut self, job: JobId, lane: LaneId, length: usize) {
-        let behind_own = self.last_round.get(&lane).map_or(0, |last| last + 1);
-        let turn = Turn { round: behind_own.max(self.round), arrival: self.arrivals };
+    /// Adds a job of `length` tokens behind the flow's last one.
+    pub(super) fn push(&mut self, job: JobId, flow: FlowId, length: usize) {
+        let behind_own = self.last_round.get(&flow).map_or(0, |last| last + 1);
+        let tag = StartTag { round: behind_own.max(self.round), arrival: self.arrivals };
         self.arrivals += 1;
-        self.last_round.insert(lane, turn.round);
-        self.by_turn.insert(turn, (job, length));
-        self.by_length.insert((length, turn), job);
-        self.turns.insert(job, (turn, length));
+        self.last_round.insert(flow, tag.round);
+        self.by_tag.insert(tag, (job, length));
+        self.by_length.insert((length, tag), job);
+        self.tags.insert(job, (tag, length));
     }
 
     /// Takes a job out; false if it was not waiting.
     pub(super) fn remove(&mut self, job: JobId) -> bool {
-        let Some((turn, length)) = self.turns.remove(&job) else { return false };
-        self.by_turn.remove(&turn);
-        self.by_length.remove(&(length, turn));
+        let Some((tag, length)) = self.tags.remove(&job) else { return false };
+        self.by_tag.remove(&tag);
+        self.by_length.remove(&(length, tag));
         true
     }
 
-    /// Forgets a lane that will push no more.
-    pub(super) fn forget(&mut self, lane: LaneId) {
-        self.last_round.remove(&lane);
+    /// Forgets a flow that will push no more.
+    pub(super) fn forget(&mut self, flow: FlowId) {
+        self.last_round.remove(&flow);
     }
 
     /// Takes the next batch out; `None` if nobody waits.
     pub(super) fn next_batch(&mut self, limits: &BatchLimits) -> Option<(Vec<JobId>, Closed)> {
-        let (&first, &(job, length)) = self.by_turn.first_key_value()?;
+        let (&first, &(job, length)) = self.by_tag.first_key_value()?;
         self.round = first.round;
         self.remove(job);
         let mut jobs = vec![job];
@@ -100,7 +101,7 @@ impl Waiting {
             }
             let next = match limits.padding_max {
                 Some(_) => self.best_fit(jobs.len(), width, tokens),
-                None => self.by_turn.first_key_value().map(|(_, &next)| next),
+                None => self.by_tag.first_key_value().map(|(_, &next)| next),
             };
             let Some((job, length)) = next else { break Closed::Drained };
             let area = match limits.padding_max {
@@ -122,9 +123,9 @@ impl Waiting {
     }
 
     /// Of the nearest posts not longer and longer than `width`, the one that
-    /// leaves less padding; of equally long ones the one whose turn comes first.
+    /// leaves less padding; of equally long ones the one whose tag comes first.
     fn best_fit(&self, rows: usize, width: usize, tokens: usize) -> Option<(JobId, usize)> {
-        let floor = Turn { round: 0, arrival: 0 };
+        let floor = StartTag { round: 0, arrival: 0 };
         let first_of = |length: usize| {
             let (&(length, _), &job) = self.by_length.range((length, floor)..).next()?;
             Some((job, length))
@@ -159,12 +160,12 @@ mod tests {
     const LIMITS: BatchLimits =
         BatchLimits { posts_max: 4, tokens_max: 400, padding_max: Some(0.1) };
     const PACKED: BatchLimits = BatchLimits { padding_max: None, ..LIMITS };
-    const LANE: LaneId = LaneId(0);
+    const FLOW: FlowId = FlowId(0);
 
-    fn waiting(lengths: &[usize]) -> Waiting {
-        let mut waiting = Waiting::default();
+    fn waiting(lengths: &[usize]) -> BatchQueue {
+        let mut waiting = BatchQueue::default();
         for (job, &length) in lengths.iter().enumerate() {
-            waiting.push(JobId(job as u64), LANE, length);
+            waiting.push(JobId(job as u64), FLOW, length);
         }
         waiting
     }
@@ -199,12 +200,12 @@ mod tests {
 
     #[test]
     fn a_trickle_does_not_wait_behind_a_firehose() {
-        let mut waiting = Waiting::default();
+        let mut waiting = BatchQueue::default();
         for job in 0..100 {
-            waiting.push(JobId(job), LaneId(1), 10);
+            waiting.push(JobId(job), FlowId(1), 10);
         }
         waiting.next_batch(&LIMITS);
-        waiting.push(JobId(100), LaneId(2), 200);
+        waiting.push(JobId(100), FlowId(2), 200);
         let (jobs, _) = ids(waiting.next_batch(&LIMITS));
         assert_eq!(jobs, [100]);
     }
@@ -224,9 +225,9 @@ mod tests {
             packed in any::<bool>(),
         ) {
             let limits = if packed { PACKED } else { LIMITS };
-            let mut waiting = Waiting::default();
-            for (job, &(lane, length)) in posts.iter().enumerate() {
-                waiting.push(JobId(job as u64), LaneId(lane), length);
+            let mut waiting = BatchQueue::default();
+            for (job, &(flow, length)) in posts.iter().enumerate() {
+                waiting.push(JobId(job as u64), FlowId(flow), length);
             }
             let mut left = Vec::new();
             while let Some((jobs, _)) = waiting.next_batch(&limits) {
@@ -240,7 +241,7 @@ mod tests {
             }
             left.sort();
             prop_assert_eq!(left, (0..posts.len() as u64).map(JobId).collect::<Vec<_>>());
-            prop_assert!(waiting.by_turn.is_empty() && waiting.by_length.is_empty());
+            prop_assert!(waiting.by_tag.is_empty() && waiting.by_length.is_empty());
         }
     }
 }
