@@ -1,7 +1,8 @@
 //! Tiny random classifiers of every architecture against PyTorch's logits of them in 32-bit floats.
 //!
-//! `training/torch_fixtures.py` makes them. Vectors of 16 numbers in 8 bits are coarse: the bound is
-//! wide here, and narrow against the same arithmetic in plain loops (`reference.rs`).
+//! `training/torch_fixtures.py` makes them. Vectors of 16 numbers in 8 bits are coarse: the rounding rule
+//! alone, simulated in 64-bit floats, moves DistilBERT's logits by 0.028 on average and 0.121 at most.
+//! The bound is wide here, and narrow against the same arithmetic in plain loops (`reference.rs`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,8 +46,8 @@ fn every_architecture_of_the_family_says_what_pytorch_says() {
                 largest = largest.max((a - b).abs());
             }
         }
-        assert!(sum / count < 0.02, "{architecture}: {} on average", sum / count);
-        assert!(largest < 0.1, "{architecture}: {largest}");
+        assert!(sum / count < 0.03, "{architecture}: {} on average", sum / count);
+        assert!(largest < 0.13, "{architecture}: {largest}");
     }
 }
 
