@@ -128,11 +128,14 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         model = model.name,
         revision = model.revision,
         engine = model.engine.name(),
+        kernel = model.engine.kernel(),
+        reason = model.engine_reason,
         normalisation = model.normalisation.name(),
         workers = config.scorer.workers,
         "model opened"
     );
     crate::metrics::serving(env!("CARGO_PKG_VERSION"), &model.name, &model.revision);
+    crate::metrics::engine(model.engine.name(), model.engine.kernel().unwrap_or_default());
     let (scorer, workers, mut warm) = Scorer::start(model, config.scorer)?;
     warm.first().await?;
 

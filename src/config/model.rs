@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use pounce_inference::engine::{Device, Precision};
+use pounce_inference::engine::{Device, Kernel, Precision};
 use pounce_inference::model::{EngineKind, ModelSpec};
 use pounce_inference::normalise::Normalisation;
 
@@ -26,6 +26,9 @@ pub(super) struct ModelFlags {
     /// Engine that runs the model [default: what the folder holds]
     #[arg(long, env = "POUNCE_ENGINE", value_parser = engines())]
     engine: Option<EngineKind>,
+    /// Instructions that the bert engine computes with [default: the fastest of this processor]
+    #[arg(long, env = "POUNCE_KERNEL", value_parser = PossibleValuesParser::new(Kernel::NAMES))]
+    kernel: Option<String>,
     /// Where the torch engine computes: cpu or cuda:N
     #[arg(long, env = "POUNCE_DEVICE", default_value_t = Device::Cpu, value_name = "DEVICE")]
     device: Device,
@@ -43,8 +46,8 @@ pub(super) struct ModelFlags {
 
 impl ModelFlags {
     pub(super) fn config(self) -> ModelConfig {
-        let Self { model, engine, device, precision, labels, normalisation } = self;
-        let spec = ModelSpec { engine, labels, normalisation, device, precision };
+        let Self { model, engine, kernel, device, precision, labels, normalisation } = self;
+        let spec = ModelSpec { engine, kernel, labels, normalisation, device, precision };
         ModelConfig { folder: model, spec }
     }
 }
@@ -61,6 +64,7 @@ fn named<T: Clone + Send + Sync + 'static>(
 
 fn engines() -> impl TypedValueParser<Value = EngineKind> {
     let help = |engine| match engine {
+        EngineKind::Bert => "our own, in 8 bits, on model.safetensors of the BERT family",
         EngineKind::Embedded => "rten on model.onnx",
         EngineKind::Torch => "rust-bert on model.safetensors, pytorch_model.bin or rust_model.ot",
     };

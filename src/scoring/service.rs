@@ -157,6 +157,7 @@ impl ScoringService for Scoring {
             labels: model.labels.names().to_vec(),
             languages: model.languages.clone(),
             engine: model.engine.name().to_owned(),
+            kernel: model.engine.kernel().unwrap_or_default().to_owned(),
             limits: Some(limits),
             thresholds: Some(wire::show_thresholds(&self.pipeline.thresholds)),
             label_weights: Some(wire::show_label_weights(model.labels.weights())),

@@ -121,6 +121,7 @@ pub fn tiny_model(script: &Arc<Script>, weights: LabelWeights) -> Model {
         padding_id: 0,
         tokenizer: TextTokenizer::load(&tokenizer, tokens_max).expect("the fixture"),
         engine: Arc::new(CountingFactory(Arc::clone(script))),
+        engine_reason: "the test asks for it".to_owned(),
     }
 }
 
@@ -145,7 +146,7 @@ impl Default for Spec {
                 queue_posts_max: 1000,
                 queue_bytes_max: 1 << 20,
                 cache_bytes_max: 1 << 20,
-                batch: BatchLimits { posts_max: 8, tokens_max: 1024, padding_max: 0.2 },
+                batch: BatchLimits { posts_max: 8, tokens_max: 1024, padding_max: Some(0.2) },
             },
             service: ServiceSpec {
                 thresholds: Thresholds::default(),

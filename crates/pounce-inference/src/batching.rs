@@ -1,7 +1,8 @@
 //! The choice of the next batch. Pure.
 //!
-//! A batch is chosen when a worker asks, not before. It starts with the post whose turn
-//! it is and fills up with posts of like length, since padding is the biggest waste.
+//! A batch is chosen when a worker asks, not before. It starts with the post whose turn it is. If
+//! the engine pads, it fills up with posts of like length, since padding is then the biggest
+//! waste; if not, with those whose turn is next.
 
 use crate::fair_queue::{FairQueue, JobId};
 
@@ -12,8 +13,8 @@ pub struct BatchLimits {
     pub posts_max: usize,
     /// Tokens, padding included.
     pub tokens_max: usize,
-    /// Share of the tokens that may be padding, 0 to 1.
-    pub padding_max: f64,
+    /// Share of the tokens that may be padding, 0 to 1; `None`: posts are not padded.
+    pub padding_max: Option<f64>,
 }
 
 /// Why a batch was closed.
@@ -40,15 +41,25 @@ pub fn next_batch(queue: &mut FairQueue, limits: &BatchLimits) -> Option<(Vec<Jo
         }
         let rows = jobs.len() + 1;
         let cost = |length: usize| padding(rows * width.max(length), tokens + length);
-        let Some((job, length)) = queue.best_fit(width, cost) else { break Closed::Drained };
-        let area = rows * width.max(length);
+        let next = match limits.padding_max {
+            Some(_) => queue.best_fit(width, cost),
+            None => queue.first(),
+        };
+        let Some((job, length)) = next else { break Closed::Drained };
+        let area = match limits.padding_max {
+            Some(_) => rows * width.max(length),
+            None => tokens + length,
+        };
         if area > limits.tokens_max {
             break Closed::Tokens;
         }
-        if padding(area, tokens + length) > limits.padding_max {
+        if limits.padding_max.is_some_and(|max| padding(area, tokens + length) > max) {
             break Closed::Padding;
         }
-        queue.serve(job);
+        match limits.padding_max {
+            Some(_) => queue.serve(job),
+            None => queue.pop().is_some(),
+        };
         jobs.push(job);
         width = width.max(length);
         tokens += length;
@@ -68,7 +79,9 @@ mod tests {
     use super::*;
     use crate::flow_key::{CallerId, FlowId, FlowKey};
 
-    const LIMITS: BatchLimits = BatchLimits { posts_max: 4, tokens_max: 400, padding_max: 0.1 };
+    const LIMITS: BatchLimits =
+        BatchLimits { posts_max: 4, tokens_max: 400, padding_max: Some(0.1) };
+    const PACKED: BatchLimits = BatchLimits { padding_max: None, ..LIMITS };
     const FLOW: FlowKey = FlowKey { caller: CallerId(0), flow: FlowId(0) };
 
     fn caller(caller: u64) -> FlowKey {
@@ -104,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn posts_that_are_not_padded_leave_in_turn() {
+        let mut queue = queue_of(&[20, 90, 20, 91, 300, 19, 90]);
+        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![0, 1, 2, 3], Closed::Full));
+        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![4, 5], Closed::Tokens));
+        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![6], Closed::Drained));
+    }
+
+    #[test]
     fn a_trickle_does_not_wait_behind_a_firehose() {
         let mut queue = FairQueue::default();
         for job in 0..100 {
@@ -127,18 +148,21 @@ mod tests {
         #[test]
         fn every_post_leaves_once_and_batches_keep_their_limits(
             posts in prop::collection::vec((0_u64..4, 2_usize..128), 1..200),
+            packed in any::<bool>(),
         ) {
+            let limits = if packed { PACKED } else { LIMITS };
             let mut queue = FairQueue::default();
             for (job, &(flow, length)) in posts.iter().enumerate() {
                 queue.push(JobId(job as u64), FlowKey { caller: CallerId(flow % 2), flow: FlowId(flow) }, length);
             }
             let mut left = Vec::new();
-            while let Some((jobs, _)) = next_batch(&mut queue, &LIMITS) {
+            while let Some((jobs, _)) = next_batch(&mut queue, &limits) {
                 let lengths: Vec<usize> = jobs.iter().map(|job| posts[usize::try_from(job.0).expect("small")].1).collect();
-                let area = lengths.len() * lengths.iter().max().expect("not empty");
+                let width = lengths.iter().max().expect("not empty");
+                let area = if packed { lengths.iter().sum() } else { lengths.len() * width };
                 prop_assert!(lengths.len() <= LIMITS.posts_max);
                 prop_assert!(lengths.len() == 1 || area <= LIMITS.tokens_max);
-                prop_assert!(padding(area, lengths.iter().sum()) <= LIMITS.padding_max);
+                prop_assert!(padding(area, lengths.iter().sum()) <= 0.1);
                 left.extend(jobs);
             }
             left.sort();

@@ -93,6 +93,13 @@ impl FairQueue {
         self.jobs.insert(job, Place { key, tag, length });
     }
 
+    /// The job whose turn it is, with its length; it stays in the queue.
+    #[must_use]
+    pub fn first(&self) -> Option<(JobId, usize)> {
+        let caller = self.by_tag.first_key_value()?.1;
+        self.backlogs.get(caller)?.by_tag.first_key_value().map(|(_, &job)| job)
+    }
+
     /// Takes out the job whose turn it is, with its length.
     pub fn pop(&mut self) -> Option<(JobId, usize)> {
         let (&start, &caller) = self.by_tag.first_key_value()?;

@@ -75,7 +75,7 @@ mod tests {
             queue_posts_max: 100,
             queue_bytes_max: 1000,
             cache_bytes_max: 0,
-            batch: BatchLimits { posts_max: 8, tokens_max: 512, padding_max: 0.15 },
+            batch: BatchLimits { posts_max: 8, tokens_max: 512, padding_max: Some(0.15) },
         };
         assert_eq!(limits.check(), Ok(()));
         let many = ScorerLimits { workers: 100_000, ..limits.clone() };

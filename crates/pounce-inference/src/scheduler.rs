@@ -239,7 +239,8 @@ impl Scheduler {
         drop(state);
         let width = jobs.iter().map(|job| job.ids.len()).max().unwrap_or(0);
         let real = jobs.iter().map(|job| job.ids.len()).sum();
-        metrics::batch_formed(jobs.len(), real, jobs.len() * width, closed);
+        let padded = if self.limits.padding_max.is_some() { jobs.len() * width } else { real };
+        metrics::batch_formed(jobs.len(), real, padded, closed);
         Some(jobs)
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pounce_types::post::PostText;
 
+use crate::batching::BatchLimits;
 use crate::engine::EngineError;
 use crate::flow_key::{CallerId, FlowId, FlowKey};
 use crate::gate::Gate;
@@ -93,6 +94,9 @@ impl Scorer {
     ) -> std::io::Result<(Self, ScorerHandle, Warm)> {
         limits.check().map_err(|error| std::io::Error::new(ErrorKind::InvalidInput, error))?;
         let model = Arc::new(model);
+        let padding_max = limits.batch.padding_max.filter(|_| model.engine.pads());
+        let batch = BatchLimits { padding_max, ..limits.batch };
+        let limits = ScorerLimits { batch, ..limits };
         let scheduler = Arc::new(Scheduler::new(&limits));
         let (text_pool, text_threads) =
             TextPool::start(limits.workers.div_ceil(WORKERS_PER_TEXT_THREAD))?;

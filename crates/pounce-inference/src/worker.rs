@@ -148,7 +148,10 @@ impl Worker {
         let infer = started.elapsed();
         self.scheduler.paced(infer, jobs.len(), batch.real_tokens());
         let posts: Vec<SpanContext> = jobs.iter().flat_map(Job::spans).cloned().collect();
-        let padded = batch.rows() * batch.width();
+        let padded = match self.model.engine.pads() {
+            true => batch.rows() * batch.width(),
+            false => batch.real_tokens(),
+        };
         let span = traces::batch(&posts, batch.rows(), batch.real_tokens(), padded, infer);
         let rows = logits.chunks_exact(self.model.labels.outputs());
         let answers = rows.map(|row| {
