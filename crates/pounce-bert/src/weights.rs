@@ -8,7 +8,7 @@ use std::path::Path;
 use pounce_kernels::{Kernel, Matrix};
 
 use crate::checkpoint::Checkpoint;
-use crate::config::Config;
+use crate::config::{Config, Unsupported};
 use crate::error::OpenError;
 
 /// Values from which on a table is kept in 8 bits; as in `training/quantise.py`.
