@@ -47,6 +47,7 @@ pub(crate) struct StreamLimits {
 /// Answers the messages of one stream; see the module's words for how.
 pub(crate) fn replies<S>(
     pipeline: Arc<Pipeline>,
+    flow: Flow,
     mut terms: StreamLimits,
     mut requests: S,
 ) -> impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send
@@ -54,7 +55,7 @@ where
     S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin,
 {
     let rotation = terms.age_max.map(|age| Instant::now() + age);
-    let mut session = Session::new(pipeline, &terms);
+    let mut session = Session::new(pipeline, flow, &terms);
     async_stream::stream! {
         let _open = OpenStream::new();
         let mut reading = true;
@@ -128,9 +129,9 @@ struct Session {
 }
 
 impl Session {
-    fn new(pipeline: Arc<Pipeline>, terms: &StreamLimits) -> Self {
+    fn new(pipeline: Arc<Pipeline>, flow: Flow, terms: &StreamLimits) -> Self {
         Self {
-            flow: Arc::new(pipeline.scorer.flow()),
+            flow: Arc::new(flow),
             post_terms: CallOptions {
                 thresholds: pipeline.thresholds,
                 deadline: terms.deadline,
