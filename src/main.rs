@@ -99,6 +99,6 @@ fn report(outcome: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "the last word to a person")]
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("pounce: {error}");
+    eprintln!("pounce: {}", commands::terminal::escaped(&error.to_string()));
     ExitCode::from(code)
 }

@@ -68,7 +68,7 @@ fn read(file: &std::path::Path, count: usize) -> Outcome<Vec<Post>> {
     let mut posts = Vec::new();
     for (line, number) in lines.split(|byte| *byte == b'\n').zip(1..) {
         if !line.trim_ascii().is_empty() && posts.len() < count {
-            let post = pounce_client::json::parse_post(line, number);
+            let post = pounce_client::json::parse_post(line, "line", number);
             posts.push(post.map_err(|rejection| rejection.reason)?);
         }
     }

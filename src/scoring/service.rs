@@ -13,6 +13,7 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 use crate::auth::caller::Caller;
 use crate::auth::caller_key::CallerKey;
 use crate::lifecycle::drain::{Drain, Phase};
+use crate::scoring::backlog::Backlog;
 use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::stream::{self, StreamLimits};
 use crate::scoring::wire::{self, Refusal};
@@ -33,6 +34,7 @@ pub(crate) struct Scoring {
     pub(crate) stream_posts_in_flight_max: usize,
     pub(crate) stream_age_max: Option<Duration>,
     pub(crate) drain: Drain,
+    pub(crate) backlog: Backlog,
 }
 
 impl Scoring {
@@ -132,6 +134,7 @@ impl ScoringService for Scoring {
             deadline: deadline(request.metadata()),
             span: request.extensions().get().cloned(),
             drain: self.drain.clone(),
+            backlog: self.backlog.clone(),
         };
         let flow = self.pipeline.scorer.flow(&CallerKey::of(request.extensions()));
         let requests = Caller::of(request.extensions()).paced(request.into_inner());

@@ -114,7 +114,13 @@ struct State {
     closed: bool,
     /// Worker time a post, smoothed over about 16 batches.
     pace: Duration,
+    /// Worker time a token, smoothed over 4 batches where it rises and 16 where it falls.
+    token_pace: Duration,
 }
+
+/// Worker time a token before a batch has run: more than the default model takes on a slow core, so
+/// that a new server accepts too little rather than too much.
+const TOKEN_PACE_FIRST: Duration = Duration::from_micros(100);
 
 /// The queue between callers and workers.
 pub(super) struct Scheduler {
@@ -141,6 +147,7 @@ impl Scheduler {
                 next: 0,
                 closed: false,
                 pace: Duration::ZERO,
+                token_pace: TOKEN_PACE_FIRST,
             }),
             arrived: Condvar::new(),
             closing: Condvar::new(),
@@ -277,16 +284,29 @@ impl Scheduler {
         }
     }
 
-    /// Records how much worker time each post of a batch took.
-    pub(super) fn paced(&self, per_post: Duration) {
+    /// Records how much worker time a batch took.
+    pub(super) fn paced(&self, infer: Duration, posts: usize, tokens: usize) {
+        let each = |count: usize| infer / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut state = self.state();
-        state.pace = (state.pace * 15 + per_post) / 16;
+        state.pace = (state.pace * 15 + each(posts)) / 16;
+        // Quick to believe in slower workers, slow to believe in faster ones: what is promised
+        // by this pace has to be kept.
+        let (before, now) = (state.token_pace, each(tokens));
+        let weight = if now > before { 4 } else { 16 };
+        state.token_pace = (before * (weight - 1) + now) / weight;
     }
 
     /// Expected time between two scores while all workers are busy, from recent batches.
     pub(super) fn pace_per_post(&self) -> Duration {
         let workers = u32::try_from(self.workers_alive().max(1)).unwrap_or(u32::MAX);
         self.state().pace / workers
+    }
+
+    /// Expected time that each token adds to the queue while all workers are busy, from recent
+    /// batches.
+    pub(super) fn pace_per_token(&self) -> Duration {
+        let workers = u32::try_from(self.workers_alive().max(1)).unwrap_or(u32::MAX);
+        self.state().token_pace / workers
     }
 
     /// Lets workers end once the queue is empty.

@@ -164,6 +164,13 @@ impl Scorer {
         self.inner.pipeline.gate.posts_held()
     }
 
+    /// Expected time that each token adds to the queue while all workers are busy, from recent
+    /// batches.
+    #[must_use]
+    pub fn pace_per_token(&self) -> Duration {
+        self.inner.pipeline.scheduler.pace_per_token()
+    }
+
     /// Workers with an engine.
     #[must_use]
     pub fn workers_alive(&self) -> usize {

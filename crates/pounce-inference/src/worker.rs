@@ -146,7 +146,7 @@ impl Worker {
 
     fn answer(&self, jobs: Vec<Job>, batch: &TokenBatch, logits: &[f32], started: Instant) {
         let infer = started.elapsed();
-        self.scheduler.paced(infer / u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        self.scheduler.paced(infer, jobs.len(), batch.real_tokens());
         let posts: Vec<SpanContext> = jobs.iter().flat_map(Job::spans).cloned().collect();
         let padded = batch.rows() * batch.width();
         let span = traces::batch(&posts, batch.rows(), batch.real_tokens(), padded, infer);
