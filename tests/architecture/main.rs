@@ -129,6 +129,21 @@ fn the_alert_engine_is_pure() {
 }
 
 #[test]
+fn every_file_that_the_map_names_exists() {
+    let map = read(Path::new("ARCHITECTURE.md")).expect("the map");
+    let named: Vec<&str> = map
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| ["src/", "crates/", "tests/"].iter().any(|folder| name.starts_with(folder)))
+        .collect();
+    assert!(named.len() > 10, "the map names {named:?}");
+    for name in named {
+        assert!(top().join(name).exists(), "ARCHITECTURE.md names {name}, which is not there");
+    }
+}
+
+#[test]
 fn a_circle_of_two_files_is_found_and_told_as_a_path() {
     let files = [
         ("src/lib.rs", "mod a;\nmod b;\n"),
