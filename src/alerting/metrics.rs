@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use pounce_alerts::Board;
+use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::{AlertChange, ChangeKind, Suppression};
 use pounce_alerts::key::AlertKind;
 use pounce_types::post::Timestamp;
@@ -89,10 +89,10 @@ pub(crate) fn alert_acknowledged(kind: AlertKind, waited: Duration) {
     histogram!("pounce_alert_ack_seconds", "kind" => kind.name()).record(waited);
 }
 
-/// What the board has to tell of itself.
-pub(crate) fn board(board: &Board) {
-    let totals = board.totals();
-    for (kind, firing) in AlertKind::ALL.into_iter().zip(board.firing()) {
+/// What the engine has to tell of itself.
+pub(crate) fn engine_state(engine: &AlertEngine) {
+    let totals = engine.totals();
+    for (kind, firing) in AlertKind::ALL.into_iter().zip(engine.firing()) {
         gauge!("pounce_alerts_firing", "kind" => kind.name())
             .set(f64::from(u32::try_from(firing).unwrap_or(u32::MAX)));
         for reason in Suppression::ALL {
@@ -110,8 +110,8 @@ pub(crate) fn board(board: &Board) {
     ] {
         counter!("pounce_board_forgotten_total", "what" => what).absolute(forgotten);
     }
-    gauge!("pounce_topics").set(as_f64(board.keys()));
-    if let Some(watermark) = board.watermark() {
+    gauge!("pounce_topics").set(as_f64(engine.keys()));
+    if let Some(watermark) = engine.watermark() {
         gauge!("pounce_watermark_timestamp_seconds").set(watermark_seconds(watermark));
     }
 }

@@ -1,7 +1,7 @@
-//! The board's file: read at start, written every few seconds and on drain.
+//! The engine's file: read at start, written every few seconds and on drain.
 //!
 //! Written aside, flushed to the disk and renamed, so that a reader finds the
-//! old state or the new one, whole. Knows files; what is in them is the board's.
+//! old state or the new one, whole. Knows files; what is in them is the engine's.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pounce_alerts::{Board, Settings};
+use pounce_alerts::{AlertEngine, Settings};
 
 /// How often the state is written: what a killed process loses at most.
 pub const INTERVAL: Duration = Duration::from_secs(10);
@@ -37,10 +37,10 @@ impl StateDir {
         Ok(Self { folder: folder.to_owned(), writing: Arc::default() })
     }
 
-    /// The board as it was written last. A file that is damaged or of another
+    /// The engine as it was written last. A file that is damaged or of another
     /// kind is set aside, and topics start to warm up.
     #[must_use]
-    pub fn restore(&self, settings: Settings, topics_max: usize) -> Board {
+    pub fn restore(&self, settings: Settings, topics_max: usize) -> AlertEngine {
         let file = self.folder.join(NAME);
         let bytes = match fs::read(&file) {
             Ok(bytes) => bytes,
@@ -48,19 +48,19 @@ impl StateDir {
                 if error.kind() != std::io::ErrorKind::NotFound {
                     tracing::error!(file = %file.display(), %error, "state can't be read: topics warm up");
                 }
-                return Board::new(settings, topics_max);
+                return AlertEngine::new(settings, topics_max);
             }
         };
-        match Board::restore(&bytes, settings.clone(), topics_max) {
-            Ok(board) => {
-                tracing::info!(file = %file.display(), keys = board.keys(), "state restored");
-                board
+        match AlertEngine::restore(&bytes, settings.clone(), topics_max) {
+            Ok(engine) => {
+                tracing::info!(file = %file.display(), keys = engine.keys(), "state restored");
+                engine
             }
             Err(error) => {
                 let aside = file.with_extension("snapshot.bad");
                 let kept = fs::rename(&file, &aside).is_ok();
                 tracing::error!(file = %file.display(), %error, kept, "state set aside: topics warm up");
-                Board::new(settings, topics_max)
+                AlertEngine::new(settings, topics_max)
             }
         }
     }
@@ -88,8 +88,8 @@ mod tests {
     use pounce_alerts::Observation;
     use pounce_types::post::{PostId, Timestamp, Topic};
 
-    fn board() -> Board {
-        let mut board = Board::new(Settings::default(), 10);
+    fn engine() -> AlertEngine {
+        let mut engine = AlertEngine::new(Settings::default(), 10);
         let at = Timestamp::from_millis(1_800_000_000_000);
         let observation = Observation {
             topic: Topic::parse(b"acme").expect("a topic"),
@@ -101,8 +101,8 @@ mod tests {
             negative: true,
             severity: None,
         };
-        board.observe(&observation, at);
-        board
+        engine.observe(&observation, at);
+        engine
     }
 
     #[test]
@@ -110,8 +110,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(&folder.path().join("new")).expect("writable");
         assert_eq!(state.restore(Settings::default(), 10).keys(), 0);
-        state.save(|| board().snapshot()).expect("saved");
-        state.save(|| board().snapshot()).expect("saved again");
+        state.save(|| engine().snapshot()).expect("saved");
+        state.save(|| engine().snapshot()).expect("saved again");
         assert_eq!(state.restore(Settings::default(), 10).keys(), 1);
     }
 
@@ -139,7 +139,7 @@ mod tests {
     fn a_damaged_state_is_set_aside() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(folder.path()).expect("writable");
-        let mut bytes = board().snapshot();
+        let mut bytes = engine().snapshot();
         bytes.pop();
         state.save(|| bytes).expect("saved");
         assert_eq!(state.restore(Settings::default(), 10).keys(), 0);

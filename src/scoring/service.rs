@@ -63,8 +63,9 @@ impl ScoringService for Scoring {
         let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
         Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
+        let post = wire::post(&post, self.pipeline.text_bytes_max);
         let flow = self.pipeline.scorer.shared_flow(&CallerKey::of(&extensions));
-        let event = self.pipeline.answer(&flow, &terms, &post, 1).await;
+        let event = self.pipeline.answer(&flow, &terms, post, 1).await;
         let event = event.map_err(|refusal| refusal.status())?;
         Ok(Response::new(ScoreResponse { event: Some(event) }))
     }
@@ -88,19 +89,31 @@ impl ScoringService for Scoring {
         Caller::of(&extensions).pay(request.posts.len())?;
         let pipeline = &self.pipeline;
         let flow = pipeline.scorer.shared_flow(&CallerKey::of(&extensions));
-        let results = (1..).zip(&request.posts).map(|(sequence, post)| {
-            let (flow, terms) = (&flow, &terms);
-            async move {
-                let result = match pipeline.answer(flow, terms, post, sequence).await {
-                    Ok(event) => PostResultKind::Event(event),
-                    Err(refusal) => PostResultKind::Rejection(
-                        refusal.rejection(wire::echoed_id(&post.id), sequence),
-                    ),
-                };
-                PostResult { result: Some(result) }
+        // Parsed at once: posts that wait must not hold on to the message. Accepted before the
+        // first is scored: they are counted in this order.
+        let accepted: Vec<_> = (1..)
+            .zip(request.posts)
+            .map(|(sequence, wire)| {
+                let post = wire::post(&wire, pipeline.text_bytes_max);
+                (wire::echoed_id(&wire.id), sequence, pipeline.accept(&terms, post, sequence))
+            })
+            .collect();
+        let (flow, terms) = (&flow, &terms);
+        let counted = accepted.into_iter().map(|(post_id, sequence, accepted)| async move {
+            let scored = async { pipeline.score(flow, terms, accepted?).await }.await;
+            match scored {
+                Ok(scored) => Ok(pipeline.count(scored)),
+                Err(refusal) => Err(refusal.rejection(post_id, sequence)),
             }
         });
-        Ok(Response::new(ScoreBatchResponse { results: join_all(results).await }))
+        // The events once all are counted: with the alerts that fire then.
+        let results = join_all(counted).await.into_iter().map(|counted| PostResult {
+            result: Some(match counted {
+                Ok(counted) => PostResultKind::Event(pipeline.event(&counted)),
+                Err(rejection) => PostResultKind::Rejection(rejection),
+            }),
+        });
+        Ok(Response::new(ScoreBatchResponse { results: results.collect() }))
     }
 
     type ScoreStreamStream =

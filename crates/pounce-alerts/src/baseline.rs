@@ -1,4 +1,4 @@
-//! What share of negative posts is usual: the sums of a day that ended hours
+//! The baseline share of negative posts: the sums of a day that ended hours
 //! ago, learnt a minute at a time. Knows counts and minutes only.
 
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ struct Slot {
     counts: Counts,
 }
 
-/// The posts that tell what is usual.
+/// The posts that the baseline rests on.
 ///
 /// Its clock stands still for minutes that must not be learnt, so that a long
 /// alert neither teaches it nor makes it forget.
@@ -26,7 +26,7 @@ struct Slot {
 pub(super) struct Baseline {
     slots: VecDeque<Slot>,
     sum: Counts,
-    /// Minutes for which the clock stood still.
+    /// MinuteCounts for which the clock stood still.
     held: u32,
     /// Stretches of minutes not to be learnt, first to last, still to come.
     holds: VecDeque<(Minute, Minute)>,
@@ -41,7 +41,7 @@ impl Baseline {
         }
     }
 
-    /// Learns the counts of `minute`. Minutes come in rising order; one without
+    /// Learns the counts of `minute`. MinuteCounts come in rising order; one without
     /// posts may be left out unless it was held.
     pub(super) fn learn(&mut self, minute: Minute, counts: Counts, length_minutes: u32) {
         while self.holds.front().is_some_and(|(_, last)| *last < minute) {
@@ -69,7 +69,7 @@ impl Baseline {
         }
     }
 
-    /// The usual share: what was learnt, with the prior as so many posts more.
+    /// The baseline share: what was learnt, with the prior as additional posts.
     pub(super) fn share(&self, share: &Share) -> f64 {
         (ratio(self.sum.negatives) + f64::from(share.prior_negatives))
             / (ratio(self.sum.posts) + f64::from(share.prior_posts))

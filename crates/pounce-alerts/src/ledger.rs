@@ -1,5 +1,4 @@
-//! What came of it all: alerts that resolved, and counters for whoever exports
-//! them.
+//! Alerts that resolved, and the engine's counters.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::key::AlertKind;
 use super::lifecycle::Firing;
 use pounce_types::post::Timestamp;
 
-/// Counters since the board was made; a restored board goes on counting.
+/// Counters since the engine was created; a restored engine goes on counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Posts taken in.

@@ -1,10 +1,17 @@
 //! Event time in whole minutes. Knows timestamps only.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use pounce_types::post::Timestamp;
 
 const MINUTE_MILLIS: u64 = 60_000;
+
+/// So many minutes as a duration.
+pub(super) fn minutes_long(minutes: u32) -> Duration {
+    Duration::from_secs(u64::from(minutes) * 60)
+}
 
 /// A minute of event time, counted from 1970. Arithmetic saturates.
 #[derive(
@@ -43,13 +50,13 @@ impl Minute {
         Self(self.0.saturating_sub(minutes))
     }
 
-    /// Minutes since `earlier`; 0 if that is not earlier.
+    /// MinuteCounts since `earlier`; 0 if that is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> u32 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Minutes between the two, whichever is first.
+    /// MinuteCounts between the two, whichever is first.
     #[must_use]
     pub fn distance(self, other: Self) -> u32 {
         self.0.abs_diff(other.0)
@@ -61,7 +68,7 @@ impl Minute {
         self.0 / minutes.max(1)
     }
 
-    /// Minutes since 1970.
+    /// MinuteCounts since 1970.
     #[must_use]
     pub fn number(self) -> u32 {
         self.0

@@ -1,4 +1,4 @@
-//! A board as bytes and back: versioned, checksummed. Files are for others.
+//! The engine's state as bytes and back: versioned, checksummed. Files are for others.
 //!
 //! Layout, numbers little-endian: 8 bytes magic, a `u32` version, a `u64`
 //! xxh3 of the rest, then the state as [postcard](https://postcard.jamesmunns.com).
@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::board::Board;
-use super::crowd::Vote;
+use super::bounded_map::BoundedMap;
+use super::engine::AlertEngine;
+use super::key_state::Vote;
 use super::ledger::Ledger;
-use super::memory::Memory;
 use super::settings::Settings;
-use super::topic::{Sighting, TopicState};
+use super::topic::{SeenPost, TopicState};
 
 const MAGIC: [u8; 8] = *b"PNCBOARD";
 /// Changes with every change of what is written.
@@ -38,8 +38,8 @@ pub enum SnapshotError {
 #[derive(Serialize)]
 struct Written<'a> {
     topics: Vec<&'a TopicState>,
-    posts: &'a Memory<Sighting>,
-    votes: &'a Memory<Vote>,
+    posts: &'a BoundedMap<SeenPost>,
+    votes: &'a BoundedMap<Vote>,
     ledger: &'a Ledger,
     seen: u64,
 }
@@ -47,13 +47,13 @@ struct Written<'a> {
 #[derive(Deserialize)]
 struct Read {
     topics: Vec<TopicState>,
-    posts: Memory<Sighting>,
-    votes: Memory<Vote>,
+    posts: BoundedMap<SeenPost>,
+    votes: BoundedMap<Vote>,
     ledger: Ledger,
     seen: u64,
 }
 
-impl Board {
+impl AlertEngine {
     /// Everything that is known, without the settings.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
@@ -77,7 +77,7 @@ impl Board {
         bytes
     }
 
-    /// The board that a snapshot was made of, under settings that may have
+    /// The engine that a snapshot was made of, under settings that may have
     /// changed since.
     /// # Errors
     /// [`SnapshotError`] if it is no snapshot, of another version, or damaged.
@@ -107,13 +107,13 @@ impl Board {
         }
         let state: Read = postcard::from_bytes(body)
             .map_err(|_| SnapshotError::Damaged("it does not hold what its header says"))?;
-        let mut board = Self::new(settings, topics_max);
-        board.topics = state.topics.into_iter().map(|topic| (topic.name.clone(), topic)).collect();
-        board.posts = state.posts;
-        board.votes = state.votes;
-        board.ledger = state.ledger;
-        board.seen = state.seen;
-        board.relink();
-        Ok(board)
+        let mut engine = Self::new(settings, topics_max);
+        engine.topics = state.topics.into_iter().map(|topic| (topic.name.clone(), topic)).collect();
+        engine.posts = state.posts;
+        engine.votes = state.votes;
+        engine.ledger = state.ledger;
+        engine.seen = state.seen;
+        engine.relink();
+        Ok(engine)
     }
 }

@@ -1,11 +1,12 @@
-//! Posts and replies as JSON lines.
+//! Posts, replies and alerts as JSON.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Reply;
 use pounce_proto::{
-    Author, Flag, Post, Rejection, RejectionCode, ScoredEvent, Sentiment, Severity,
+    Alert, Author, Flag, Post, Rejection, RejectionCode, ScoredEvent, Sentiment, Severity,
 };
 
 /// One post as a JSON object. `id` may be a number; `posted_at` is RFC 3339 or
@@ -172,11 +173,50 @@ fn scored(event: &ScoredEvent) -> Outcome<'_> {
             severity => Some(severity.name()),
         },
         flags: event.flags().map(Flag::name).collect(),
-        respond_by: event
-            .respond_by
-            .and_then(|at| Some(Timestamp::new(at.seconds, at.nanos).ok()?.to_string())),
+        respond_by: event.respond_by.and_then(rfc3339),
         alert_ids: &event.alert_ids,
     }
+}
+
+/// An alert as a JSON object: the only form in which Pounce shows one, in `pounce watch`
+/// and on the dashboard. Times are RFC 3339, or null while they are not set.
+#[must_use]
+pub fn show_alert(alert: &Alert) -> Value {
+    let evidence = alert.evidence.clone().unwrap_or_default();
+    let taken = alert.acknowledgement.as_ref();
+    json!({
+        "id": alert.id,
+        "kind": lower_case(alert.kind().as_str_name(), "ALERT_KIND_"),
+        "severity": lower_case(alert.severity().as_str_name(), "SEVERITY_"),
+        "topic": alert.topic,
+        "place": alert.place,
+        "opened_at": alert.opened_at.and_then(rfc3339),
+        "resolved_at": alert.resolved_at.and_then(rfc3339),
+        "respond_by": alert.respond_by.and_then(rfc3339),
+        "evidence": {
+            "window_seconds": evidence.window.map(|window| window.seconds),
+            "posts": evidence.posts,
+            "negatives": evidence.negatives,
+            "observed": evidence.observed,
+            "baseline": evidence.baseline,
+            "threshold": evidence.threshold,
+            "bound": evidence.bound,
+            "sample_post_ids": evidence.sample_post_ids,
+            "busiest_author_posts": evidence.busiest_author_posts,
+            "suppressed": evidence.suppressed,
+        },
+        "acknowledged_by": taken.map(|taken| taken.by.as_str()),
+        "acknowledged_at": taken.and_then(|taken| taken.at).and_then(rfc3339),
+        "acknowledged_note": taken.map(|taken| taken.note.as_str()),
+    })
+}
+
+fn lower_case(wire: &str, prefix: &str) -> String {
+    wire.trim_start_matches(prefix).to_lowercase()
+}
+
+fn rfc3339(at: prost_types::Timestamp) -> Option<String> {
+    Some(Timestamp::new(at.seconds, at.nanos).ok()?.to_string())
 }
 
 /// Six digits: more than a probability is worth, fewer than a float's tail.
@@ -187,6 +227,7 @@ fn rounded(probability: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pounce_proto::{Acknowledgement, AlertEvidence, AlertKind};
 
     #[test]
     fn a_line_becomes_a_post() {
@@ -234,5 +275,26 @@ mod tests {
         let line = show_reply(&Reply::Rejection(Box::new(rejection)));
         let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(line["rejected"]["code"], "too_long");
+    }
+
+    #[test]
+    fn an_alert_keeps_the_names_that_programs_parse() {
+        let alert = show_alert(&Alert {
+            kind: AlertKind::Share.into(),
+            severity: Severity::High.into(),
+            opened_at: Some(prost_types::Timestamp { seconds: 900, nanos: 0 }),
+            evidence: Some(AlertEvidence {
+                window: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
+                posts: 20,
+                ..AlertEvidence::default()
+            }),
+            acknowledgement: Some(Acknowledgement { by: "ann".to_owned(), ..Default::default() }),
+            ..Alert::default()
+        });
+        assert_eq!((&alert["kind"], &alert["severity"]), (&json!("share"), &json!("high")));
+        assert_eq!(alert["opened_at"], "1970-01-01T00:15:00Z");
+        assert_eq!(alert["resolved_at"], Value::Null);
+        assert_eq!(alert["evidence"]["window_seconds"], 3600);
+        assert_eq!(alert["acknowledged_by"], "ann");
     }
 }

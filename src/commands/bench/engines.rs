@@ -17,7 +17,7 @@ use pounce_inference::scorer::ScorerLimits;
 use pounce_proto::Post;
 use pounce_types::score::Probabilities;
 
-use super::{Outcome, SINGLES, median, millis, rate};
+use super::figures::{Outcome, SINGLES, median, millis, rate};
 
 /// An engine and its precision: `embedded`, `torch`, `torch:fp32` or `torch:bf16`.
 #[derive(Debug, Clone, Copy)]
@@ -64,16 +64,16 @@ impl Contender {
 
     fn open(self, config: &Config) -> Outcome<Model> {
         let device = match self.engine {
-            EngineKind::Torch => config.model_spec.device,
+            EngineKind::Torch => config.model.spec.device,
             EngineKind::Embedded => Device::Cpu,
         };
         let spec = ModelSpec {
             engine: Some(self.engine),
             precision: self.precision,
             device,
-            ..config.model_spec.clone()
+            ..config.model.spec.clone()
         };
-        Ok(Model::open(&config.model, &spec)?)
+        Ok(Model::open(&config.model.folder, &spec)?)
     }
 }
 

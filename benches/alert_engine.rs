@@ -1,6 +1,6 @@
-//! What a scored post costs on its way through the board.
+//! What a scored post costs on its way through the engine.
 //!
-//! `cargo bench --bench board`: posts of 10,000 topics in event-time order, a
+//! `cargo bench --bench engine`: posts of 10,000 topics in event-time order, a
 //! thousand posts a second, with authors, every tenth with a place.
 
 #![allow(missing_docs, reason = "criterion's macros write functions without docs")]
@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pounce_alerts::{Board, Observation, Settings};
+use pounce_alerts::{AlertEngine, Observation, Settings};
 use pounce_types::post::{AuthorId, Place, PostId, Timestamp, Topic};
 use pounce_types::score::Severity;
 
@@ -43,13 +43,13 @@ fn observe(c: &mut Criterion) {
     let topics: Vec<Topic> = (0..TOPICS)
         .map(|id| Topic::parse(format!("topic-{id}").as_bytes()).expect("a topic"))
         .collect();
-    let mut group = c.benchmark_group("board");
+    let mut group = c.benchmark_group("engine");
     group.sample_size(10).measurement_time(Duration::from_secs(10));
     for posts_a_second in [1_000_u64, 200] {
         group.throughput(Throughput::Elements(BATCH));
         let name = format!("observe, 10,000 topics, {posts_a_second} posts a second of event time");
         group.bench_function(name, |b| {
-            let mut board = Board::new(Settings::default(), 20_000);
+            let mut engine = AlertEngine::new(Settings::default(), 20_000);
             let mut nth = 0;
             let mut ticked = START;
             b.iter_custom(|rounds| {
@@ -64,15 +64,15 @@ fn observe(c: &mut Criterion) {
                         // A tick every second, as the service drives it.
                         if post.at.millis() >= ticked + 1000 {
                             ticked = post.at.millis();
-                            black_box(board.tick(post.at));
+                            black_box(engine.tick(post.at));
                         }
-                        black_box(board.observe(post, post.at));
+                        black_box(engine.observe(post, post.at));
                     }
                     spent += start.elapsed();
                 }
                 spent
             });
-            assert!(board.keys() > 10_000, "every topic is counted");
+            assert!(engine.keys() > 10_000, "every topic is counted");
         });
     }
     group.finish();
@@ -82,20 +82,20 @@ fn snapshot(c: &mut Criterion) {
     let topics: Vec<Topic> = (0..TOPICS)
         .map(|id| Topic::parse(format!("topic-{id}").as_bytes()).expect("a topic"))
         .collect();
-    let mut board = Board::new(Settings::default(), 20_000);
+    let mut engine = AlertEngine::new(Settings::default(), 20_000);
     for nth in 0..1_000_000 {
         let post = post(&topics, nth, 86);
-        board.observe(&post, post.at);
+        engine.observe(&post, post.at);
     }
-    let bytes = board.snapshot();
-    let mut group = c.benchmark_group("board");
+    let bytes = engine.snapshot();
+    let mut group = c.benchmark_group("engine");
     group.sample_size(10);
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("snapshot after a day of 1,000,000 posts", |b| {
-        b.iter(|| black_box(board.snapshot()));
+        b.iter(|| black_box(engine.snapshot()));
     });
     group.bench_function("restore it", |b| {
-        b.iter(|| black_box(Board::restore(&bytes, Settings::default(), 20_000)));
+        b.iter(|| black_box(AlertEngine::restore(&bytes, Settings::default(), 20_000)));
     });
     group.finish();
 }

@@ -1,4 +1,4 @@
-//! What was seen lately, within a bound: post ids, authors' votes.
+//! A bounded map of recent entries: post ids, authors' votes.
 //!
 //! Entries go by the wall clock or when room is short, the oldest arrival
 //! first. Whoever asks decides by event time whether an entry still matters,
@@ -20,7 +20,7 @@ struct Entry<V> {
 
 /// A bounded map by 64-bit hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Memory<V> {
+pub(super) struct BoundedMap<V> {
     entries: HashMap<u64, Entry<V>>,
     /// Every entry's hash and arrival, oldest first; stale where the entry was
     /// renewed since.
@@ -28,13 +28,13 @@ pub(super) struct Memory<V> {
     forgotten: u64,
 }
 
-impl<V> Default for Memory<V> {
+impl<V> Default for BoundedMap<V> {
     fn default() -> Self {
         Self { entries: HashMap::new(), arrivals: VecDeque::new(), forgotten: 0 }
     }
 }
 
-impl<V> Memory<V> {
+impl<V> BoundedMap<V> {
     pub(super) fn get_mut(&mut self, hash: u64) -> Option<&mut V> {
         self.entries.get_mut(&hash).map(|entry| &mut entry.value)
     }
@@ -91,24 +91,24 @@ mod tests {
 
     #[test]
     fn the_oldest_arrival_goes_first_when_room_is_short() {
-        let mut memory = Memory::default();
+        let mut map = BoundedMap::default();
         for hash in 0..5 {
-            memory.put(hash, hash, at(hash), 3);
+            map.put(hash, hash, at(hash), 3);
         }
-        let kept: Vec<_> = (0..5).map(|hash| memory.get_mut(hash).is_some()).collect();
+        let kept: Vec<_> = (0..5).map(|hash| map.get_mut(hash).is_some()).collect();
         assert_eq!(kept, [false, false, true, true, true]);
-        assert_eq!((memory.forgotten(), memory.len()), (2, 3));
+        assert_eq!((map.forgotten(), map.len()), (2, 3));
     }
 
     #[test]
     fn age_is_no_loss_and_a_renewed_entry_stays() {
-        let mut memory = Memory::default();
-        memory.put(1, (), at(0), 10);
-        memory.put(2, (), at(0), 10);
-        memory.put(1, (), at(30), 10);
-        memory.forget(at(40), Duration::from_secs(20 * 60));
-        assert!(memory.get_mut(1).is_some());
-        assert!(memory.get_mut(2).is_none());
-        assert_eq!(memory.forgotten(), 0);
+        let mut map = BoundedMap::default();
+        map.put(1, (), at(0), 10);
+        map.put(2, (), at(0), 10);
+        map.put(1, (), at(30), 10);
+        map.forget(at(40), Duration::from_secs(20 * 60));
+        assert!(map.get_mut(1).is_some());
+        assert!(map.get_mut(2).is_none());
+        assert_eq!(map.forgotten(), 0);
     }
 }

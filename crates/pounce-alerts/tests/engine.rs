@@ -1,11 +1,11 @@
-//! What the board promises, seen from outside: alerts do not depend on order,
+//! What the engine promises, seen from outside: alerts do not depend on order,
 //! repetition, sharding or a restart, and nothing grows past its bound.
 
 use std::time::Duration;
 
 use pounce_alerts::alert::{Alert, AlertChange, ChangeKind, Suppression};
 use pounce_alerts::key::AlertKind;
-use pounce_alerts::{Board, Observation, Settings, SnapshotError};
+use pounce_alerts::{AlertEngine, Observation, Settings, SnapshotError};
 use pounce_types::post::{AuthorId, Place, PostId, Timestamp, Topic};
 use pounce_types::score::Severity;
 use proptest::prelude::*;
@@ -36,21 +36,21 @@ fn post(name: &str, id: u64, millis: u64, negative: bool) -> Observation {
     }
 }
 
-fn board() -> Board {
-    Board::new(Settings::default(), 1000)
+fn engine() -> AlertEngine {
+    AlertEngine::new(Settings::default(), 1000)
 }
 
-/// Plays posts to a board whose clock stands at the newest post, then lets
+/// Plays posts to a engine whose clock stands at the newest post, then lets
 /// `idle` minutes pass.
-fn play(board: &mut Board, posts: &[Observation], idle: u64) -> Vec<AlertChange> {
+fn play(engine: &mut AlertEngine, posts: &[Observation], idle: u64) -> Vec<AlertChange> {
     let mut changes = Vec::new();
     let mut now = posts.iter().map(|post| post.at).max().unwrap_or_default();
     for post in posts {
-        changes.extend(board.observe(post, now).changes);
+        changes.extend(engine.observe(post, now).changes);
     }
     for _ in 0..idle {
         now = now.after(Duration::from_secs(60));
-        changes.extend(board.tick(now));
+        changes.extend(engine.tick(now));
     }
     changes
 }
@@ -97,7 +97,7 @@ fn crisis(calm: u64, crisis: u64, after: u64) -> Vec<Observation> {
 
 #[test]
 fn a_change_of_mood_opens_an_alert_with_evidence_and_resolves_when_it_is_over() {
-    let changes = play(&mut board(), &crisis(120, 60, 120), 5);
+    let changes = play(&mut engine(), &crisis(120, 60, 120), 5);
     let share: Vec<_> = of_kind(&changes, AlertKind::Share)
         .into_iter()
         .filter(|(_, alert)| alert.key.place.is_none())
@@ -120,13 +120,13 @@ fn a_change_of_mood_opens_an_alert_with_evidence_and_resolves_when_it_is_over() 
 
 #[test]
 fn a_firing_topic_holds_back_its_places_and_counts_them() {
-    let mut board = board();
-    play(&mut board, &crisis(120, 120, 0), 0);
-    let alerts = board.alerts(false);
+    let mut engine = engine();
+    play(&mut engine, &crisis(120, 120, 0), 0);
+    let alerts = engine.alerts(false);
     let share: Vec<_> = alerts.iter().filter(|alert| alert.kind == AlertKind::Share).collect();
     assert_eq!(share.len(), 1, "{share:?}");
     assert_eq!(share[0].evidence.suppressed, 2);
-    assert_eq!(board.totals().suppressed(AlertKind::Share, Suppression::TopicFiring), 2);
+    assert_eq!(engine.totals().suppressed(AlertKind::Share, Suppression::TopicFiring), 2);
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn five_hundred_posts_of_one_author_raise_no_share_alert() {
         .collect();
     posts.append(&mut loud);
     posts.sort_by_key(|post| post.at);
-    let mut board = board();
-    let changes = play(&mut board, &posts, 300);
+    let mut engine = engine();
+    let changes = play(&mut engine, &posts, 300);
     assert_eq!(of_kind(&changes, AlertKind::Share), []);
     assert_eq!(of_kind(&changes, AlertKind::Volume), []);
-    assert!(board.totals().author_repeats > 490);
+    assert!(engine.totals().author_repeats > 490);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn people_with_an_audience_raise_a_reach_alert_on_a_quiet_topic() {
     let posts: Vec<_> = (0..4)
         .map(|id| Observation { followers: 40_000, ..post("kite", id, id * MINUTE, id > 0) })
         .collect();
-    let changes = play(&mut board(), &posts, 90);
+    let changes = play(&mut engine(), &posts, 90);
     let reach = of_kind(&changes, AlertKind::Reach);
     let kinds: Vec<_> = reach.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, [ChangeKind::Opened, ChangeKind::Resolved]);
@@ -172,83 +172,83 @@ fn after_an_alert_the_same_opens_no_sooner_than_the_cooldown() {
         again.author_id = None;
         posts.push(again);
     }
-    let mut board = board();
-    let changes = play(&mut board, &posts, 0);
+    let mut engine = engine();
+    let changes = play(&mut engine, &posts, 0);
     let opened: Vec<_> = of_kind(&changes, AlertKind::Share)
         .into_iter()
         .filter(|(kind, alert)| *kind == ChangeKind::Opened && alert.key.place.is_none())
         .collect();
     assert_eq!(opened.len(), 1);
-    assert!(board.totals().suppressed(AlertKind::Share, Suppression::Cooldown) > 0);
+    assert!(engine.totals().suppressed(AlertKind::Share, Suppression::Cooldown) > 0);
 }
 
 #[test]
 fn late_posts_count_for_ten_minutes_and_then_no_more() {
-    let mut board = board();
+    let mut engine = engine();
     let now = at(60 * MINUTE);
-    board.observe(&post("kite", 1, 60 * MINUTE, false), now);
-    let counted = board.observe(&post("kite", 2, 50 * MINUTE, true), now);
+    engine.observe(&post("kite", 1, 60 * MINUTE, false), now);
+    let counted = engine.observe(&post("kite", 2, 50 * MINUTE, true), now);
     assert_eq!((counted.late, counted.duplicate), (false, false));
-    let late = board.observe(&post("kite", 3, 48 * MINUTE, true), now);
+    let late = engine.observe(&post("kite", 3, 48 * MINUTE, true), now);
     assert!(late.late);
-    board.observe(&post("kite", 4, 62 * MINUTE, false), at(62 * MINUTE));
-    let status = board.topic(&topic("kite"), None).expect("a topic");
+    engine.observe(&post("kite", 4, 62 * MINUTE, false), at(62 * MINUTE));
+    let status = engine.topic(&topic("kite"), None).expect("a topic");
     let counts = status.windows[0].counts;
     assert_eq!((counts.posts, counts.negatives), (2, 1), "{status:?}");
 }
 
 #[test]
 fn a_post_of_the_future_is_of_now() {
-    let mut board = board();
-    board.observe(&post("kite", 1, 1_000_000 * MINUTE, true), at(0));
-    board.observe(&post("kite", 2, MINUTE, true), at(0));
-    assert_eq!(board.totals().clamped, 1);
-    board.tick(at(3 * MINUTE));
-    let status = board.topic(&topic("kite"), None).expect("a topic");
+    let mut engine = engine();
+    engine.observe(&post("kite", 1, 1_000_000 * MINUTE, true), at(0));
+    engine.observe(&post("kite", 2, MINUTE, true), at(0));
+    assert_eq!(engine.totals().clamped, 1);
+    engine.tick(at(3 * MINUTE));
+    let status = engine.topic(&topic("kite"), None).expect("a topic");
     assert_eq!(status.windows[0].counts.posts, 2);
     assert_eq!(status.watermark, at(2 * MINUTE));
 }
 
 #[test]
 fn a_fast_clock_closes_no_minute_early() {
-    let mut board = board();
-    board.observe(&post("kite", 1, 119_000, true), at(0));
-    let status = board.topic(&topic("kite"), None).expect("a topic");
+    let mut engine = engine();
+    engine.observe(&post("kite", 1, 119_000, true), at(0));
+    let status = engine.topic(&topic("kite"), None).expect("a topic");
     assert_eq!(status.watermark, at(0).before(Duration::from_secs(60)));
 }
 
 #[test]
 fn time_goes_on_when_no_post_comes() {
-    let mut board = board();
+    let mut engine = engine();
     for id in 0..30 {
-        board.observe(&post("kite", id, id * 1000, true), at(id * 1000));
+        engine.observe(&post("kite", id, id * 1000, true), at(id * 1000));
     }
-    assert_eq!(board.tick(at(119_999)), []);
-    let changes = board.tick(at(120_000));
+    assert_eq!(engine.tick(at(119_999)), []);
+    let changes = engine.tick(at(120_000));
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert_eq!(changes[0].alert.opened_at, at(60_000));
-    let gone: Vec<_> = (3..600).flat_map(|minute| board.tick(at(minute * MINUTE))).collect();
+    let gone: Vec<_> = (3..600).flat_map(|minute| engine.tick(at(minute * MINUTE))).collect();
     let kinds: Vec<_> = gone.iter().map(|change| change.kind).collect();
     assert_eq!(kinds, [ChangeKind::Resolved]);
 }
 
 #[test]
 fn the_first_to_acknowledge_stays() {
-    let mut board = board();
-    play(&mut board, &crisis(120, 60, 0), 0);
-    let id = board.alerts(false)[0].id.clone();
+    let mut engine = engine();
+    play(&mut engine, &crisis(120, 60, 0), 0);
+    let id = engine.alerts(false)[0].id.clone();
     let noticed = START + 179 * MINUTE + 40_000;
     let now = Timestamp::from_millis(noticed + 5_000);
-    let first = board.acknowledge(id.as_str(), "ana", "calling the store", now).expect("known");
+    let first = engine.acknowledge(id.as_str(), "ana", "calling the store", now).expect("known");
     assert_eq!(first.waited, Some(Duration::from_secs(5)));
-    let second = board.acknowledge(id.as_str(), "ben", "me too", now).expect("known");
+    let second = engine.acknowledge(id.as_str(), "ben", "me too", now).expect("known");
     assert_eq!(second.waited, None);
     assert_eq!(second.alert.acknowledgement, first.alert.acknowledgement);
-    assert!(board.acknowledge("nonsense", "ana", "", now).is_err());
+    assert!(engine.acknowledge("nonsense", "ana", "", now).is_err());
     for minute in 180..300 {
-        board.tick(at(minute * MINUTE));
+        engine.tick(at(minute * MINUTE));
     }
-    let kept = board.alerts(true);
+    let kept = engine.alerts(true);
     let over = kept.iter().find(|alert| alert.id == id).expect("kept for a day");
     assert_eq!(over.acknowledgement, first.alert.acknowledgement);
 }
@@ -258,7 +258,7 @@ fn a_crisis_of_days_becomes_the_new_normal() {
     let day = 24 * 60;
     let mut posts = crisis(day, 3 * day, 0);
     posts.retain(|post| post.place.is_none());
-    let changes = play(&mut board(), &posts, 0);
+    let changes = play(&mut engine(), &posts, 0);
     let share = of_kind(&changes, AlertKind::Share);
     let (kind, last) = share[share.len() - 1];
     assert_eq!(kind, ChangeKind::Resolved);
@@ -271,13 +271,13 @@ fn a_crisis_of_days_becomes_the_new_normal() {
 fn a_topic_that_always_complains_is_learnt_even_from_a_cold_start() {
     let mut posts = crisis(0, 24 * 60, 0);
     posts.retain(|post| post.place.is_none());
-    let mut board = board();
-    let changes = play(&mut board, &posts, 0);
+    let mut engine = engine();
+    let changes = play(&mut engine, &posts, 0);
     let share = of_kind(&changes, AlertKind::Share);
     let kinds: Vec<_> = share.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds.first(), Some(&ChangeKind::Opened));
     assert_eq!(kinds.last(), Some(&ChangeKind::Resolved));
-    assert!(board.topic(&topic("kite"), None).expect("a topic").baseline > 0.6);
+    assert!(engine.topic(&topic("kite"), None).expect("a topic").baseline > 0.6);
 }
 
 /// Streams of an afternoon: bursts of posts of few topics, places and authors,
@@ -333,7 +333,7 @@ proptest! {
         posts in streams(),
         by in prop::collection::vec(0_u64..=60_000, 1..50),
     ) {
-        let (mut in_order, mut in_disorder) = (board(), board());
+        let (mut in_order, mut in_disorder) = (engine(), engine());
         let expected = play(&mut in_order, &posts, 300);
         let found = play(&mut in_disorder, &held_up(&posts, &by), 300);
         prop_assert_eq!(sorted(found), sorted(expected));
@@ -342,10 +342,44 @@ proptest! {
     }
 
     #[test]
+    fn any_order_of_scoring_gives_the_alerts_of_the_order_of_arrival(
+        posts in streams(),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 1..200),
+        in_flight_max in 1_usize..300,
+    ) {
+        let (mut in_order, mut in_flight) = (engine(), engine());
+        let expected = play(&mut in_order, &posts, 300);
+        let newest = posts.iter().map(|post| post.at).max().unwrap_or_default();
+        let (mut open, mut changes, mut pick) = (Vec::new(), Vec::new(), picks.iter().cycle());
+        let mut arriving = posts.iter();
+        loop {
+            let next = arriving.next();
+            if let Some(post) = next {
+                open.push((post, in_flight.admit(&post.topic, post.at, newest)));
+                if open.len() < in_flight_max {
+                    continue;
+                }
+            }
+            if open.is_empty() {
+                break;
+            }
+            let (post, ticket) = open.swap_remove(pick.next().expect("endless").index(open.len()));
+            let observed = in_flight.observe_admitted(post, &ticket, newest);
+            prop_assert!(!observed.late);
+            changes.extend(observed.changes);
+        }
+        for minute in 1..=300 {
+            changes.extend(in_flight.tick(newest.after(Duration::from_secs(60 * minute))));
+        }
+        prop_assert_eq!(sorted(changes), sorted(expected));
+        prop_assert_eq!(in_flight.alerts(true), in_order.alerts(true));
+    }
+
+    #[test]
     fn the_same_stream_twice_gives_identical_alerts(posts in streams(), pace in 1_u64..120) {
-        let mut once = board();
+        let mut once = engine();
         let expected = play(&mut once, &posts, 300);
-        let mut twice = board();
+        let mut twice = engine();
         let mut changes = Vec::new();
         // Live: the clock goes with the posts, `pace` seconds at a time.
         let mut clock = posts[0].at;
@@ -380,15 +414,15 @@ proptest! {
         posts in streams(),
         split in prop::collection::vec(0_usize..3, 1..30),
     ) {
-        let mut whole = board();
+        let mut whole = engine();
         let expected = play(&mut whole, &posts, 300);
-        let mut merged = board();
+        let mut merged = engine();
         let mut changes = Vec::new();
         let now = posts[posts.len() - 1].at;
         for (nth, part) in posts.chunk_by(|a, b| {
             a.at.millis() / 30_000 == b.at.millis() / 30_000
         }).enumerate() {
-            let mut shards = [board(), board(), board()];
+            let mut shards = [engine(), engine(), engine()];
             for (post, to) in part.iter().zip(split.iter().cycle().skip(nth)) {
                 shards[*to].observe(post, now);
             }
@@ -406,10 +440,10 @@ proptest! {
 
     #[test]
     fn killed_and_restored_gives_identical_alerts(posts in streams(), kill in 0.0_f64..1.0) {
-        let mut whole = board();
+        let mut whole = engine();
         let expected = play(&mut whole, &posts, 300);
         let now = posts[posts.len() - 1].at;
-        let mut before = board();
+        let mut before = engine();
         let mut changes = Vec::new();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss,
             clippy::cast_precision_loss, reason = "an index of a short list")]
@@ -422,7 +456,7 @@ proptest! {
         for post in &posts[middle..(middle + 10).min(posts.len())] {
             before.observe(post, now);
         }
-        let mut after = Board::restore(&bytes, Settings::default(), 1000).expect("a snapshot");
+        let mut after = AlertEngine::restore(&bytes, Settings::default(), 1000).expect("a snapshot");
         prop_assert_eq!(after.snapshot().len(), bytes.len());
         for post in &posts {
             changes.extend(after.observe(post, now).changes);
@@ -455,7 +489,7 @@ proptest! {
             "[limits]\npost_ids_max = 20\nauthor_votes_max = 20\nopen_posts_max = 20\n\
              resolved_alerts_max = 2\n[reach]\nauthors_max = 5\n",
         ).expect("good settings");
-        let mut board = Board::new(settings.clone(), 10);
+        let mut engine = AlertEngine::new(settings.clone(), 10);
         for (nth, (id, name, place, followers, negative, millis)) in posts.iter().enumerate() {
             let now = Timestamp::from_millis(clocks[nth % clocks.len()]);
             let mut post = post(&format!("topic-{name}"), *id, 0, *negative);
@@ -464,13 +498,13 @@ proptest! {
             post.place = place.map(|place| {
                 Place::parse(format!("place-{place}").as_bytes()).expect("a place")
             });
-            board.observe(&post, now);
-            board.tick(now);
-            prop_assert!(board.keys() <= 10);
-            let [open, ids, votes] = board.held();
-            prop_assert!(open <= 21 && ids <= 20 && votes <= 20, "{:?}", board.held());
+            engine.observe(&post, now);
+            engine.tick(now);
+            prop_assert!(engine.keys() <= 10);
+            let [open, ids, votes] = engine.held();
+            prop_assert!(open <= 21 && ids <= 20 && votes <= 20, "{:?}", engine.held());
         }
-        let again = Board::restore(&board.snapshot(), settings, 3).expect("a snapshot");
+        let again = AlertEngine::restore(&engine.snapshot(), settings, 3).expect("a snapshot");
         prop_assert!(again.keys() <= 3);
     }
 
@@ -479,23 +513,23 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         cut in 0_usize..5000,
     ) {
-        prop_assert!(Board::restore(&bytes, Settings::default(), 10).is_err());
-        let mut board = board();
-        play(&mut board, &crisis(30, 10, 0), 0);
-        let mut good = board.snapshot();
+        prop_assert!(AlertEngine::restore(&bytes, Settings::default(), 10).is_err());
+        let mut engine = engine();
+        play(&mut engine, &crisis(30, 10, 0), 0);
+        let mut good = engine.snapshot();
         let cut = cut % good.len();
         good[cut] ^= 1;
-        prop_assert!(Board::restore(&good, Settings::default(), 10).is_err());
+        prop_assert!(AlertEngine::restore(&good, Settings::default(), 10).is_err());
         good[cut] ^= 1;
         good.truncate(cut);
-        prop_assert!(Board::restore(&good, Settings::default(), 10).is_err());
+        prop_assert!(AlertEngine::restore(&good, Settings::default(), 10).is_err());
     }
 }
 
 #[test]
 fn foreign_old_and_damaged_snapshots_are_told_apart() {
-    let restore = |bytes: &[u8]| Board::restore(bytes, Settings::default(), 10).err();
-    let mut bytes = board().snapshot();
+    let restore = |bytes: &[u8]| AlertEngine::restore(bytes, Settings::default(), 10).err();
+    let mut bytes = engine().snapshot();
     assert_eq!(restore(&bytes), None);
     assert_eq!(restore(b"something else altogether"), Some(SnapshotError::Foreign));
     assert_eq!(restore(b""), Some(SnapshotError::Foreign));
@@ -505,77 +539,155 @@ fn foreign_old_and_damaged_snapshots_are_told_apart() {
 }
 
 #[test]
-fn a_million_topics_leave_the_newest_and_a_count() {
-    let mut board = Board::new(Settings::default(), 100);
-    for id in 0..1_000_000_u64 {
-        board.observe(&post(&format!("topic-{id}"), id, 0, true), at(0));
+fn a_post_in_flight_holds_the_watermark_back_until_it_is_released_or_too_old() {
+    let closed =
+        |engine: &AlertEngine| engine.topic(&topic("kite"), None).map(|status| status.watermark);
+    for give_back in [true, false] {
+        let mut engine = engine();
+        let ticket = engine.admit(&topic("kite"), at(0), at(0));
+        engine.observe(&post("kite", 1, 5 * MINUTE, true), at(5 * MINUTE));
+        engine.tick(at(9 * MINUTE));
+        assert_eq!(closed(&engine), Some(at(0)), "it waits for the post of the first minute");
+        let mut now = 11;
+        if give_back {
+            engine.release(&ticket);
+            now = 9;
+        }
+        engine.tick(at(now * MINUTE));
+        assert_eq!(closed(&engine), Some(at((now - 1) * MINUTE)));
     }
-    assert_eq!(board.keys(), 100);
-    assert_eq!(board.totals().keys_forgotten, 999_900);
-    assert!(board.topic(&topic("topic-999999"), None).is_some());
-    assert!(board.topic(&topic("topic-999899"), None).is_none());
+}
+
+#[test]
+fn a_post_is_late_by_those_that_arrived_before_it_whichever_is_scored_first() {
+    let mut engine = engine();
+    let (newer, older) = (post("kite", 1, 60 * MINUTE, true), post("kite", 2, 0, true));
+    let now = at(60 * MINUTE);
+    let tickets = [&newer, &older].map(|post| engine.admit(&post.topic, post.at, now));
+    assert!(engine.observe_admitted(&older, &tickets[1], now).late);
+    assert!(!engine.observe_admitted(&newer, &tickets[0], now).late);
+}
+
+#[test]
+fn a_million_topics_leave_the_newest_and_a_count() {
+    let mut engine = AlertEngine::new(Settings::default(), 100);
+    for id in 0..1_000_000_u64 {
+        engine.observe(&post(&format!("topic-{id}"), id, 0, true), at(0));
+    }
+    assert_eq!(engine.keys(), 100);
+    assert_eq!(engine.totals().keys_forgotten, 999_900);
+    assert!(engine.topic(&topic("topic-999999"), None).is_some());
+    assert!(engine.topic(&topic("topic-999899"), None).is_none());
 }
 
 #[test]
 fn a_topic_seen_again_outlives_one_that_was_not() {
-    let mut board = Board::new(Settings::default(), 3);
+    let mut engine = AlertEngine::new(Settings::default(), 3);
     for (id, name) in ["a", "b", "c", "a", "d"].into_iter().enumerate() {
-        board.observe(&post(name, id as u64, 0, true), at(0));
+        engine.observe(&post(name, id as u64, 0, true), at(0));
     }
     let kept: Vec<_> = ["a", "b", "c", "d"]
         .into_iter()
-        .filter(|name| board.topic(&topic(name), None).is_some())
+        .filter(|name| engine.topic(&topic(name), None).is_some())
         .collect();
     assert_eq!(kept, ["a", "c", "d"]);
 }
 
 #[test]
+fn a_flood_of_made_up_topics_ends_no_alert_and_forgets_no_baseline() {
+    let mut posts = crisis(120, 60, 0);
+    // A calm topic with a baseline of its own, and a new one that is busy.
+    posts.extend((0..600).map(|id| post("calm", id, id * 18_000, false)));
+    posts.extend((0..30).map(|id| post("busy", id, 170 * MINUTE + id * 1000, false)));
+    posts.sort_by_key(|post| post.at);
+    let settings = "[share]\nbaseline_gap_minutes = 15\n";
+    let mut engine = AlertEngine::new(Settings::parse(settings).expect("good settings"), 100);
+    play(&mut engine, &posts, 3);
+    let firing = engine.alerts(false);
+    assert!(!firing.is_empty());
+    for id in 0..100_000 {
+        let made_up = post(&format!("made up {id}"), id, 185 * MINUTE, true);
+        let changes = engine.observe(&made_up, made_up.at).changes;
+        assert_eq!(changes, []);
+    }
+    assert_eq!(engine.alerts(false), firing);
+    for name in ["kite", "calm", "busy"] {
+        assert!(engine.topic(&topic(name), None).is_some(), "{name}");
+    }
+    assert_eq!(engine.keys(), 100);
+}
+
+#[test]
+fn newcomers_find_room_among_topics_with_a_past() {
+    let mut engine = AlertEngine::new(Settings::default(), 20);
+    for id in 0..40 {
+        let name = format!("topic-{id}");
+        for nth in 0..25 {
+            let post = post(&name, nth, id * 10 * MINUTE + nth * 1000, false);
+            engine.observe(&post, post.at);
+        }
+        engine.tick(at((id * 10 + 3) * MINUTE));
+    }
+    let now = at(401 * MINUTE);
+    for name in ["new", "newer"] {
+        engine.observe(&post(name, 1, 401 * MINUTE, false), now);
+    }
+    for name in ["new", "newer", "topic-39", "topic-30"] {
+        assert!(engine.topic(&topic(name), None).is_some(), "{name}");
+    }
+    assert!(engine.topic(&topic("topic-1"), None).is_none());
+    assert_eq!(engine.keys(), 20);
+}
+
+#[test]
 fn alerts_of_a_forgotten_topic_end() {
-    let mut board = Board::new(Settings::default(), 1);
+    let mut engine = AlertEngine::new(Settings::default(), 1);
     let mut posts = crisis(60, 60, 0);
     posts.retain(|post| post.place.is_none());
     posts.iter_mut().for_each(|post| post.at = post.at.before(Duration::ZERO));
-    let opened = play(&mut board, &posts, 0);
+    let opened = play(&mut engine, &posts, 0);
     assert!(!opened.is_empty());
-    let observed = board.observe(&post("lark", 1, 120 * MINUTE, false), at(120 * MINUTE));
+    let observed = engine.observe(&post("lark", 1, 120 * MINUTE, false), at(120 * MINUTE));
     assert!(observed.changes.iter().all(|change| change.kind == ChangeKind::Resolved));
     assert!(!observed.changes.is_empty());
-    assert_eq!(board.alerts(false), []);
-    assert_eq!(board.firing(), [0; 3]);
+    assert_eq!(engine.alerts(false), []);
+    assert_eq!(engine.firing(), [0; 3]);
 }
 
 #[test]
 fn events_carry_the_alerts_that_fire() {
-    let mut board = board();
+    let mut engine = engine();
     let posts = crisis(120, 60, 0);
-    play(&mut board, &posts, 0);
-    let firing: Vec<_> = board.alerts(false).into_iter().map(|alert| alert.id).collect();
+    play(&mut engine, &posts, 0);
+    let firing: Vec<_> = engine.alerts(false).into_iter().map(|alert| alert.id).collect();
     let next = post("kite", 999_999, 180 * MINUTE, false);
-    let mut told = board.observe(&next, next.at).alert_ids;
+    engine.observe(&next, next.at);
+    let mut told = engine.alert_ids(&next.topic, next.place.as_ref());
     told.sort();
     assert!(!told.is_empty() && told.iter().all(|id| firing.contains(id)));
     let other = post("lark", 1, 180 * MINUTE, false);
-    assert_eq!(board.observe(&other, other.at).alert_ids, []);
+    engine.observe(&other, other.at);
+    assert_eq!(engine.alert_ids(&other.topic, other.place.as_ref()), []);
 }
 
 #[test]
 fn topics_are_listed_by_discontent_those_that_fire_first() {
-    let mut board = board();
+    let mut engine = engine();
     let mut posts = crisis(120, 30, 0);
     for nth in 0..100 {
         posts.push(post("lark", 50_000 + nth, nth * MINUTE, nth % 5 == 0));
     }
     posts.sort_by_key(|post| post.at);
-    play(&mut board, &posts, 3);
+    play(&mut engine, &posts, 3);
     let names: Vec<_> =
-        board.topics(10).iter().map(|status| status.key.topic.to_string()).collect();
+        engine.topics(10).iter().map(|status| status.key.topic.to_string()).collect();
     assert_eq!(names, ["kite", "lark"]);
-    assert_eq!(board.topics(1).len(), 1);
+    assert_eq!(engine.topics(1).len(), 1);
 }
 
 #[test]
 fn the_settings_in_the_docs_are_the_defaults() {
-    let docs = include_str!("../docs/alerts.md");
+    let docs = include_str!("../../../docs/alerts.md");
     let (_, rest) = docs.split_once("```toml\n").expect("a block of settings");
     let (text, _) = rest.split_once("```").expect("its end");
     let shown = Settings::parse(text).expect("good settings");

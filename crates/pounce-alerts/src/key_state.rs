@@ -1,5 +1,5 @@
-//! All that is known of one key, a topic or a place within it: its counts, what
-//! is usual for it, and its alerts.
+//! The state of one key, a topic or a place within it: its counts, its baselines
+//! and its alerts.
 
 use std::time::Duration;
 
@@ -7,23 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::{AlertChange, SAMPLES_MAX};
 use super::baseline::Baseline;
+use super::bounded_map::BoundedMap;
 use super::key::{AlertId, AlertKind, Key, key_hash, within};
 use super::ledger::Ledger;
-use super::lifecycle::{Circumstances, Life, Reading, Step};
-use super::memory::Memory;
-use super::minute::Minute;
+use super::lifecycle::{Evaluation, Lifecycle, Step, StepContext};
+use super::minute::{Minute, minutes_long};
 use super::observation::Record;
 use super::reach::Audience;
-use super::settings::{Rules, Settings};
-use super::share::{self, Usual};
+use super::recency::Rank;
+use super::settings::{Rules, Settings, VOLUME_WINDOW_MINUTES};
+use super::share::{self, ShareLimits};
 use super::status::{ShareHistory, SharePoint, TopicStatus, WindowStatus};
-use super::volume::{self, History};
+use super::volume::{self, WeeklySums};
 use super::wilson::lower_bound;
-use super::window::Minutes;
+use super::window::MinuteCounts;
 use pounce_types::post::{PostId, Timestamp};
 use pounce_types::score::Severity;
 
-/// Minutes from one point of a history to the next.
+/// MinuteCounts from one point of a history to the next.
 const HISTORY_STEP_MINUTES: u32 = 5;
 /// Steps of a history: no more than half a day, whatever the settings.
 const HISTORY_STEPS_MAX: u32 = 144;
@@ -48,39 +49,39 @@ struct Sample {
 
 /// A topic, or a place within it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Crowd {
+pub(super) struct KeyState {
     key: Key,
     hash: u64,
-    minutes: Minutes,
+    minutes: MinuteCounts,
     baseline: Baseline,
-    history: History,
+    history: WeeklySums,
     audience: Audience,
-    lives: [Life; 3],
+    lifecycles: [Lifecycle; 3],
     samples: Vec<Sample>,
     /// Negative posts of the busiest author, and the minute of the last one.
     busiest: (Minute, u32),
     /// Something was counted: from here on the history has no gaps.
     started: bool,
-    /// When it came to be, and was seen last, in posts the board took in.
-    pub(super) born: u64,
+    /// When it came to be, and was seen last, in posts that the engine took in.
+    pub(super) created: u64,
     pub(super) last_seen: u64,
 }
 
-impl Crowd {
-    pub(super) fn new(key: Key, born: u64) -> Self {
+impl KeyState {
+    pub(super) fn new(key: Key, created: u64) -> Self {
         Self {
             hash: key_hash(&key),
             key,
-            minutes: Minutes::default(),
+            minutes: MinuteCounts::default(),
             baseline: Baseline::default(),
-            history: History::default(),
+            history: WeeklySums::default(),
             audience: Audience::default(),
-            lives: Default::default(),
+            lifecycles: Default::default(),
             samples: Vec::new(),
             busiest: (Minute::default(), 0),
             started: false,
-            born,
-            last_seen: born,
+            created,
+            last_seen: created,
         }
     }
 
@@ -94,7 +95,7 @@ impl Crowd {
         record: &Record,
         rules: &Rules,
         settings: &Settings,
-        votes: &mut Memory<Vote>,
+        votes: &mut BoundedMap<Vote>,
         ledger: &mut Ledger,
         now: Timestamp,
     ) {
@@ -106,13 +107,13 @@ impl Crowd {
         if voted {
             self.started = true;
             self.minutes.add(minute, record.negative);
-            self.offer(record, settings.counting.author_minutes);
+            self.keep_sample(record, settings.counting.author_minutes);
         } else {
             ledger.totals.author_repeats += 1;
         }
         if let Some(author) = record.author.filter(|_| record.negative) {
             ledger.totals.reach_authors_forgotten +=
-                self.audience.hear(author, record.followers, minute, &rules.reach);
+                self.audience.record(author, record.followers, minute, &rules.reach);
         }
     }
 
@@ -122,7 +123,7 @@ impl Crowd {
         author: u64,
         record: &Record,
         settings: &Settings,
-        votes: &mut Memory<Vote>,
+        votes: &mut BoundedMap<Vote>,
         now: Timestamp,
     ) -> bool {
         let (minute, negative) = (record.minute(), u32::from(record.negative));
@@ -148,9 +149,9 @@ impl Crowd {
         voted
     }
 
-    /// Keeps the post to be shown if it is negative and among the most telling
-    /// of late.
-    fn offer(&mut self, record: &Record, fresh_minutes: u32) {
+    /// Keeps a negative post as a sample if it ranks among the recent ones by severity and
+    /// followers.
+    fn keep_sample(&mut self, record: &Record, fresh_minutes: u32) {
         let Some(id) = record.post_id.clone() else { return };
         let Record { severity, followers, at, .. } = *record;
         self.samples.push(Sample { severity, followers, at, id });
@@ -165,7 +166,7 @@ impl Crowd {
         }
     }
 
-    /// Judges `minute`, all of whose posts were counted. `topic_fires` tells
+    /// Evaluates the rules on `minute`, all of whose posts were counted. `topic_fires` tells
     /// which kinds fire for the whole topic; none for the whole topic itself.
     pub(super) fn close(
         &mut self,
@@ -179,9 +180,9 @@ impl Crowd {
         self.minutes.forget_before(minute.plus(1).minus(rules.span_minutes()));
         let mut held_back = [false; 3];
         for kind in AlertKind::ALL {
-            let Some((reading, step_minutes)) = self.read(kind, minute, rules) else { continue };
-            let life = &self.lives[kind.index()];
-            if reading.finding.is_none() && life.is_at_rest() {
+            let Some((evaluation, step_minutes)) = self.read(kind, minute, rules) else { continue };
+            let lifecycle = &self.lifecycles[kind.index()];
+            if evaluation.detection.is_none() && lifecycle.is_idle() {
                 continue;
             }
             let calm_minutes = match kind {
@@ -189,10 +190,10 @@ impl Crowd {
                 AlertKind::Volume => rules.volume.calm_minutes,
                 AlertKind::Reach => rules.reach.calm_minutes,
             };
-            let window = reading.finding.as_ref().map_or(Duration::ZERO, |found| found.window);
+            let window = evaluation.detection.as_ref().map_or(Duration::ZERO, |found| found.window);
             let samples = || samples(&self.samples, minute.end().before(window));
             let busiest = self.busiest.0.end() > minute.end().before(window);
-            let about = Circumstances {
+            let about = StepContext {
                 key: &self.key,
                 kind,
                 minute,
@@ -205,8 +206,8 @@ impl Crowd {
                 samples: &samples,
                 busiest_author_posts: if busiest { self.busiest.1.into() } else { 0 },
             };
-            match self.lives[kind.index()].step(reading, &about) {
-                Step::Nothing => {}
+            match self.lifecycles[kind.index()].step(evaluation, &about) {
+                Step::Unchanged => {}
                 Step::Changed(kind, alert) => changes.push(AlertChange { kind, alert: *alert }),
                 Step::Resolved(firing) => ledger.resolved(*firing, changes),
                 Step::HeldBack(reason) => {
@@ -219,58 +220,74 @@ impl Crowd {
         held_back
     }
 
-    /// Passes over minutes from `first` up to `next`, in which nothing can
-    /// happen: see [`Crowd::is_at_rest`].
-    pub(super) fn rest(&mut self, first: Minute, next: Minute, rules: &Rules) {
+    /// Skips the minutes from `first` up to `next`, in which nothing can
+    /// happen: see [`KeyState::is_idle`].
+    pub(super) fn skip_idle(&mut self, first: Minute, next: Minute, rules: &Rules) {
         if self.started {
             let step = volume::STEP_MINUTES;
             let steps = next.period(step).saturating_sub(first.period(step));
-            self.history.rest(steps as usize, &rules.volume);
+            self.history.skip_idle(steps as usize, &rules.volume);
         }
         self.learn(next.minus(1), rules);
     }
 
     /// Whether nothing happens here until the next post: there is nothing left
     /// in any window, nothing to be learnt, and no alert.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.minutes.is_empty()
             && self.audience.is_empty()
             && self.baseline.is_settled()
-            && self.lives.iter().all(Life::is_at_rest)
+            && self.lifecycles.iter().all(Lifecycle::is_idle)
     }
 
     /// Counts one more alert held back on behalf of the one that fires.
     pub(super) fn suppress(&mut self, kind: AlertKind) {
-        if let Some(firing) = &mut self.lives[kind.index()].firing {
+        if let Some(firing) = &mut self.lifecycles[kind.index()].firing {
             firing.alert.evidence.suppressed += 1;
         }
     }
 
     /// Which kinds fire.
     pub(super) fn fires(&self) -> [bool; 3] {
-        self.lives.each_ref().map(|life| life.firing.is_some())
+        self.lifecycles.each_ref().map(|lifecycle| lifecycle.firing.is_some())
     }
 
-    pub(super) fn lives(&self) -> &[Life; 3] {
-        &self.lives
+    /// What would be lost with it.
+    pub(super) fn rank(&self, next: Minute, rules: &Rules) -> Rank {
+        let longest = rules.share.windows_minutes.last().copied().unwrap_or(1);
+        if self.fires().contains(&true) {
+            Rank::Firing
+        } else if !self.baseline.is_warming(&rules.share) {
+            Rank::Established
+        } else if self.minutes.trailing(next.minus(1), longest).posts >= rules.share.posts_min {
+            Rank::Active
+        } else {
+            Rank::Newcomer
+        }
     }
 
-    pub(super) fn lives_mut(&mut self) -> &mut [Life; 3] {
-        &mut self.lives
+    pub(super) fn lifecycles(&self) -> &[Lifecycle; 3] {
+        &self.lifecycles
+    }
+
+    pub(super) fn lifecycles_mut(&mut self) -> &mut [Lifecycle; 3] {
+        &mut self.lifecycles
     }
 
     /// Ids of what fires.
     pub(super) fn alert_ids(&self) -> impl Iterator<Item = AlertId> {
-        self.lives.iter().filter_map(|life| Some(life.firing.as_ref()?.alert.id.clone()))
+        self.lifecycles
+            .iter()
+            .filter_map(|lifecycle| Some(lifecycle.firing.as_ref()?.alert.id.clone()))
     }
 
     /// The numbers as of the minutes before `next`.
     pub(super) fn status(&self, next: Minute, watermark: Timestamp, rules: &Rules) -> TopicStatus {
-        let usual = self.usual(rules);
+        let limits = self.share_limits(rules);
         let windows = rules.share.windows_minutes.iter().map(|&width| {
             let counts = self.minutes.trailing(next.minus(1), width);
             WindowStatus {
-                window: share::minutes_long(width),
+                window: minutes_long(width),
                 counts,
                 bound: lower_bound(counts, rules.share.z),
             }
@@ -278,15 +295,15 @@ impl Crowd {
         TopicStatus {
             key: self.key.clone(),
             warming: self.baseline.is_warming(&rules.share),
-            baseline: usual.baseline,
-            threshold: usual.threshold,
+            baseline: limits.baseline,
+            threshold: limits.threshold,
             windows: windows.collect(),
             watermark,
             alert_ids: self.alert_ids().collect(),
         }
     }
 
-    /// Whether anything fires, and how much discontent there is: the highest
+    /// Whether anything fires, and the level of discontent: the highest
     /// lower bound of the windows before `next`.
     pub(super) fn mood(&self, next: Minute, rules: &Rules) -> (bool, f64) {
         let windows = rules.share.windows_minutes.iter();
@@ -300,11 +317,11 @@ impl Crowd {
     pub(super) fn history(&self, next: Minute, rules: &Rules) -> ShareHistory {
         let last = next.minus(1);
         let windows = &rules.share.windows_minutes;
-        let judged =
+        let has_posts =
             |&width: &u32| self.minutes.trailing(last, width).posts >= rules.share.posts_min;
         let mut shown =
             windows.iter().copied().filter(|&width| width <= HISTORY_WINDOW_MINUTES_MAX);
-        let width = shown.clone().find(judged).or_else(|| shown.next_back());
+        let width = shown.clone().find(has_posts).or_else(|| shown.next_back());
         let width = width.or_else(|| windows.first().copied()).unwrap_or(1);
         let steps = rules.span_minutes().saturating_sub(width) / HISTORY_STEP_MINUTES;
         let points = (0..=steps.min(HISTORY_STEPS_MAX)).rev().map(|step| {
@@ -312,54 +329,59 @@ impl Crowd {
             SharePoint { counts, bound: lower_bound(counts, rules.share.z) }
         });
         ShareHistory {
-            window: share::minutes_long(width),
-            step: share::minutes_long(HISTORY_STEP_MINUTES),
+            window: minutes_long(width),
+            step: minutes_long(HISTORY_STEP_MINUTES),
             points: points.collect(),
         }
     }
 
-    fn usual(&self, rules: &Rules) -> Usual {
-        Usual::of(self.baseline.share(&rules.share), &rules.share)
+    fn share_limits(&self, rules: &Rules) -> ShareLimits {
+        ShareLimits::of(self.baseline.share(&rules.share), &rules.share)
     }
 
-    /// Asks one rule about `minute`; none when it is not its turn.
-    fn read(&mut self, kind: AlertKind, minute: Minute, rules: &Rules) -> Option<(Reading, u32)> {
-        let disabled = Reading { finding: None, calm: true };
+    /// Evaluates one rule on `minute`; none when the rule has no step there.
+    fn read(
+        &mut self,
+        kind: AlertKind,
+        minute: Minute,
+        rules: &Rules,
+    ) -> Option<(Evaluation, u32)> {
+        let disabled = Evaluation { detection: None, calm: true };
         Some(match kind {
             AlertKind::Share if !rules.share.enabled => (disabled, 1),
             AlertKind::Share => {
-                let usual = self.usual(rules);
-                let life = &self.lives[kind.index()];
-                let firing = life.firing.as_ref().map(|firing| firing.window);
-                let ended = life.ended();
-                (share::read(&self.minutes, minute, usual, firing, ended, &rules.share), 1)
+                let limits = self.share_limits(rules);
+                let lifecycle = &self.lifecycles[kind.index()];
+                let firing = lifecycle.firing.as_ref().map(|firing| firing.window);
+                let ended = lifecycle.ended();
+                (share::read(&self.minutes, minute, limits, firing, ended, &rules.share), 1)
             }
             AlertKind::Volume => {
-                let turn = minute.plus(1).number().is_multiple_of(volume::STEP_MINUTES);
-                if !turn || !self.started {
+                let is_step = minute.plus(1).number().is_multiple_of(volume::STEP_MINUTES);
+                if !is_step || !self.started {
                     return None;
                 }
-                let sum = self.minutes.trailing(minute, volume::WINDOW_MINUTES);
-                let reading = self.history.step(sum.negatives, sum.posts, &rules.volume);
-                (if rules.volume.enabled { reading } else { disabled }, volume::STEP_MINUTES)
+                let sum = self.minutes.trailing(minute, VOLUME_WINDOW_MINUTES);
+                let evaluation = self.history.step(sum.negatives, sum.posts, &rules.volume);
+                (if rules.volume.enabled { evaluation } else { disabled }, volume::STEP_MINUTES)
             }
             AlertKind::Reach => {
-                let reading = self.audience.read(minute, &rules.reach);
-                (if rules.reach.enabled { reading } else { disabled }, 1)
+                let evaluation = self.audience.read(minute, &rules.reach);
+                (if rules.reach.enabled { evaluation } else { disabled }, 1)
             }
         })
     }
 
-    /// Lets the baseline learn the minute whose turn it is, and remembers
-    /// whether the one just judged may be learnt later.
+    /// Lets the baseline learn the minute that is now old enough, and remembers
+    /// whether the one just evaluated may be learnt later.
     fn learn(&mut self, minute: Minute, rules: &Rules) {
         let rules = &rules.share;
-        let life = &self.lives[AlertKind::Share.index()];
-        let hold = match &life.firing {
-            // What was opened on the prior's word must be learnt, or it would
-            // never end; and so must what has gone on for so long.
+        let lifecycle = &self.lifecycles[AlertKind::Share.index()];
+        let hold = match &lifecycle.firing {
+            // An alert that opened on the prior alone must be learnt, or it would
+            // never end; and so must one that has lasted this long.
             Some(firing) => firing.warm && minute.since(firing.opened) < rules.relearn_minutes,
-            None => !life.is_at_rest() && !self.baseline.is_warming(rules),
+            None => !lifecycle.is_idle() && !self.baseline.is_warming(rules),
         };
         if hold {
             self.baseline.hold(minute);
@@ -372,7 +394,7 @@ impl Crowd {
     }
 }
 
-/// Ids of the samples since `from`, the most telling first.
+/// Ids of the samples since `from`, the most severe first.
 fn samples(samples: &[Sample], from: Timestamp) -> Vec<PostId> {
     let mut shown: Vec<&Sample> = samples.iter().filter(|sample| sample.at >= from).collect();
     shown.sort_unstable_by(|a, b| b.cmp(a));
