@@ -12,6 +12,7 @@ use super::error::{ConfigError, within};
 
 /// Share of a batch that may be padding; with more, a batch of its own is faster.
 const PADDING_MAX: f64 = 0.15;
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Inference")]
 pub(super) struct InferenceFlags {

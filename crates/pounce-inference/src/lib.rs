@@ -12,12 +12,11 @@
 pub mod admission;
 pub mod batching;
 pub mod engine;
-mod english;
 pub mod fair_queue;
 pub mod flow_key;
 mod gate;
 pub mod labels;
-mod language;
+pub mod language;
 pub mod limits;
 pub mod metrics;
 pub mod model;

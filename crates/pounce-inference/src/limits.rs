@@ -4,12 +4,12 @@ use crate::batching::BatchLimits;
 
 /// Most worker threads: more than any machine has cores.
 pub const WORKERS_MAX: usize = 1024;
-/// Most posts that may be in the queue and in the model.
-pub const QUEUE_POSTS_MAX: usize = 1 << 20;
+/// Most posts that may be in the queue and in the model; each takes some kilobytes.
+pub const QUEUE_POSTS_MAX: usize = 1 << 24;
 /// Most bytes that their texts may have.
-pub const QUEUE_BYTES_MAX: usize = 16 << 30;
+pub const QUEUE_BYTES_MAX: usize = 1 << 31;
 /// Most bytes that the cache of scores may have.
-pub const CACHE_BYTES_MAX: usize = 64 << 30;
+pub const CACHE_BYTES_MAX: usize = 1 << 31;
 /// Most posts that may run through the model together.
 pub const BATCH_POSTS_MAX: usize = 4096;
 /// Most tokens that may run through the model together.
