@@ -75,6 +75,12 @@ impl Baseline {
             / (ratio(self.sum.posts) + f64::from(share.prior_posts))
     }
 
+    /// Memory that the slots take.
+    pub(super) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+            + self.holds.capacity() * size_of::<(Minute, Minute)>()
+    }
+
     /// Whether minutes without posts teach it nothing but to forget.
     pub(super) fn is_settled(&self) -> bool {
         self.holds.is_empty()
