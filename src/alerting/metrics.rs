@@ -23,6 +23,10 @@ pub(crate) const BUCKETS: [(&str, &[f64]); 2] =
 pub(crate) fn register() {
     describe_counter!("pounce_events_late_total", "Posts too late for their topic's statistics");
     describe_counter!("pounce_events_duplicate_total", "Posts whose topic and id were seen before");
+    describe_counter!(
+        "pounce_events_foreign_total",
+        "Posts of a topic in a language that the model does not know: not counted"
+    );
     describe_counter!("pounce_alerts_opened_total", "Topic alerts opened");
     describe_counter!("pounce_alerts_suppressed_total", "Topic alerts held back");
     describe_counter!("pounce_board_forgotten_total", "What was dropped for want of room");
@@ -51,6 +55,7 @@ pub(crate) fn register() {
     );
 
     post_counted(false, false);
+    counter!("pounce_events_foreign_total").absolute(0);
     for written in [true, false] {
         state_saves_counter(written).absolute(0);
     }
@@ -63,6 +68,11 @@ pub(crate) fn register() {
             let _ = histogram!(name, "kind" => kind.name());
         }
     }
+}
+
+/// A post of a topic is in a language that the model does not know: it is not counted.
+pub(crate) fn post_foreign() {
+    counter!("pounce_events_foreign_total").increment(1);
 }
 
 /// The state was written to its file, or not.
