@@ -6,6 +6,7 @@ use crate::dashboard::recent::RecentPosts;
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
+use crate::scoring::backlog::Backlog;
 use pounce_inference::scorer::Scorer;
 
 /// The running parts of a service. Cheap to clone.
@@ -15,6 +16,8 @@ pub struct Parts {
     pub tokens: Option<Reloaded<Tokens>>,
     /// Scores texts.
     pub scorer: Scorer,
+    /// What streams have accepted and not yet scored.
+    pub backlog: Backlog,
     /// Counts scored posts by topic.
     pub monitor: AlertMonitor,
     /// Remembers what the page shows of posts, if there is a page.

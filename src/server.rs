@@ -22,6 +22,7 @@ use crate::lifecycle::drain::{self, Drain, DrainSender, Phase};
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
 use crate::parts::Parts;
+use crate::scoring::backlog::Backlog;
 use crate::transport::grpc::{self, ServiceSpec};
 use crate::transport::tls::Tls;
 use crate::transport::{http, incoming};
@@ -107,6 +108,7 @@ impl Server {
         let parts = Parts {
             tokens: spec.tokens,
             scorer: spec.scorer.clone(),
+            backlog: Backlog::new(spec.scorer.clone(), spec.drain_timeout),
             monitor: AlertMonitor::new(spec.engine),
             recent: spec.recent,
             health: Health::new(spec.scorer, drain.clone()),

@@ -34,7 +34,7 @@ struct Inner {
 }
 
 impl AlertMonitor {
-    /// Takes over a engine, new or restored.
+    /// Takes over an engine, new or restored.
     #[must_use]
     pub fn new(engine: AlertEngine) -> Self {
         metrics::engine_state(&engine);

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -18,7 +18,8 @@ use tonic::Status;
 use super::metrics;
 use crate::alerting::wire::show_change;
 use crate::lifecycle::drain::{Drain, Phase};
-use crate::scoring::in_flight::{Finished, InFlight, Job};
+use crate::scoring::backlog::{Backlog, StreamBacklog};
+use crate::scoring::in_flight::{Finished, InFlight, Job, Submitted};
 use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
@@ -42,11 +43,14 @@ pub(crate) struct StreamLimits {
     /// The call's span, if it is sampled.
     pub(crate) span: Option<SpanContext>,
     pub(crate) drain: Drain,
+    /// What streams may accept together.
+    pub(crate) backlog: Backlog,
 }
 
 /// Answers the messages of one stream; see the module's words for how.
 pub(crate) fn replies<S>(
     pipeline: Arc<Pipeline>,
+    flow: Flow,
     mut terms: StreamLimits,
     mut requests: S,
 ) -> impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send
@@ -54,7 +58,7 @@ where
     S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin,
 {
     let rotation = terms.age_max.map(|age| Instant::now() + age);
-    let mut session = Session::new(pipeline, &terms);
+    let mut session = Session::new(pipeline, flow, &terms);
     async_stream::stream! {
         let _open = OpenStream::new();
         let mut reading = true;
@@ -116,6 +120,7 @@ struct Session {
     pipeline: Arc<Pipeline>,
     flow: Arc<Flow>,
     post_terms: CallOptions,
+    backlog: StreamBacklog,
     posts_in_flight_max: usize,
     server_in_flight_max: usize,
     reply_order: ReplyOrder,
@@ -128,15 +133,16 @@ struct Session {
 }
 
 impl Session {
-    fn new(pipeline: Arc<Pipeline>, terms: &StreamLimits) -> Self {
+    fn new(pipeline: Arc<Pipeline>, flow: Flow, terms: &StreamLimits) -> Self {
         Self {
-            flow: Arc::new(pipeline.scorer.flow()),
+            flow: Arc::new(flow),
             post_terms: CallOptions {
                 thresholds: pipeline.thresholds,
                 deadline: terms.deadline,
                 when_full: WhenFull::Wait,
                 span: terms.span.clone(),
             },
+            backlog: terms.backlog.stream(),
             posts_in_flight_max: terms.posts_in_flight_max,
             server_in_flight_max: terms.posts_in_flight_max,
             reply_order: ReplyOrder::Sequence,
@@ -175,7 +181,7 @@ impl Session {
             },
             () = drain.reached(next_phase) => if reading { Step::Drain } else { Step::Stop },
             () = at(rotation), if reading => Step::Drain,
-            request = requests.next(), if reading && room => match request {
+            request = self.backlog.next(requests), if reading && room => match request {
                 Some(request) => Step::Request(request),
                 None => Step::InputEnded,
             },
@@ -206,9 +212,10 @@ impl Session {
         let sequence = self.summary.received;
         let id = wire::echoed_id(&wire.id);
         let post = wire::post(wire, self.pipeline.text_bytes_max);
+        let text_bytes = post.as_ref().map_or(0, |post| post.text.as_str().len());
         let accepted = self.pipeline.accept(&self.post_terms, post, sequence);
         self.push(match accepted {
-            Ok(accepted) => Ok((accepted, id)),
+            Ok(post) => Ok(Submitted { post, id, backlog: self.backlog.accept(text_bytes) }),
             Err(refusal) => Err(refusal.rejection(id, sequence)),
         });
     }

@@ -172,7 +172,7 @@ impl AlertEngine {
     /// there is to do, not what there is.
     pub fn tick(&mut self, now: Timestamp) -> Vec<AlertChange> {
         let mut changes = Vec::new();
-        // Intake out first: at the end of time what is due stays due.
+        // Taken out first: at the end of time what is due stays due.
         let mut due = Vec::new();
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             due.extend(self.due.pop_first());

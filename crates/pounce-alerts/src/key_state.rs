@@ -24,7 +24,7 @@ use super::window::MinuteCounts;
 use pounce_types::post::{PostId, Timestamp};
 use pounce_types::score::Severity;
 
-/// MinuteCounts from one point of a history to the next.
+/// Minutes from one point of a history to the next.
 const HISTORY_STEP_MINUTES: u32 = 5;
 /// Steps of a history: no more than half a day, whatever the settings.
 const HISTORY_STEPS_MAX: u32 = 144;

@@ -46,7 +46,7 @@ fn engine() -> AlertEngine {
     AlertEngine::new(Settings::default(), 1000)
 }
 
-/// Plays posts to a engine whose clock stands at the newest post, then lets
+/// Plays posts to an engine whose clock stands at the newest post, then lets
 /// `idle` minutes pass.
 fn play(engine: &mut AlertEngine, posts: &[Observation], idle: u64) -> Vec<AlertChange> {
     let mut changes = Vec::new();

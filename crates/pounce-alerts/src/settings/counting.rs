@@ -74,7 +74,7 @@ impl Default for Limits {
             post_ids_max: 1_000_000,
             author_votes_max: 500_000,
             open_posts_max: 500_000,
-            history_bytes_max: 128 << 20,
+            history_bytes_max: 64 << 20,
             resolved_alerts_max: 10_000,
             resolved_hours: 24,
         }
