@@ -10,7 +10,9 @@ use tokio::sync::broadcast;
 use super::metrics;
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::key::AlertId;
-use pounce_alerts::{Acknowledged, AlertEngine, Observation, Observed, Ticket, UnknownAlert};
+use pounce_alerts::{
+    Acknowledged, AlertEngine, Observation, Observed, Snapshot, Ticket, UnknownAlert,
+};
 use pounce_types::clock::now;
 use pounce_types::post::{Place, Timestamp, Topic};
 
@@ -32,7 +34,7 @@ struct Inner {
 }
 
 impl AlertMonitor {
-    /// Takes over a engine, new or restored.
+    /// Takes over an engine, new or restored.
     #[must_use]
     pub fn new(engine: AlertEngine) -> Self {
         metrics::engine_state(&engine);
@@ -92,12 +94,10 @@ impl AlertMonitor {
         (look(&engine), self.inner.changes.subscribe())
     }
 
-    /// Everything that is known, as bytes.
+    /// Everything that is known now. Posts do not wait for its encoding.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
-        // A copy, so that posts don't wait for the encoding.
-        let engine = self.engine().clone();
-        engine.snapshot()
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine().snapshot()
     }
 
     fn tell(&self, changes: &[AlertChange]) {

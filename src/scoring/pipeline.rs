@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::metrics;
 use crate::alerting::advocates::{Advocate, Advocates};
+use crate::alerting::metrics as alerting_metrics;
 use crate::alerting::monitor::{Admission, AlertMonitor};
 use crate::dashboard::recent::RecentPosts;
 use crate::scoring::wire::{self, Refusal};
@@ -243,7 +244,7 @@ impl Pipeline {
         for flag in shown(flags, scored, observed).filter(|flag| *flag != Flag::Discontent) {
             metrics::post_flagged(flag);
         }
-        if let Some(topic) = &post.topic {
+        if let Some(topic) = post.topic.as_ref().filter(|_| !scored.foreign_language) {
             let known = self.topic_labels.iter().find(|known| *known == topic.as_str());
             let label = known.map_or(metrics::TOPIC_OTHER, String::as_str);
             metrics::topic_post(label, scored.sentiment);
@@ -251,7 +252,8 @@ impl Pipeline {
     }
 }
 
-/// Counts the post for its topic; a post without one counts for nothing.
+/// Counts the post for its topic. A post without one, or in a language that the model does not
+/// know, counts for none.
 fn observe(
     post: &Post,
     scored: &Scored,
@@ -262,6 +264,11 @@ fn observe(
     let (Some(admission), Some(topic)) = (admission, &post.topic) else {
         return Observed::default();
     };
+    if scored.foreign_language {
+        // The model does not know its language: the score says nothing about the topic.
+        alerting_metrics::post_foreign();
+        return Observed::default();
+    }
     admission.observe(&Observation {
         topic: topic.clone(),
         place: post.place.clone(),

@@ -4,6 +4,7 @@
 //! [`AlertEngine::observe`] for each scored post and [`AlertEngine::tick`] every second.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert::{Acknowledgement, Alert, AlertChange, ChangeKind};
@@ -54,7 +55,7 @@ pub struct UnknownAlert;
 pub struct AlertEngine {
     pub(super) settings: Settings,
     pub(super) topics_max: usize,
-    pub(super) topics: HashMap<Topic, TopicState>,
+    pub(super) topics: HashMap<Topic, Arc<TopicState>>,
     pub(super) posts: BoundedMap<SeenPost>,
     pub(super) votes: BoundedMap<Vote>,
     pub(super) ledger: Ledger,
@@ -62,6 +63,8 @@ pub struct AlertEngine {
     pub(super) seen: u64,
     /// Posts waiting in open minutes.
     pub(super) open: usize,
+    /// Memory of the keys' states.
+    pub(super) bytes: usize,
     /// Topics and places.
     pub(super) keys: usize,
     in_flight: InFlight,
@@ -77,14 +80,15 @@ impl AlertEngine {
     #[must_use]
     pub fn new(settings: Settings, topics_max: usize) -> Self {
         Self {
-            settings,
             topics_max: topics_max.max(1),
             topics: HashMap::new(),
-            posts: BoundedMap::default(),
-            votes: BoundedMap::default(),
+            posts: BoundedMap::new(settings.limits.post_ids_max),
+            votes: BoundedMap::new(settings.limits.author_votes_max),
+            settings,
             ledger: Ledger::default(),
             seen: 0,
             open: 0,
+            bytes: 0,
             keys: 0,
             in_flight: InFlight::default(),
             recency: Recency::default(),
@@ -158,7 +162,7 @@ impl AlertEngine {
     fn is_late(&self, topic: &Topic, at: Timestamp, now: Timestamp) -> bool {
         let counting = &self.settings.counting;
         let state = self.topics.get(topic);
-        let newest = state.map(TopicState::newest).max(self.in_flight.newest(topic));
+        let newest = state.map(|state| state.newest()).max(self.in_flight.newest(topic));
         let Some(newest) = newest else { return false };
         let closed = state.map_or(Timestamp::default(), |state| state.next().start());
         at.after(counting.lateness()) < counting.watermark(newest.min(now)).max(closed)
@@ -168,14 +172,14 @@ impl AlertEngine {
     /// there is to do, not what there is.
     pub fn tick(&mut self, now: Timestamp) -> Vec<AlertChange> {
         let mut changes = Vec::new();
-        // Intake out first: at the end of time what is due stays due.
+        // Taken out first: at the end of time what is due stays due.
         let mut due = Vec::new();
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             due.extend(self.due.pop_first());
         }
         for (_, topic) in due {
             if let Some(state) = self.topics.get_mut(&topic) {
-                state.due = None;
+                Arc::make_mut(state).due = None;
             }
             if let Some(((), more)) =
                 self.with_topic(&topic, None, now, |state, context, changes| {
@@ -200,7 +204,8 @@ impl AlertEngine {
     /// `part` had evaluated already stays as it was.
     pub fn merge(&mut self, part: Self, now: Timestamp) -> Vec<AlertChange> {
         let mut changes = Vec::new();
-        let mut topics: Vec<TopicState> = part.topics.into_values().collect();
+        let mut topics: Vec<TopicState> =
+            part.topics.into_values().map(Arc::unwrap_or_clone).collect();
         topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for mut other in topics {
             for record in other.take_open() {
@@ -252,10 +257,13 @@ impl AlertEngine {
     }
 
     /// Rebuilds the indices that a snapshot does not hold.
-    pub(super) fn relink(&mut self) {
+    pub(super) fn rebuild_indices(&mut self) {
         let mut created = Vec::new();
         let names: Vec<Topic> = self.topics.keys().cloned().collect();
         for (name, state) in &mut self.topics {
+            let state = Arc::make_mut(state);
+            state.weigh();
+            self.bytes += state.bytes;
             state.rules = self.settings.rules(name);
             self.open += state.open_posts();
             let key_states = std::iter::once((None, &state.whole)).chain(
@@ -310,9 +318,13 @@ impl AlertEngine {
         context.ledger.at(now, limits.resolved_alerts_max);
         if let Some(first) = first.filter(|_| !self.topics.contains_key(name)) {
             let state = TopicState::new(name.clone(), first, &mut context);
-            self.topics.insert(name.clone(), state);
+            self.bytes += state.bytes;
+            self.topics.insert(name.clone(), Arc::new(state));
         }
-        let out = act(self.topics.get_mut(name)?, &mut context, &mut changes);
+        let state = Arc::make_mut(self.topics.get_mut(name)?);
+        let before = state.bytes;
+        let out = act(state, &mut context, &mut changes);
+        self.bytes = self.bytes + state.bytes - before;
         self.keys += created.len();
         for (created, key) in created {
             self.recency.push(key, created);
@@ -327,7 +339,7 @@ impl AlertEngine {
         let Some(state) = self.topics.get_mut(name) else { return };
         let Some(due) = state.next_due(&self.settings) else { return };
         if state.due.is_none_or(|noted| due < noted) {
-            if let Some(noted) = state.due.replace(due) {
+            if let Some(noted) = Arc::make_mut(state).due.replace(due) {
                 self.due.remove(&(noted, name.clone()));
             }
             self.due.insert((due, name.clone()));
@@ -360,7 +372,8 @@ impl AlertEngine {
     fn find_mut(&mut self, id: &str) -> Option<&mut Firing> {
         let found = self.firing.iter().find(|(found, _)| found.as_str() == id);
         if let Some((_, (key, kind))) = found {
-            let key_state = self.topics.get_mut(&key.topic)?.key_state_mut(key.place.as_ref())?;
+            let state = Arc::make_mut(self.topics.get_mut(&key.topic)?);
+            let key_state = state.key_state_mut(key.place.as_ref())?;
             return key_state.lifecycles_mut()[kind.index()].firing.as_mut();
         }
         let over = self.ledger.over.iter_mut().map(|(_, firing)| firing);

@@ -58,7 +58,7 @@ impl AlertEngine {
         // Of thousands, few are shown: only these are made into statuses and sorted.
         let mood = |state: &TopicState| state.whole.mood(state.next(), &state.rules);
         let mut topics: Vec<((bool, f64), &TopicState)> =
-            self.topics.values().map(|state| (mood(state), state)).collect();
+            self.topics.values().map(|state| (mood(state), &**state)).collect();
         let order = |a: &((bool, f64), &TopicState), b: &((bool, f64), &TopicState)| {
             let by_mood = b.0.partial_cmp(&a.0);
             by_mood.unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.1.name.cmp(&b.1.name))
@@ -92,6 +92,13 @@ impl AlertEngine {
     #[must_use]
     pub fn held(&self) -> [usize; 3] {
         [self.open, self.posts.len(), self.votes.len()]
+    }
+
+    /// Memory of what is known of topics and places, in bytes: what
+    /// [`Limits::history_bytes_max`](super::settings::Limits) bounds.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Counters of what was taken in, not counted, or dropped.

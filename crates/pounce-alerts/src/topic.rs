@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::alert::AlertChange;
 use super::bounded_map::BoundedMap;
 use super::key::{AlertKind, Key};
-use super::key_state::{KeyState, Vote};
+use super::key_state::{KeyState, KeyStateV1, Vote};
 use super::ledger::Ledger;
 use super::minute::Minute;
 use super::observation::Record;
@@ -55,9 +55,8 @@ pub(super) enum Intake {
 }
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct TopicState {
-    #[serde(skip)]
     pub(super) rules: Arc<Rules>,
     pub(super) name: Topic,
     /// First minute that is not closed.
@@ -69,14 +68,88 @@ pub(super) struct TopicState {
     pub(super) whole: KeyState,
     pub(super) places: BTreeMap<Place, KeyState>,
     /// Wall clock at which the next minute closes if no post comes.
-    #[serde(skip)]
     pub(super) due: Option<Timestamp>,
+    /// Memory of its keys' states, as of the last minute that closed.
+    pub(super) bytes: usize,
+}
+
+/// A topic as snapshots hold it, without its places and the posts of its open minutes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TopicHead {
+    pub(super) name: Topic,
+    next: Minute,
+    newest: Timestamp,
+    heard_at: Timestamp,
+    whole: KeyState,
+}
+
+/// A topic as format 1 holds it.
+#[derive(Debug, Deserialize)]
+pub(super) struct TopicV1 {
+    name: Topic,
+    next: Minute,
+    newest: Timestamp,
+    heard_at: Timestamp,
+    open: BTreeMap<Minute, Vec<Record>>,
+    whole: KeyStateV1,
+    places: BTreeMap<Place, KeyStateV1>,
+}
+
+impl From<TopicHead> for TopicState {
+    fn from(head: TopicHead) -> Self {
+        let TopicHead { name, next, newest, heard_at, whole } = head;
+        Self {
+            rules: Arc::default(),
+            name,
+            next,
+            newest,
+            heard_at,
+            open: BTreeMap::new(),
+            whole,
+            places: BTreeMap::new(),
+            due: None,
+            bytes: 0,
+        }
+    }
+}
+
+impl From<TopicV1> for TopicState {
+    fn from(old: TopicV1) -> Self {
+        let TopicV1 { name, next, newest, heard_at, open, whole, places } = old;
+        let head = TopicHead { name, next, newest, heard_at, whole: whole.into() };
+        let places = places.into_iter().map(|(place, key_state)| (place, key_state.into()));
+        Self { open, places: places.collect(), ..Self::from(head) }
+    }
 }
 
 impl TopicState {
+    /// What a snapshot holds of it, besides its places and the posts of its open minutes.
+    pub(super) fn head(&self) -> TopicHead {
+        TopicHead {
+            name: self.name.clone(),
+            next: self.next,
+            newest: self.newest,
+            heard_at: self.heard_at,
+            whole: self.whole.clone(),
+        }
+    }
+
+    /// The posts of the open minutes.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Record> {
+        self.open.values().flatten()
+    }
+
+    /// Puts posts back into their open minutes.
+    pub(super) fn put_back(&mut self, records: Vec<Record>) {
+        for record in records {
+            self.open.entry(record.minute()).or_default().push(record);
+        }
+    }
+
     pub(super) fn new(name: Topic, first: Timestamp, context: &mut EngineContext<'_>) -> Self {
         let key = Key { topic: name.clone(), place: None };
         context.created.push((context.seen, key.clone()));
+        let whole = KeyState::new(key, context.seen);
         let oldest = context.oldest_in_flight.map_or(first, |oldest| oldest.min(first));
         let oldest = oldest.min(context.now);
         Self {
@@ -86,7 +159,8 @@ impl TopicState {
             newest: first,
             heard_at: context.now,
             open: BTreeMap::new(),
-            whole: KeyState::new(key, context.seen),
+            bytes: whole.bytes(),
+            whole,
             places: BTreeMap::new(),
             due: None,
         }
@@ -120,7 +194,7 @@ impl TopicState {
             return Intake::Duplicate;
         }
         let seen = SeenPost { minute, counted: !is_open };
-        context.posts.put(record.id, seen, context.now, context.settings.limits.post_ids_max);
+        context.posts.put(record.id, seen, context.now);
         if is_open {
             self.wait(minute, record, context);
         } else {
@@ -230,7 +304,9 @@ impl TopicState {
         if !self.places.contains_key(place) {
             let key = Key { topic: self.name.clone(), place: Some(place.clone()) };
             context.created.push((context.seen, key.clone()));
-            self.places.insert(place.clone(), KeyState::new(key, context.seen));
+            let key_state = KeyState::new(key, context.seen);
+            self.bytes += key_state.bytes();
+            self.places.insert(place.clone(), key_state);
         }
         self.places.get_mut(place).expect("inserted above if it was not there")
     }
@@ -284,6 +360,13 @@ impl TopicState {
             }
         }
         self.next = minute.plus(1);
+        self.weigh();
+    }
+
+    /// Takes stock of its memory.
+    pub(super) fn weigh(&mut self) {
+        let places = self.places.values().map(KeyState::bytes);
+        self.bytes = self.whole.bytes() + places.sum::<usize>();
     }
 
     /// Whether no minute without posts can change anything.
@@ -296,5 +379,6 @@ impl TopicState {
             key_state.skip_idle(self.next, until, &self.rules);
         }
         self.next = until;
+        self.weigh();
     }
 }
