@@ -85,8 +85,8 @@ pub(crate) struct StreamBacklog {
 impl StreamBacklog {
     /// The next item of `requests`, once there is room for what it may bring. Safe to drop.
     ///
-    /// Poll it in the task that polls the stream's posts: when one of them is scored, it looks for
-    /// room again.
+    /// Poll it in the task that waits for the stream's replies: each reply makes it look for room
+    /// again.
     pub(crate) async fn next<S: Stream + Unpin>(&self, requests: &mut S) -> Option<S::Item> {
         loop {
             let mut freed = pin!(self.all.freed.notified());
@@ -115,14 +115,14 @@ impl StreamBacklog {
     }
 
     /// Counts a post of so many bytes of text, until what this returns is dropped.
-    pub(crate) fn accept(&self, text_bytes: usize) -> Accepted {
+    pub(crate) fn accept(&self, text_bytes: usize) -> BacklogPermit {
         let tokens = (text_bytes.div_ceil(TOKEN_BYTES) + TOKENS_ADDED)
             .min(self.all.scorer.model().tokens_max);
         self.all.tokens.fetch_add(tokens, Ordering::Relaxed);
         if self.tokens.fetch_add(tokens, Ordering::Relaxed) == 0 {
             self.all.streams.fetch_add(1, Ordering::Relaxed);
         }
-        Accepted { all: Arc::clone(&self.all), stream: Arc::clone(&self.tokens), tokens }
+        BacklogPermit { all: Arc::clone(&self.all), stream: Arc::clone(&self.tokens), tokens }
     }
 }
 
@@ -135,13 +135,13 @@ impl Inner {
 }
 
 /// An accepted post that is still to be scored.
-pub(crate) struct Accepted {
+pub(crate) struct BacklogPermit {
     all: Arc<Inner>,
     stream: Arc<AtomicUsize>,
     tokens: usize,
 }
 
-impl Drop for Accepted {
+impl Drop for BacklogPermit {
     fn drop(&mut self) {
         if self.stream.fetch_sub(self.tokens, Ordering::Relaxed) == self.tokens {
             self.all.streams.fetch_sub(1, Ordering::Relaxed);

@@ -89,23 +89,31 @@ impl ScoringService for Scoring {
         }
         Caller::of(&extensions).pay(request.posts.len())?;
         let (pipeline, flow) = (&self.pipeline, self.pipeline.scorer.flow());
-        // Parsed at once: posts that wait must not hold on to the message.
-        let parsed = request
-            .posts
-            .into_iter()
-            .map(|wire| (wire::echoed_id(&wire.id), wire::post(&wire, pipeline.text_bytes_max)));
-        let parsed: Vec<_> = parsed.collect();
-        let results = (1..).zip(parsed).map(|(sequence, (post_id, post))| {
-            let (flow, terms) = (&flow, &terms);
-            async move {
-                let result = match pipeline.answer(flow, terms, post, sequence).await {
-                    Ok(event) => PostResultKind::Event(event),
-                    Err(refusal) => PostResultKind::Rejection(refusal.rejection(post_id, sequence)),
-                };
-                PostResult { result: Some(result) }
+        // Parsed at once: posts that wait must not hold on to the message. Accepted before the
+        // first is scored: they are counted in this order.
+        let accepted: Vec<_> = (1..)
+            .zip(request.posts)
+            .map(|(sequence, wire)| {
+                let post = wire::post(&wire, pipeline.text_bytes_max);
+                (wire::echoed_id(&wire.id), sequence, pipeline.accept(&terms, post, sequence))
+            })
+            .collect();
+        let (flow, terms) = (&flow, &terms);
+        let counted = accepted.into_iter().map(|(post_id, sequence, accepted)| async move {
+            let scored = async { pipeline.score(flow, terms, accepted?).await }.await;
+            match scored {
+                Ok(scored) => Ok(pipeline.count(scored)),
+                Err(refusal) => Err(refusal.rejection(post_id, sequence)),
             }
         });
-        Ok(Response::new(ScoreBatchResponse { results: join_all(results).await }))
+        // The events once all are counted: with the alerts that fire then.
+        let results = join_all(counted).await.into_iter().map(|counted| PostResult {
+            result: Some(match counted {
+                Ok(counted) => PostResultKind::Event(pipeline.event(&counted)),
+                Err(rejection) => PostResultKind::Rejection(rejection),
+            }),
+        });
+        Ok(Response::new(ScoreBatchResponse { results: results.collect() }))
     }
 
     type ScoreStreamStream =

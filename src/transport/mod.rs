@@ -9,4 +9,5 @@ pub mod http;
 pub mod incoming;
 mod messages;
 pub(crate) mod metrics;
+mod peers;
 pub mod tls;

@@ -9,7 +9,7 @@ use super::minute::Minute;
 use super::settings::Share;
 use super::window::{Counts, ratio};
 
-/// MinuteCounts that are forgotten together: a day is 96 slots, not 1440 minutes.
+/// Minutes that are forgotten together: a day is 96 slots, not 1440 minutes.
 const SLOT_MINUTES: u32 = 15;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::alert::{Acknowledgement, Alert, AlertChange, ChangeKind};
 use super::bounded_map::BoundedMap;
+use super::in_flight::{InFlight, Ticket};
 use super::key::{AlertId, AlertKind, Key};
 use super::key_state::Vote;
 use super::ledger::Ledger;
@@ -28,8 +29,6 @@ pub struct Observed {
     pub late: bool,
     /// Its topic and id were seen before: not counted again.
     pub duplicate: bool,
-    /// Alerts that fire for its topic, and for its place.
-    pub alert_ids: Vec<AlertId>,
     /// What changed by it, oldest first: of its topic, or of one that was
     /// forgotten for want of room.
     pub changes: Vec<AlertChange>,
@@ -65,6 +64,7 @@ pub struct AlertEngine {
     pub(super) open: usize,
     /// Topics and places.
     pub(super) keys: usize,
+    in_flight: InFlight,
     pub(super) recency: Recency,
     /// Topics that time alone can change, by when it will.
     pub(super) due: BTreeSet<(Timestamp, Topic)>,
@@ -86,41 +86,82 @@ impl AlertEngine {
             seen: 0,
             open: 0,
             keys: 0,
+            in_flight: InFlight::default(),
             recency: Recency::default(),
             due: BTreeSet::new(),
             firing: BTreeMap::new(),
         }
     }
 
-    /// Counts one scored post; `now` is the wall clock.
+    /// Registers a post of `topic` that arrived and is to be scored: until its ticket is given
+    /// back, the topic's watermark does not pass it. Whether it is late is decided here, by
+    /// the posts that arrived before it.
+    pub fn admit(&mut self, topic: &Topic, at: Timestamp, now: Timestamp) -> Ticket {
+        let at = self.clamp(at, now);
+        let late = self.is_late(topic, at, now);
+        self.in_flight.add(topic, at, late, now)
+    }
+
+    /// Gives back the ticket of a post that will not be scored.
+    pub fn release(&mut self, ticket: &Ticket) {
+        self.in_flight.remove(ticket);
+    }
+
+    /// Counts the scored post that `ticket` was given for; `now` is the wall clock.
+    pub fn observe_admitted(
+        &mut self,
+        observation: &Observation,
+        ticket: &Ticket,
+        now: Timestamp,
+    ) -> Observed {
+        self.in_flight.remove(ticket);
+        self.count(observation, ticket.at, ticket.late, now)
+    }
+
+    /// Counts a scored post that arrives now.
     pub fn observe(&mut self, observation: &Observation, now: Timestamp) -> Observed {
         let at = self.clamp(observation.at, now);
+        let late = self.is_late(&observation.topic, at, now);
+        self.count(observation, at, late, now)
+    }
+
+    fn count(
+        &mut self,
+        observation: &Observation,
+        at: Timestamp,
+        late: bool,
+        now: Timestamp,
+    ) -> Observed {
         self.seen += 1;
         self.ledger.totals.posts += 1;
-        let mut observed = Observed::default();
-        let taken =
+        let mut observed = Observed { late, ..Observed::default() };
+        let counted =
             self.with_topic(&observation.topic, Some(at), now, |topic, context, changes| {
                 topic.touch(observation.place.as_ref(), context);
                 let record = Record::of(observation, topic.whole.hash(), at);
-                let taken = topic.take_in(record, context);
+                let intake = topic.take_in(record, late, context);
                 topic.advance(context, changes);
-                observed.alert_ids.extend(topic.whole.alert_ids());
-                let place =
-                    observation.place.as_ref().and_then(|place| topic.key_state(Some(place)));
-                observed
-                    .alert_ids
-                    .extend(place.into_iter().flat_map(|key_state| key_state.alert_ids()));
-                taken
+                intake
             });
-        let (taken, changes) = taken.unwrap_or((Intake::Late, Vec::new()));
-        observed.changes = changes;
-        observed.late = matches!(taken, Intake::Late | Intake::LateDuplicate);
-        observed.duplicate = matches!(taken, Intake::Duplicate | Intake::LateDuplicate);
+        if let Some((intake, changes)) = counted {
+            observed.duplicate = intake == Intake::Duplicate;
+            observed.changes = changes;
+        }
         self.ledger.totals.late += u64::from(observed.late);
         self.ledger.totals.duplicates += u64::from(observed.duplicate);
         self.make_room(&mut observed.changes);
         self.index(&observed.changes);
         observed
+    }
+
+    /// Whether a post that arrives now lies too far behind those that arrived before it.
+    fn is_late(&self, topic: &Topic, at: Timestamp, now: Timestamp) -> bool {
+        let counting = &self.settings.counting;
+        let state = self.topics.get(topic);
+        let newest = state.map(TopicState::newest).max(self.in_flight.newest(topic));
+        let Some(newest) = newest else { return false };
+        let closed = state.map_or(Timestamp::default(), |state| state.next().start());
+        at.after(counting.lateness()) < counting.watermark(newest.min(now)).max(closed)
     }
 
     /// Moves time on when no post comes. Call it every second: it costs what
@@ -163,14 +204,15 @@ impl AlertEngine {
         topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for mut other in topics {
             for record in other.take_open() {
+                let late = self.is_late(&other.name, record.at, now);
                 self.seen += 1;
                 self.ledger.totals.posts += 1;
                 let merged =
                     self.with_topic(&other.name, Some(record.at), now, |topic, context, _| {
                         topic.touch(record.place.as_ref(), context);
-                        topic.take_in(record, context)
+                        topic.take_in(record, late, context)
                     });
-                let duplicate = merged.is_some_and(|(taken, _)| taken == Intake::Duplicate);
+                let duplicate = merged.is_some_and(|(intake, _)| intake == Intake::Duplicate);
                 self.ledger.totals.duplicates += u64::from(duplicate);
             }
             if let Some(((), more)) =
@@ -252,6 +294,7 @@ impl AlertEngine {
         act: impl FnOnce(&mut TopicState, &mut EngineContext<'_>, &mut Vec<AlertChange>) -> T,
     ) -> Option<(T, Vec<AlertChange>)> {
         let (mut changes, mut created) = (Vec::new(), Vec::new());
+        let counting = &self.settings.counting;
         let mut context = EngineContext {
             settings: &self.settings,
             posts: &mut self.posts,
@@ -260,6 +303,7 @@ impl AlertEngine {
             open: &mut self.open,
             created: &mut created,
             seen: self.seen,
+            oldest_in_flight: self.in_flight.oldest(name, now, counting.lateness()),
             now,
         };
         let limits = &self.settings.limits;

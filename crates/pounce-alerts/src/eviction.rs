@@ -4,15 +4,16 @@ use super::alert::AlertChange;
 use super::engine::AlertEngine;
 use super::key::Key;
 
+/// One key in so many is kept for newcomers.
+const NEWCOMERS_SHARE: usize = 10;
+
 impl AlertEngine {
     pub(super) fn make_room(&mut self, changes: &mut Vec<AlertChange>) {
         while self.keys > self.topics_max {
             let topics = &self.topics;
-            let least = self.recency.pop(|key| {
-                let key_state = topics.get(&key.topic)?.key_state(key.place.as_ref())?;
-                Some((key_state.created, key_state.last_seen))
-            });
-            let Some(key) = least else { return };
+            let others_max = self.topics_max - self.topics_max.div_ceil(NEWCOMERS_SHARE);
+            let standing = |key: &Key| topics.get(&key.topic)?.standing(key.place.as_ref());
+            let Some(key) = self.recency.pop(others_max, standing) else { return };
             self.forget(&key, changes);
         }
     }

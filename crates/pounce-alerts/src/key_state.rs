@@ -14,6 +14,7 @@ use super::lifecycle::{Evaluation, Lifecycle, Step, StepContext};
 use super::minute::{Minute, minutes_long};
 use super::observation::Record;
 use super::reach::Audience;
+use super::recency::Rank;
 use super::settings::{Rules, Settings, VOLUME_WINDOW_MINUTES};
 use super::share::{self, ShareLimits};
 use super::status::{ShareHistory, SharePoint, TopicStatus, WindowStatus};
@@ -249,6 +250,20 @@ impl KeyState {
     /// Which kinds fire.
     pub(super) fn fires(&self) -> [bool; 3] {
         self.lifecycles.each_ref().map(|lifecycle| lifecycle.firing.is_some())
+    }
+
+    /// What would be lost with it.
+    pub(super) fn rank(&self, next: Minute, rules: &Rules) -> Rank {
+        let longest = rules.share.windows_minutes.last().copied().unwrap_or(1);
+        if self.fires().contains(&true) {
+            Rank::Firing
+        } else if !self.baseline.is_warming(&rules.share) {
+            Rank::Established
+        } else if self.minutes.trailing(next.minus(1), longest).posts >= rules.share.posts_min {
+            Rank::Active
+        } else {
+            Rank::Newcomer
+        }
     }
 
     pub(super) fn lifecycles(&self) -> &[Lifecycle; 3] {

@@ -6,6 +6,7 @@ mod bounded_map;
 mod engine;
 mod eviction;
 pub mod flags;
+mod in_flight;
 pub mod key;
 mod key_state;
 mod ledger;
@@ -26,6 +27,7 @@ pub mod wilson;
 mod window;
 
 pub use engine::{Acknowledged, AlertEngine, Observed, UnknownAlert};
+pub use in_flight::Ticket;
 pub use ledger::Totals;
 pub use observation::Observation;
 pub use settings::Settings;

@@ -2,7 +2,8 @@
 
 use super::alert::Alert;
 use super::engine::AlertEngine;
-use super::key::{AlertKind, Key};
+use super::key::{AlertId, AlertKind, Key};
+use super::key_state::KeyState;
 use super::ledger::Totals;
 use super::lifecycle::Firing;
 use super::status::{ShareHistory, TopicStatus};
@@ -19,6 +20,16 @@ impl AlertEngine {
             firing.chain(over).map(|firing| firing.alert.clone()).collect();
         alerts.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| a.id.cmp(&b.id)));
         alerts
+    }
+
+    /// Ids of the alerts that fire for a topic, and for a place within it.
+    #[must_use]
+    pub fn alert_ids(&self, topic: &Topic, place: Option<&Place>) -> Vec<AlertId> {
+        let Some(state) = self.topics.get(topic).filter(|_| !self.firing.is_empty()) else {
+            return Vec::new();
+        };
+        let place = place.and_then(|place| state.key_state(Some(place)));
+        std::iter::once(&state.whole).chain(place).flat_map(KeyState::alert_ids).collect()
     }
 
     /// Number of alerts that fire, of each kind in the order of

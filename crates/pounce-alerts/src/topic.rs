@@ -17,6 +17,7 @@ use super::key_state::{KeyState, Vote};
 use super::ledger::Ledger;
 use super::minute::Minute;
 use super::observation::Record;
+use super::recency::{Rank, Standing};
 use super::settings::{Rules, Settings};
 use pounce_types::post::{Place, Timestamp, Topic};
 
@@ -40,6 +41,8 @@ pub(super) struct EngineContext<'a> {
     pub(super) created: &'a mut Vec<(u64, Key)>,
     /// Number of the post at hand.
     pub(super) seen: u64,
+    /// Event time of the topic's oldest post that is not scored yet.
+    pub(super) oldest_in_flight: Option<Timestamp>,
     pub(super) now: Timestamp,
 }
 
@@ -49,7 +52,6 @@ pub(super) enum Intake {
     Counted,
     Duplicate,
     Late,
-    LateDuplicate,
 }
 
 /// See the module.
@@ -75,11 +77,12 @@ impl TopicState {
     pub(super) fn new(name: Topic, first: Timestamp, context: &mut EngineContext<'_>) -> Self {
         let key = Key { topic: name.clone(), place: None };
         context.created.push((context.seen, key.clone()));
-        let newest = first.min(context.now);
+        let oldest = context.oldest_in_flight.map_or(first, |oldest| oldest.min(first));
+        let oldest = oldest.min(context.now);
         Self {
             rules: context.settings.rules(&name),
             name,
-            next: Minute::of(context.settings.counting.watermark(newest)),
+            next: Minute::of(context.settings.counting.watermark(oldest)),
             newest: first,
             heard_at: context.now,
             open: BTreeMap::new(),
@@ -90,17 +93,20 @@ impl TopicState {
     }
 
     /// Takes in a post: waiting if its minute is open, counted at once if it
-    /// comes late.
-    pub(super) fn take_in(&mut self, record: Record, context: &mut EngineContext<'_>) -> Intake {
+    /// has closed, not at all if it is `late`.
+    pub(super) fn take_in(
+        &mut self,
+        record: Record,
+        late: bool,
+        context: &mut EngineContext<'_>,
+    ) -> Intake {
         let counting = &context.settings.counting;
         let minute = record.minute();
         let again = counting.duplicate_hours.saturating_mul(60);
         let seen =
             context.posts.get_mut(record.id).filter(|old| old.minute.distance(minute) <= again);
-        let lateness = Duration::from_secs(u64::from(counting.lateness_max_minutes) * 60);
-        let watermark = counting.watermark(self.newest.min(context.now)).max(self.next.start());
-        if record.at.after(lateness) < watermark {
-            return if seen.is_some() { Intake::LateDuplicate } else { Intake::Late };
+        if late {
+            return if seen.is_some() { Intake::Duplicate } else { Intake::Late };
         }
         self.newest = self.newest.max(record.at);
         self.heard_at = context.now;
@@ -130,7 +136,9 @@ impl TopicState {
         changes: &mut Vec<AlertChange>,
     ) {
         let limits = &context.settings.limits;
-        let mut next = Minute::of(self.watermark(context.settings, context.now));
+        let watermark = self.watermark(context.settings, context.now);
+        let oldest = context.oldest_in_flight.unwrap_or(watermark);
+        let mut next = Minute::of(watermark.min(oldest));
         if *context.open > limits.open_posts_max && !self.open.is_empty() {
             context.ledger.totals.closed_early += 1;
             next = next.max(Minute::of(self.newest).plus(1));
@@ -172,6 +180,11 @@ impl TopicState {
         std::mem::take(&mut self.open).into_values().flatten()
     }
 
+    /// Newest event time of the posts that were counted.
+    pub(super) fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
     /// First minute that is not closed.
     pub(super) fn next(&self) -> Minute {
         self.next
@@ -185,6 +198,16 @@ impl TopicState {
     /// The state of the whole topic, or of a place.
     pub(super) fn key_state(&self, place: Option<&Place>) -> Option<&KeyState> {
         place.map_or(Some(&self.whole), |place| self.places.get(place))
+    }
+
+    /// How the whole topic, or a place, stands when room is short. Places go with their topic.
+    pub(super) fn standing(&self, place: Option<&Place>) -> Option<Standing> {
+        let key_state = self.key_state(place)?;
+        let mut rank = key_state.rank(self.next, &self.rules);
+        if place.is_none() && self.places.values().any(|place| place.fires().contains(&true)) {
+            rank = Rank::Firing;
+        }
+        Some(Standing { created: key_state.created, rank, seen: key_state.last_seen })
     }
 
     /// As [`TopicState::key_state`], to be changed.

@@ -15,10 +15,8 @@ use super::settings::{VOLUME_WINDOW_MINUTES, Volume};
 use super::window::ratio;
 use pounce_types::score::Severity;
 
-/// MinuteCounts from one look to the next.
+/// Minutes from one look to the next.
 pub(super) const STEP_MINUTES: u32 = 5;
-/// MinuteCounts that are summed.
-
 const STEPS_A_DAY: usize = 24 * 60 / 5;
 const DAYS: usize = 7;
 /// Half an hour around the same time of day.

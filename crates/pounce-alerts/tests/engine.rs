@@ -342,6 +342,40 @@ proptest! {
     }
 
     #[test]
+    fn any_order_of_scoring_gives_the_alerts_of_the_order_of_arrival(
+        posts in streams(),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 1..200),
+        in_flight_max in 1_usize..300,
+    ) {
+        let (mut in_order, mut in_flight) = (engine(), engine());
+        let expected = play(&mut in_order, &posts, 300);
+        let newest = posts.iter().map(|post| post.at).max().unwrap_or_default();
+        let (mut open, mut changes, mut pick) = (Vec::new(), Vec::new(), picks.iter().cycle());
+        let mut arriving = posts.iter();
+        loop {
+            let next = arriving.next();
+            if let Some(post) = next {
+                open.push((post, in_flight.admit(&post.topic, post.at, newest)));
+                if open.len() < in_flight_max {
+                    continue;
+                }
+            }
+            if open.is_empty() {
+                break;
+            }
+            let (post, ticket) = open.swap_remove(pick.next().expect("endless").index(open.len()));
+            let observed = in_flight.observe_admitted(post, &ticket, newest);
+            prop_assert!(!observed.late);
+            changes.extend(observed.changes);
+        }
+        for minute in 1..=300 {
+            changes.extend(in_flight.tick(newest.after(Duration::from_secs(60 * minute))));
+        }
+        prop_assert_eq!(sorted(changes), sorted(expected));
+        prop_assert_eq!(in_flight.alerts(true), in_order.alerts(true));
+    }
+
+    #[test]
     fn the_same_stream_twice_gives_identical_alerts(posts in streams(), pace in 1_u64..120) {
         let mut once = engine();
         let expected = play(&mut once, &posts, 300);
@@ -505,6 +539,36 @@ fn foreign_old_and_damaged_snapshots_are_told_apart() {
 }
 
 #[test]
+fn a_post_in_flight_holds_the_watermark_back_until_it_is_released_or_too_old() {
+    let closed =
+        |engine: &AlertEngine| engine.topic(&topic("kite"), None).map(|status| status.watermark);
+    for give_back in [true, false] {
+        let mut engine = engine();
+        let ticket = engine.admit(&topic("kite"), at(0), at(0));
+        engine.observe(&post("kite", 1, 5 * MINUTE, true), at(5 * MINUTE));
+        engine.tick(at(9 * MINUTE));
+        assert_eq!(closed(&engine), Some(at(0)), "it waits for the post of the first minute");
+        let mut now = 11;
+        if give_back {
+            engine.release(&ticket);
+            now = 9;
+        }
+        engine.tick(at(now * MINUTE));
+        assert_eq!(closed(&engine), Some(at((now - 1) * MINUTE)));
+    }
+}
+
+#[test]
+fn a_post_is_late_by_those_that_arrived_before_it_whichever_is_scored_first() {
+    let mut engine = engine();
+    let (newer, older) = (post("kite", 1, 60 * MINUTE, true), post("kite", 2, 0, true));
+    let now = at(60 * MINUTE);
+    let tickets = [&newer, &older].map(|post| engine.admit(&post.topic, post.at, now));
+    assert!(engine.observe_admitted(&older, &tickets[1], now).late);
+    assert!(!engine.observe_admitted(&newer, &tickets[0], now).late);
+}
+
+#[test]
 fn a_million_topics_leave_the_newest_and_a_count() {
     let mut engine = AlertEngine::new(Settings::default(), 100);
     for id in 0..1_000_000_u64 {
@@ -530,6 +594,52 @@ fn a_topic_seen_again_outlives_one_that_was_not() {
 }
 
 #[test]
+fn a_flood_of_made_up_topics_ends_no_alert_and_forgets_no_baseline() {
+    let mut posts = crisis(120, 60, 0);
+    // A calm topic with a baseline of its own, and a new one that is busy.
+    posts.extend((0..600).map(|id| post("calm", id, id * 18_000, false)));
+    posts.extend((0..30).map(|id| post("busy", id, 170 * MINUTE + id * 1000, false)));
+    posts.sort_by_key(|post| post.at);
+    let settings = "[share]\nbaseline_gap_minutes = 15\n";
+    let mut engine = AlertEngine::new(Settings::parse(settings).expect("good settings"), 100);
+    play(&mut engine, &posts, 3);
+    let firing = engine.alerts(false);
+    assert!(!firing.is_empty());
+    for id in 0..100_000 {
+        let made_up = post(&format!("made up {id}"), id, 185 * MINUTE, true);
+        let changes = engine.observe(&made_up, made_up.at).changes;
+        assert_eq!(changes, []);
+    }
+    assert_eq!(engine.alerts(false), firing);
+    for name in ["kite", "calm", "busy"] {
+        assert!(engine.topic(&topic(name), None).is_some(), "{name}");
+    }
+    assert_eq!(engine.keys(), 100);
+}
+
+#[test]
+fn newcomers_find_room_among_topics_with_a_past() {
+    let mut engine = AlertEngine::new(Settings::default(), 20);
+    for id in 0..40 {
+        let name = format!("topic-{id}");
+        for nth in 0..25 {
+            let post = post(&name, nth, id * 10 * MINUTE + nth * 1000, false);
+            engine.observe(&post, post.at);
+        }
+        engine.tick(at((id * 10 + 3) * MINUTE));
+    }
+    let now = at(401 * MINUTE);
+    for name in ["new", "newer"] {
+        engine.observe(&post(name, 1, 401 * MINUTE, false), now);
+    }
+    for name in ["new", "newer", "topic-39", "topic-30"] {
+        assert!(engine.topic(&topic(name), None).is_some(), "{name}");
+    }
+    assert!(engine.topic(&topic("topic-1"), None).is_none());
+    assert_eq!(engine.keys(), 20);
+}
+
+#[test]
 fn alerts_of_a_forgotten_topic_end() {
     let mut engine = AlertEngine::new(Settings::default(), 1);
     let mut posts = crisis(60, 60, 0);
@@ -551,11 +661,13 @@ fn events_carry_the_alerts_that_fire() {
     play(&mut engine, &posts, 0);
     let firing: Vec<_> = engine.alerts(false).into_iter().map(|alert| alert.id).collect();
     let next = post("kite", 999_999, 180 * MINUTE, false);
-    let mut told = engine.observe(&next, next.at).alert_ids;
+    engine.observe(&next, next.at);
+    let mut told = engine.alert_ids(&next.topic, next.place.as_ref());
     told.sort();
     assert!(!told.is_empty() && told.iter().all(|id| firing.contains(id)));
     let other = post("lark", 1, 180 * MINUTE, false);
-    assert_eq!(engine.observe(&other, other.at).alert_ids, []);
+    engine.observe(&other, other.at);
+    assert_eq!(engine.alert_ids(&other.topic, other.place.as_ref()), []);
 }
 
 #[test]

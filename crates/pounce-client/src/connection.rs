@@ -1,6 +1,5 @@
 //! How a client reaches the service: over TLS or not, with a token or without.
 
-use std::error::Error;
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
@@ -9,7 +8,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-use super::ClientError;
+use super::error::{ClientError, whole};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -120,18 +119,4 @@ impl Access {
         header.set_sensitive(true);
         Ok(Credential(Some(header)))
     }
-}
-
-/// An error and what caused it, each said once.
-pub(super) fn whole(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }

@@ -14,7 +14,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::backoff::Backoff;
-use crate::{ClientError, Line, is_passing};
+use crate::connection::Line;
+use crate::error::{ClientError, is_passing};
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply as WireReply;
 use pounce_proto::scoring_service_client::ScoringServiceClient;

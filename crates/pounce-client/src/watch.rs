@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::backoff::Backoff;
-use crate::{ClientError, Line, is_passing, reason};
+use crate::connection::Line;
+use crate::error::{ClientError, is_passing, reason};
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::watch_alerts_response::Message;
 use pounce_proto::{

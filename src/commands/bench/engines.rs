@@ -17,7 +17,7 @@ use pounce_inference::scorer::ScorerLimits;
 use pounce_proto::Post;
 use pounce_types::score::Probabilities;
 
-use super::{Outcome, SINGLES, median, millis, rate};
+use super::figures::{Outcome, SINGLES, median, millis, rate};
 
 /// An engine and its precision: `embedded`, `torch`, `torch:fp32` or `torch:bf16`.
 #[derive(Debug, Clone, Copy)]

@@ -37,6 +37,11 @@ impl Default for Counting {
 }
 
 impl Counting {
+    /// How far behind the watermark a post may be and still count.
+    pub(crate) fn lateness(&self) -> Duration {
+        Duration::from_secs(u64::from(self.lateness_max_minutes) * 60)
+    }
+
     /// Event time up to which minutes close once `newest` was seen.
     pub(crate) fn watermark(&self, newest: Timestamp) -> Timestamp {
         newest.before(Duration::from_secs(self.watermark_lag_seconds.into()))
