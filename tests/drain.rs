@@ -22,6 +22,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
+/// What is accepted follows the pace of the machine: the tests must not take it from each other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const STREAMS: usize = 50;
 const NOTICE: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,6 +100,7 @@ async fn endless(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_fifty_streams_loses_no_accepted_post() {
+    let _alone = ALONE.lock().await;
     let mut server = Server::start_with(
         0,
         &["--stream-posts-in-flight-max", "4", "--drain-notice", "2", "--drain-timeout", "30"],
@@ -149,6 +153,7 @@ async fn sigterm_under_fifty_streams_loses_no_accepted_post() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_is_accepted_than_a_drain_can_answer() {
+    let _alone = ALONE.lock().await;
     const TIMEOUT: Duration = Duration::from_secs(8);
     let mut server =
         Server::start_with(0, &["--drain-notice", "0", "--drain-timeout", "8", "--workers", "2"]);
@@ -205,6 +210,7 @@ async fn connections_without_calls_do_not_hold_up_a_drain() {
 
 #[test]
 fn a_second_signal_exits_at_once() {
+    let _alone = ALONE.blocking_lock();
     for second in ["-TERM", "-INT"] {
         let mut server = Server::start_with(0, &["--drain-notice", "600"]);
         server.signal("-TERM");
@@ -217,6 +223,7 @@ fn a_second_signal_exits_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_older_than_their_limit_move_and_lose_nothing() {
+    let _alone = ALONE.lock().await;
     const POSTS: u64 = 120;
     let server = Server::start_with(0, &["--stream-age-max", "1"]);
     let client = Client::connect(&server.addr).expect("an address");

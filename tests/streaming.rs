@@ -434,7 +434,8 @@ async fn many_tiny_frames_under_backpressure_do_not_kill_the_connection() {
             })
         });
         let streams: Vec<_> = streams.collect();
-        eventually("the queue is full", || service.scorer.posts_open() == 1000).await;
+        // The last quarter of the room is kept for callers and streams that hold little.
+        eventually("the queue is full", || service.scorer.posts_open() >= 750).await;
         // What is not read yet fills every stream's window.
         tokio::time::sleep(Duration::from_millis(500)).await;
         service.script.release();

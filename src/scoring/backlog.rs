@@ -89,7 +89,7 @@ pub(crate) struct StreamBacklog {
 impl StreamBacklog {
     /// The next item of `requests`, once there is room for what it may bring. Safe to drop.
     ///
-    /// Poll it in the task that waits for the stream's replies: each reply makes it look for room
+    /// Poll it in the task that takes the stream's replies: each wakes it, and it looks for room
     /// again.
     pub(crate) async fn next<S: Stream + Unpin>(&self, requests: &mut S) -> Option<S::Item> {
         let mut called = false;
@@ -129,14 +129,14 @@ impl StreamBacklog {
     }
 
     /// Counts a post of so many bytes of text, until what this returns is dropped.
-    pub(crate) fn accept(&self, text_bytes: usize) -> BacklogPermit {
+    pub(crate) fn accept(&self, text_bytes: usize) -> Accepted {
         let tokens = (text_bytes.div_ceil(TOKEN_BYTES) + TOKENS_ADDED)
             .min(self.all.scorer.model().tokens_max);
         self.all.tokens.fetch_add(tokens, Ordering::Relaxed);
         if self.tokens.fetch_add(tokens, Ordering::Relaxed) == 0 {
             self.all.streams.fetch_add(1, Ordering::Relaxed);
         }
-        BacklogPermit { all: Arc::clone(&self.all), stream: Arc::clone(&self.tokens), tokens }
+        Accepted { all: Arc::clone(&self.all), stream: Arc::clone(&self.tokens), tokens }
     }
 }
 
@@ -167,13 +167,13 @@ impl Drop for Waiting<'_> {
 }
 
 /// An accepted post that is still to be scored.
-pub(crate) struct BacklogPermit {
+pub(crate) struct Accepted {
     all: Arc<Inner>,
     stream: Arc<AtomicUsize>,
     tokens: usize,
 }
 
-impl Drop for BacklogPermit {
+impl Drop for Accepted {
     fn drop(&mut self) {
         if self.stream.fetch_sub(self.tokens, Ordering::Relaxed) == self.tokens {
             self.all.streams.fetch_sub(1, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use futures::stream::{FuturesOrdered, FuturesUnordered};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::scoring::backlog::BacklogPermit;
+use crate::scoring::backlog::Accepted;
 use crate::scoring::pipeline::{AcceptedPost, CallOptions, CountedPost, Pipeline, ScoredPost};
 use pounce_inference::scorer::Flow;
 use pounce_proto as proto;
@@ -23,9 +23,17 @@ pub(super) struct Finished {
     pub(super) ready: Instant,
 }
 
-/// What becomes a reply: a post, with its id as a rejection repeats it and its share of the
-/// backlog, or a rejection.
-pub(super) type Job = Result<(AcceptedPost, String, BacklogPermit), proto::Rejection>;
+/// What becomes a reply: a post or a rejection.
+pub(super) type Job = Result<Submitted, proto::Rejection>;
+
+/// A post to be scored.
+pub(super) struct Submitted {
+    pub(super) post: AcceptedPost,
+    /// Its id as a rejection repeats it.
+    pub(super) id: String,
+    /// Its share of what streams may have accepted; given back when it is scored.
+    pub(super) backlog: Accepted,
+}
 
 /// See the module.
 pub(super) struct InFlight {
@@ -136,10 +144,11 @@ impl Task {
         let (pipeline, flow, options) =
             (Arc::clone(&self.pipeline), Arc::clone(&self.flow), Arc::clone(&self.options));
         Box::pin(async move {
-            let (accepted, id, permit) = job?;
-            let sequence = accepted.sequence();
-            let scored = pipeline.score(&flow, &options, accepted).await;
-            drop(permit);
+            let Submitted { post, id, backlog } = job?;
+            let sequence = post.sequence();
+            let scored = pipeline.score(&flow, &options, post).await;
+            // Before the reply wakes the stream, which then reads on if there is room.
+            drop(backlog);
             scored.map_err(|refusal| refusal.rejection(id, sequence))
         })
     }

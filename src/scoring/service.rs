@@ -11,6 +11,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::auth::caller::Caller;
+use crate::auth::caller_key::CallerKey;
 use crate::lifecycle::drain::{Drain, Phase};
 use crate::scoring::backlog::Backlog;
 use crate::scoring::pipeline::{CallOptions, Pipeline};
@@ -65,7 +66,7 @@ impl ScoringService for Scoring {
         Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
         let post = wire::post(&post, self.pipeline.text_bytes_max);
-        let flow = self.pipeline.scorer.flow();
+        let flow = self.pipeline.scorer.shared_flow(&CallerKey::of(&extensions));
         let event = self.pipeline.answer(&flow, &terms, post, 1).await;
         let event = event.map_err(|refusal| refusal.status())?;
         Ok(Response::new(ScoreResponse { event: Some(event) }))
@@ -88,7 +89,8 @@ impl ScoringService for Scoring {
             )));
         }
         Caller::of(&extensions).pay(request.posts.len())?;
-        let (pipeline, flow) = (&self.pipeline, self.pipeline.scorer.flow());
+        let pipeline = &self.pipeline;
+        let flow = pipeline.scorer.shared_flow(&CallerKey::of(&extensions));
         // Parsed at once: posts that wait must not hold on to the message. Accepted before the
         // first is scored: they are counted in this order.
         let accepted: Vec<_> = (1..)
@@ -134,8 +136,9 @@ impl ScoringService for Scoring {
             drain: self.drain.clone(),
             backlog: self.backlog.clone(),
         };
+        let flow = self.pipeline.scorer.flow(&CallerKey::of(request.extensions()));
         let requests = Caller::of(request.extensions()).paced(request.into_inner());
-        let replies = stream::replies(Arc::clone(&self.pipeline), terms, requests);
+        let replies = stream::replies(Arc::clone(&self.pipeline), flow, terms, requests);
         Ok(Response::new(Box::pin(replies)))
     }
 

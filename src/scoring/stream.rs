@@ -19,7 +19,7 @@ use super::metrics;
 use crate::alerting::wire::show_change;
 use crate::lifecycle::drain::{Drain, Phase};
 use crate::scoring::backlog::{Backlog, StreamBacklog};
-use crate::scoring::in_flight::{Finished, InFlight, Job};
+use crate::scoring::in_flight::{Finished, InFlight, Job, Submitted};
 use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
@@ -50,6 +50,7 @@ pub(crate) struct StreamLimits {
 /// Answers the messages of one stream; see the module's words for how.
 pub(crate) fn replies<S>(
     pipeline: Arc<Pipeline>,
+    flow: Flow,
     mut terms: StreamLimits,
     mut requests: S,
 ) -> impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send
@@ -57,7 +58,7 @@ where
     S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin,
 {
     let rotation = terms.age_max.map(|age| Instant::now() + age);
-    let mut session = Session::new(pipeline, &terms);
+    let mut session = Session::new(pipeline, flow, &terms);
     async_stream::stream! {
         let _open = OpenStream::new();
         let mut reading = true;
@@ -132,9 +133,9 @@ struct Session {
 }
 
 impl Session {
-    fn new(pipeline: Arc<Pipeline>, terms: &StreamLimits) -> Self {
+    fn new(pipeline: Arc<Pipeline>, flow: Flow, terms: &StreamLimits) -> Self {
         Self {
-            flow: Arc::new(pipeline.scorer.flow()),
+            flow: Arc::new(flow),
             post_terms: CallOptions {
                 thresholds: pipeline.thresholds,
                 deadline: terms.deadline,
@@ -214,7 +215,7 @@ impl Session {
         let text_bytes = post.as_ref().map_or(0, |post| post.text.as_str().len());
         let accepted = self.pipeline.accept(&self.post_terms, post, sequence);
         self.push(match accepted {
-            Ok(accepted) => Ok((accepted, id, self.backlog.accept(text_bytes))),
+            Ok(post) => Ok(Submitted { post, id, backlog: self.backlog.accept(text_bytes) }),
             Err(refusal) => Err(refusal.rejection(id, sequence)),
         });
     }

@@ -12,6 +12,7 @@ use tonic::transport::server::Connected;
 
 use super::calls::CountCalls;
 use super::messages::{BoundMessages, MessageLimits};
+use super::windows::{STREAM_WINDOW, connection_window};
 use crate::alerting::advocates::Advocates;
 use crate::alerting::service::Alerts;
 use crate::auth::guard::Guard;
@@ -26,28 +27,6 @@ use pounce_inference::scorer::Scorer;
 use pounce_proto::alert_service_server::AlertServiceServer;
 use pounce_proto::scoring_service_server::ScoringServiceServer;
 use pounce_proto::{DESCRIPTOR_SET, Limits};
-
-/// Unread bytes of one stream that h2 takes in before the sender must wait: a few dozen posts, so
-/// that backpressure reaches a writer soon and unread bytes of many streams stay few.
-pub(super) const STREAM_WINDOW: u32 = 16 * 1024;
-/// Smallest DATA frame of an honest client: the header of a message, and a post of an id and a
-/// word.
-const FRAME_BYTES_MIN: u32 = 16;
-/// What h2 charges an unread DATA frame that is smaller than so many bytes: the difference.
-const FRAME_CHARGE: u32 = 256;
-/// Unread bytes of one connection, at least.
-const CONNECTION_WINDOW_MIN: u32 = 4 * 1024 * 1024;
-
-/// Unread bytes of one connection. h2 0.4.20 charges unread small frames against half of this
-/// window, and ends the connection with GOAWAY when it is spent: it must be enough for every
-/// stream with its window full of the smallest frames. What is really unread is bounded by the
-/// streams' own windows.
-fn connection_window(streams_max: u32) -> u32 {
-    let charged = STREAM_WINDOW / FRAME_BYTES_MIN * (FRAME_CHARGE - FRAME_BYTES_MIN);
-    let window = charged.saturating_mul(streams_max).saturating_mul(2);
-    // The largest that HTTP/2 knows.
-    window.clamp(CONNECTION_WINDOW_MIN, i32::MAX.cast_unsigned())
-}
 
 /// How often an idle connection is asked whether it lives, and how long it may
 /// take to answer.

@@ -31,7 +31,7 @@ use super::metrics::{self, MessageRefusal};
 const UNFINISHED_BYTES_MAX: usize = 32 << 20;
 /// Bytes that each unfinished message may hold without a share of those: the window of a stream,
 /// so that messages of an ordinary post need none, whatever others do.
-const UNFINISHED_BYTES_FREE: usize = super::grpc::STREAM_WINDOW as usize;
+const UNFINISHED_BYTES_FREE: usize = super::windows::STREAM_WINDOW as usize;
 /// Time that a message has from its first byte to its last, while it is waited for.
 const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 /// Field of `ScoreBatchRequest` that holds the posts.

@@ -11,3 +11,4 @@ mod messages;
 pub(crate) mod metrics;
 mod peers;
 pub mod tls;
+mod windows;

@@ -58,7 +58,7 @@ fn read(file: &Path) -> Result<Vec<Post>, String> {
     let lines = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let lines = lines.split(|byte| *byte == b'\n').zip(1..);
     let posts = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
-    let posts = posts.map(|(line, number)| json::parse_post(line, "line", number));
+    let posts = posts.map(|(line, number)| json::parse_post(line, "load", number));
     let posts: Vec<_> = posts.collect::<Result<_, _>>().map_err(|rejection| rejection.reason)?;
     if posts.is_empty() { Err(format!("{}: holds no post", file.display())) } else { Ok(posts) }
 }
