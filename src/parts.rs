@@ -3,6 +3,7 @@
 use crate::alerting::monitor::AlertMonitor;
 use crate::auth::tokens::Tokens;
 use crate::dashboard::recent::RecentPosts;
+use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
@@ -24,6 +25,8 @@ pub struct Parts {
     pub recent: Option<RecentPosts>,
     /// What is known of the service's health.
     pub health: Health,
+    /// Calls that are open.
+    pub calls: OpenCalls,
     /// Tells of the end.
     pub drain: Drain,
 }

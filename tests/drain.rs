@@ -172,7 +172,7 @@ async fn no_more_is_accepted_than_a_drain_can_answer() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(self::TIMEOUT, all).await.expect("all streams are served");
+    tokio::time::timeout(self::TIMEOUT * 2, all).await.expect("all streams are served");
     let signalled = Instant::now();
     server.signal("-TERM");
     for stream in streams {
@@ -183,6 +183,29 @@ async fn no_more_is_accepted_than_a_drain_can_answer() {
     let status = server.ended_within(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0));
     assert!(signalled.elapsed() < TIMEOUT, "{:?}", signalled.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_calls_do_not_hold_up_a_drain() {
+    let mut server = Server::start(0);
+    let addr = server.addr.trim_start_matches("http://").to_owned();
+    // One says nothing at all, one nothing after HTTP/2's preface and its (empty) settings.
+    let _silent = TcpStream::connect(&addr).expect("it listens");
+    let mut idle = TcpStream::connect(&addr).expect("it listens");
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("sent");
+    idle.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).expect("sent");
+    // One watches health, which has no end.
+    let channel = Channel::from_shared(server.addr.clone()).expect("an address");
+    let channel = channel.connect().await.expect("it listens");
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let request = tonic_health::pb::HealthCheckRequest::default();
+    let mut watch = health.watch(request).await.expect("a watch").into_inner();
+    watch.message().await.expect("a status").expect("a status");
+    let signalled = Instant::now();
+    server.signal("-TERM");
+    let status = server.ended_within(Duration::from_secs(30));
+    assert_eq!(status.code(), Some(0));
+    assert!(signalled.elapsed() < Duration::from_secs(10), "{:?}", signalled.elapsed());
 }
 
 #[test]

@@ -40,8 +40,11 @@ struct Inner {
     time_max: Duration,
     /// Tokens accepted and not scored.
     tokens: AtomicUsize,
-    /// Streams that have some.
+    /// Streams that have some, or wait for room: among these it is shared, so that streams that
+    /// have some make room for those that wait.
     streams: AtomicUsize,
+    /// Streams that wait for room: others that have none get in line behind them.
+    waiting: AtomicUsize,
     /// Told when there is room again.
     freed: Notify,
 }
@@ -56,6 +59,7 @@ impl Backlog {
             time_max,
             tokens: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             freed: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -88,20 +92,30 @@ impl StreamBacklog {
     /// Poll it in the task that takes the stream's replies: each wakes it, and it looks for room
     /// again.
     pub(crate) async fn next<S: Stream + Unpin>(&self, requests: &mut S) -> Option<S::Item> {
+        let mut called = false;
         loop {
             let mut freed = pin!(self.all.freed.notified());
+            let mut waiting = None;
             let next = std::future::poll_fn(|context| {
-                if self.has_room() {
+                let has_some = self.tokens.load(Ordering::Relaxed) > 0;
+                let in_turn = has_some || called || self.all.waiting.load(Ordering::Relaxed) == 0;
+                if self.has_room() && waiting.is_none() && in_turn {
                     return requests.poll_next_unpin(context).map(Some);
                 }
-                if self.tokens.load(Ordering::Relaxed) > 0 {
+                if has_some {
                     return Poll::Pending;
+                }
+                if waiting.is_none() {
+                    waiting = Some(Waiting::new(&self.all));
+                    // Room that is there already goes to whoever waits longest.
+                    self.all.pass_on();
                 }
                 freed.as_mut().poll(context).map(|()| None)
             });
             if let Some(request) = next.await {
                 return request;
             }
+            called = true;
             // Others may have room too, and this stream perhaps nothing to read.
             self.all.pass_on();
         }
@@ -131,6 +145,24 @@ impl Inner {
         if self.tokens.load(Ordering::Relaxed) < self.tokens_max() {
             self.freed.notify_one();
         }
+    }
+}
+
+/// A stream that waits for room.
+struct Waiting<'a>(&'a Inner);
+
+impl<'a> Waiting<'a> {
+    fn new(all: &'a Inner) -> Self {
+        all.streams.fetch_add(1, Ordering::Relaxed);
+        all.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

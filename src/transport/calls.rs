@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 
 use super::framing::{Framing, Piece};
 use super::metrics;
+use crate::lifecycle::calls::{OpenCall, OpenCalls};
 use crate::traces::{self, CallSpan};
 use pounce_proto::{METHODS, Method};
 
@@ -46,15 +47,17 @@ const UNKNOWN: u8 = 2;
 
 /// Counts and traces what passes through.
 #[derive(Debug, Clone)]
-pub(crate) struct CountCalls;
+pub(crate) struct CountCalls {
+    open: OpenCalls,
+}
 
 impl CountCalls {
     /// Makes every series exist.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(open: OpenCalls) -> Self {
         for Method { service, method, kind } in METHODS.iter().copied().chain([OTHER]) {
             metrics::grpc_known(service, method, kind, &CODES);
         }
-        Self
+        Self { open }
     }
 }
 
@@ -62,13 +65,14 @@ impl<S> Layer<S> for CountCalls {
     type Service = Counted<S>;
 
     fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner }
+        Counted { open: self.open.clone(), inner }
     }
 }
 
 /// A service whose calls are counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Counted<S> {
+    open: OpenCalls,
     inner: S,
 }
 
@@ -86,7 +90,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let call = Call::begin(method_of(request.uri().path()), request.headers());
+        let call = Call::begin(method_of(request.uri().path()), request.headers(), &self.open);
         let method = call.method;
         if let Some(span) = &call.span {
             request.extensions_mut().insert(span.span_context());
@@ -119,16 +123,19 @@ struct Call {
     /// Number of a status code.
     code: u8,
     span: Option<CallSpan>,
+    _open: Option<OpenCall>,
 }
 
 impl Call {
-    fn begin(method: Method, headers: &HeaderMap) -> Self {
+    fn begin(method: Method, headers: &HeaderMap, open: &OpenCalls) -> Self {
         metrics::grpc_started(method.service, method.method, method.kind);
         // Probes would be most of the traces.
         let traced =
             (method != OTHER).then(|| traces::call(headers, method.service, method.method));
         // Until a status is seen: the caller went away.
-        Self { method, code: CANCELED, span: traced.flatten() }
+        // A drain waits for our own calls: who watches health or reflects may do so without end.
+        let open = (method != OTHER).then(|| open.begin());
+        Self { method, code: CANCELED, span: traced.flatten(), _open: open }
     }
 
     fn read_status(&mut self, headers: &HeaderMap) {

@@ -141,7 +141,7 @@ where
         .max_concurrent_streams(spec.connection_streams_max)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(CountCalls::new())
+        .layer(CountCalls::new(parts.calls.clone()))
         .layer(Guard::new(parts.tokens))
         .layer(BoundMessages::new(spec.message_limits()))
         .add_routes(routes)

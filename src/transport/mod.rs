@@ -9,5 +9,6 @@ pub mod http;
 pub mod incoming;
 mod messages;
 pub(crate) mod metrics;
+mod peers;
 pub mod tls;
 mod windows;

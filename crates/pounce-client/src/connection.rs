@@ -19,7 +19,7 @@ const SERVERS_MAX: usize = 256;
 /// one TLS. The default trusts the system's authorities and has no token.
 #[derive(Clone, Default)]
 pub struct Access {
-    /// Certificates in PEM, one of which must vouch for the service's; the
+    /// CA bundle (PEM) used to verify the server's certificate; the
     /// system's if none.
     pub ca: Option<Vec<u8>>,
     /// The client's own certificate and key in PEM, where the service asks for them.

@@ -127,7 +127,7 @@ struct Told {
 }
 
 impl Told {
-    /// What `listed`, all alerts that fire or resolved of late, tells of those
+    /// What `listed`, all alerts that fire or resolved in the last day, tells of those
     /// that were firing and fire no more.
     fn catch_up(&mut self, listed: Option<Vec<Alert>>) -> Vec<Watched> {
         self.ended.clear();
