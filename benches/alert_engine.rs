@@ -87,15 +87,20 @@ fn snapshot(c: &mut Criterion) {
         let post = post(&topics, nth, 86);
         engine.observe(&post, post.at);
     }
-    let bytes = engine.snapshot();
+    let write = |engine: &AlertEngine| {
+        let mut bytes = Vec::new();
+        engine.snapshot().write(&mut bytes).expect("memory takes everything");
+        bytes
+    };
+    let bytes = write(&engine);
     let mut group = c.benchmark_group("engine");
     group.sample_size(10);
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("snapshot after a day of 1,000,000 posts", |b| {
-        b.iter(|| black_box(engine.snapshot()));
+        b.iter(|| black_box(write(&engine)));
     });
     group.bench_function("restore it", |b| {
-        b.iter(|| black_box(AlertEngine::restore(&bytes, Settings::default(), 20_000)));
+        b.iter(|| black_box(AlertEngine::restore(&bytes[..], Settings::default(), 20_000)));
     });
     group.finish();
 }
