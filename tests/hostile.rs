@@ -125,7 +125,7 @@ async fn unfinished_messages_are_bounded_over_all_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_that_waits_holds_no_more_than_the_post() {
-    let flags = ["--drain-notice", "0", "--workers", "1", "--queue-posts-max", "4"];
+    let flags = ["--workers", "1", "--queue-posts-max", "4", "--batch-posts-max", "4"];
     let server = Server::start_with(0, &flags);
     score(&server).await.expect("it serves");
     let before = resident(&server);
