@@ -16,7 +16,7 @@ SEMVER := $(TOOLS)/bin/cargo-semver-checks
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk)
 
-.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench trials
+.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ try-replicas: ## Kill one of three servers under load and drain another; no post
 
 bench: ## Measure the engines and the service on the same posts; flags in ARGS
 	cargo run --release --locked $(ENGINE_FEATURES) -- bench $(ARGS)
+
+bench-load: ## Measure the service from idle to saturated: rates, latencies, memory; flags in ARGS
+	cargo build --release --locked
+	scripts/load_table $(ARGS)
 
 proto: $(BUF) ## Lint the messages; fail on a breaking change since the last tag, else the parent commit
 	$(BUF) lint

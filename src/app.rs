@@ -38,8 +38,8 @@ pub enum AppError {
     /// A file of TLS or of tokens is of no use.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The folder of the state can't be written to.
-    #[error("--state-dir {folder} can't be written to: {source}")]
+    /// The folder of the state can't be written to or read, or is another server's.
+    #[error("--state-dir {folder} can't be used: {source}")]
     State {
         /// The folder.
         folder: String,
@@ -142,7 +142,10 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
     let grpc = bind("--grpc-addr", config.grpc_addr).await?;
     let http = bind("--http-addr", config.http_addr).await?;
     let engine = match &state {
-        Some(state) => state.restore(config.alerts, config.topics_max),
+        Some(state) => state.restore(config.alerts, config.topics_max).map_err(|source| {
+            let folder = config.state_dir.as_deref().unwrap_or(Path::new("")).display().to_string();
+            AppError::State { folder, source }
+        })?,
         None => AlertEngine::new(config.alerts, config.topics_max),
     };
     Ok(Server::build(ServerParts {

@@ -18,10 +18,12 @@ use crate::alerting::monitor::{self, AlertMonitor};
 use crate::alerting::state::{self, StateDir};
 use crate::auth::tokens::Tokens;
 use crate::dashboard::recent::RecentPosts;
+use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::{self, Drain, DrainSender, Phase};
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
 use crate::parts::Parts;
+use crate::scoring::backlog::Backlog;
 use crate::transport::grpc::{self, ServiceSpec};
 use crate::transport::tls::Tls;
 use crate::transport::{http, incoming};
@@ -29,6 +31,9 @@ use crate::{lifecycle, metrics};
 
 /// Time that calls cut off at the end of a drain have to tell their callers.
 const CUT_OFF_GRACE: Duration = Duration::from_secs(1);
+
+/// Time that connections have to close once their last call has ended.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// What a server is built from.
 pub struct ServerParts {
@@ -107,9 +112,11 @@ impl Server {
         let parts = Parts {
             tokens: spec.tokens,
             scorer: spec.scorer.clone(),
+            backlog: Backlog::new(spec.scorer.clone(), spec.drain_timeout),
             monitor: AlertMonitor::new(spec.engine),
             recent: spec.recent,
             health: Health::new(spec.scorer, drain.clone()),
+            calls: OpenCalls::new(),
             drain: drain.clone(),
         };
         let mut background = JoinSet::new();
@@ -187,7 +194,10 @@ impl Server {
                 Err(ServerError::Background(name))
             }
             served = &mut self.grpc => served?.map_err(ServerError::from),
-            notice = shutdown => drained(&self.drain, notice, self.drain_timeout, self.grpc).await,
+            notice = shutdown => {
+                let calls = &self.parts.calls;
+                drained(&self.drain, calls, notice, self.drain_timeout, self.grpc).await
+            }
         };
         self.parts.scorer.close();
         let workers = self.workers;
@@ -210,6 +220,7 @@ impl Server {
 /// Takes the server through the phases of its end.
 async fn drained(
     drain: &DrainSender,
+    calls: &OpenCalls,
     notice: Duration,
     timeout: Duration,
     mut grpc: JoinHandle<Result<(), tonic::transport::Error>>,
@@ -219,14 +230,32 @@ async fn drained(
     drain.advance(Phase::Notice);
     tokio::time::sleep(notice).await;
     drain.advance(Phase::Draining);
-    if let Ok(served) = tokio::time::timeout(timeout, &mut grpc).await {
-        return served?.map_err(ServerError::from);
+    tokio::select! {
+        served = &mut grpc => return served?.map_err(ServerError::from),
+        () = all_ended(calls) => {
+            tracing::info!("every call has ended; connections that stay open are closed");
+            grpc.abort();
+            return Ok(());
+        }
+        () = tokio::time::sleep(timeout) => {}
     }
     drain.advance(Phase::Stopping);
     // Calls end now; a connection that still does not is left to the exit.
     let _ = tokio::time::timeout(CUT_OFF_GRACE, &mut grpc).await;
     grpc.abort();
     Err(ServerError::CutOff(notice + timeout))
+}
+
+/// Completes when no call is open and connections had the time to be closed in good order: a client
+/// that does not answer, or watches health, would keep its own open for ever.
+async fn all_ended(calls: &OpenCalls) {
+    loop {
+        calls.none().await;
+        tokio::time::sleep(CLOSE_GRACE).await;
+        if !calls.any() {
+            return;
+        }
+    }
 }
 
 async fn serve_http(listener: TcpListener, router: axum::Router, mut drain: Drain) {

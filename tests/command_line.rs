@@ -101,3 +101,20 @@ async fn the_documented_settings_are_those_of_the_binary() {
     let shown = String::from_utf8(shown.stdout).expect("text");
     assert!(shown == written, "out of date: cargo run -- docs > docs/configuration.md");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn load_counts_every_post_of_its_schedule_once() {
+    let service = Service::start(Spec::default()).await;
+    let url = service.url();
+    let lasts = ["load", "--addr", &url, "--seconds", "1", "--rate", "200", "--json"];
+    for shape in [&["--streams", "3"][..], &["--unary", "--streams", "2"], &["--batch", "10"]] {
+        let ended = pounce([arguments(&lasts), arguments(shape)].concat()).await;
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        let result: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+        let count = |name: &str| result[name].as_u64().expect("a count");
+        assert_eq!((count("rejected"), count("failed")), (0, 0), "{result}");
+        assert!((190..=200).contains(&count("scored")), "{result}");
+        assert!(result["p50"].as_f64() <= result["max"].as_f64(), "{result}");
+    }
+    service.stop().await;
+}

@@ -61,7 +61,7 @@ fn total(scores: impl IntoIterator<Item = Score>) -> Score {
     sum
 }
 
-/// Plays a series to a engine; returns when alerts opened.
+/// Plays a series to an engine; returns when alerts opened.
 fn play(series: &Series, settings: &Settings) -> Vec<u64> {
     let mut engine = AlertEngine::new(settings.clone(), 10);
     let topic = Topic::parse(series.name.as_bytes()).expect("a topic");

@@ -9,8 +9,12 @@ use tokio::sync::broadcast;
 
 use super::metrics;
 use pounce_alerts::alert::{AlertChange, ChangeKind};
-use pounce_alerts::{Acknowledged, AlertEngine, Observation, Observed, UnknownAlert};
+use pounce_alerts::key::AlertId;
+use pounce_alerts::{
+    Acknowledged, AlertEngine, Observation, Observed, Snapshot, Ticket, UnknownAlert,
+};
 use pounce_types::clock::now;
+use pounce_types::post::{Place, Timestamp, Topic};
 
 /// Changes that a slow watcher may be behind before it misses some.
 const CHANGES_MAX: usize = 1024;
@@ -30,7 +34,7 @@ struct Inner {
 }
 
 impl AlertMonitor {
-    /// Takes over a engine, new or restored.
+    /// Takes over an engine, new or restored.
     #[must_use]
     pub fn new(engine: AlertEngine) -> Self {
         metrics::engine_state(&engine);
@@ -38,14 +42,16 @@ impl AlertMonitor {
         Self { inner: Arc::new(Inner { engine: Mutex::new(engine), changes }) }
     }
 
-    /// Counts a scored post.
-    pub(crate) fn observe(&self, observation: &Observation) -> Observed {
-        let mut engine = self.engine();
-        let observed = engine.observe(observation, now());
-        self.tell(&observed.changes);
-        drop(engine);
-        metrics::post_counted(observed.late, observed.duplicate);
-        observed
+    /// Registers a post of `topic` that arrived: the topic's watermark waits for it until it
+    /// is counted, or the admission is dropped.
+    pub(crate) fn admit(&self, topic: &Topic, at: Timestamp) -> Admission {
+        let ticket = self.engine().admit(topic, at, now());
+        Admission { monitor: self.clone(), ticket: Some(ticket) }
+    }
+
+    /// Ids of the alerts that fire for a topic, and for a place within it.
+    pub(crate) fn alert_ids(&self, topic: &Topic, place: Option<&Place>) -> Vec<AlertId> {
+        self.engine().alert_ids(topic, place)
     }
 
     /// Moves time on; due every [`TICK`].
@@ -88,12 +94,10 @@ impl AlertMonitor {
         (look(&engine), self.inner.changes.subscribe())
     }
 
-    /// Everything that is known, as bytes.
+    /// Everything that is known now. Posts do not wait for its encoding.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
-        // A copy, so that posts don't wait for the encoding.
-        let engine = self.engine().clone();
-        engine.snapshot()
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine().snapshot()
     }
 
     fn tell(&self, changes: &[AlertChange]) {
@@ -113,5 +117,33 @@ impl AlertMonitor {
 
     fn engine(&self) -> MutexGuard<'_, AlertEngine> {
         self.inner.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A post that arrived and is not counted yet.
+pub(crate) struct Admission {
+    monitor: AlertMonitor,
+    /// Taken out once the post is counted.
+    ticket: Option<Ticket>,
+}
+
+impl Admission {
+    /// Counts the post, which was scored.
+    pub(crate) fn observe(mut self, observation: &Observation) -> Observed {
+        let Some(ticket) = self.ticket.take() else { return Observed::default() };
+        let mut engine = self.monitor.engine();
+        let observed = engine.observe_admitted(observation, &ticket, now());
+        self.monitor.tell(&observed.changes);
+        drop(engine);
+        metrics::post_counted(observed.late, observed.duplicate);
+        observed
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(ticket) = &self.ticket {
+            self.monitor.engine().release(ticket);
+        }
     }
 }

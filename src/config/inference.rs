@@ -2,22 +2,16 @@
 
 use clap::Args;
 use pounce_inference::batching::BatchLimits;
+use pounce_inference::limits::{
+    BATCH_POSTS_MAX, BATCH_TOKENS_MAX, CACHE_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_POSTS_MAX,
+    WORKERS_MAX,
+};
 use pounce_inference::scorer::ScorerLimits;
 
 use super::error::{ConfigError, within};
 
 /// Share of a batch that may be padding; with more, a batch of its own is faster.
 const PADDING_MAX: f64 = 0.15;
-/// Threads that a process may be told to start: more than any machine has cores.
-const WORKERS_MAX: usize = 1024;
-/// Posts that a queue may be told to hold; each takes some kilobytes.
-const QUEUE_POSTS_MAX: usize = 1 << 24;
-/// Posts that a batch may be told to hold.
-const FORWARD_POSTS_MAX: usize = 1 << 12;
-/// Tokens that a batch may be told to hold.
-const FORWARD_TOKENS_MAX: usize = 1 << 20;
-/// Bytes that a bound may be told to hold: what 32-bit permits count.
-const BYTES_MAX: usize = 1 << 31;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Inference")]
@@ -53,21 +47,21 @@ impl InferenceFlags {
                 "--queue-bytes-max",
                 self.queue_bytes_max,
                 text_bytes_max,
-                BYTES_MAX,
+                QUEUE_BYTES_MAX,
             )?,
-            cache_bytes_max: within("--cache-bytes-max", self.cache_bytes_max, 0, BYTES_MAX)?,
+            cache_bytes_max: within("--cache-bytes-max", self.cache_bytes_max, 0, CACHE_BYTES_MAX)?,
             batch: BatchLimits {
                 posts_max: within(
                     "--forward-posts-max",
                     self.forward_posts_max,
                     1,
-                    FORWARD_POSTS_MAX,
+                    BATCH_POSTS_MAX,
                 )?,
                 tokens_max: within(
                     "--forward-tokens-max",
                     self.forward_tokens_max,
                     1,
-                    FORWARD_TOKENS_MAX,
+                    BATCH_TOKENS_MAX,
                 )?,
                 padding_max: Some(PADDING_MAX),
             },

@@ -9,7 +9,7 @@ use super::minute::Minute;
 use super::settings::Share;
 use super::window::{Counts, ratio};
 
-/// MinuteCounts that are forgotten together: a day is 96 slots, not 1440 minutes.
+/// Minutes that are forgotten together: a day is 96 slots, not 1440 minutes.
 const SLOT_MINUTES: u32 = 15;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ struct Slot {
 pub(super) struct Baseline {
     slots: VecDeque<Slot>,
     sum: Counts,
-    /// MinuteCounts for which the clock stood still.
+    /// Minutes for which the clock stood still.
     held: u32,
     /// Stretches of minutes not to be learnt, first to last, still to come.
     holds: VecDeque<(Minute, Minute)>,
@@ -41,7 +41,7 @@ impl Baseline {
         }
     }
 
-    /// Learns the counts of `minute`. MinuteCounts come in rising order; one without
+    /// Learns the counts of `minute`. Minutes come in rising order; one without
     /// posts may be left out unless it was held.
     pub(super) fn learn(&mut self, minute: Minute, counts: Counts, length_minutes: u32) {
         while self.holds.front().is_some_and(|(_, last)| *last < minute) {
@@ -73,6 +73,12 @@ impl Baseline {
     pub(super) fn share(&self, share: &Share) -> f64 {
         (ratio(self.sum.negatives) + f64::from(share.prior_negatives))
             / (ratio(self.sum.posts) + f64::from(share.prior_posts))
+    }
+
+    /// Memory that the slots take.
+    pub(super) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+            + self.holds.capacity() * size_of::<(Minute, Minute)>()
     }
 
     /// Whether minutes without posts teach it nothing but to forget.

@@ -4,10 +4,12 @@
 //! [`AlertEngine::observe`] for each scored post and [`AlertEngine::tick`] every second.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert::{Acknowledgement, Alert, AlertChange, ChangeKind};
 use super::bounded_map::BoundedMap;
+use super::in_flight::{InFlight, Ticket};
 use super::key::{AlertId, AlertKind, Key};
 use super::key_state::Vote;
 use super::ledger::Ledger;
@@ -28,8 +30,6 @@ pub struct Observed {
     pub late: bool,
     /// Its topic and id were seen before: not counted again.
     pub duplicate: bool,
-    /// Alerts that fire for its topic, and for its place.
-    pub alert_ids: Vec<AlertId>,
     /// What changed by it, oldest first: of its topic, or of one that was
     /// forgotten for want of room.
     pub changes: Vec<AlertChange>,
@@ -55,7 +55,7 @@ pub struct UnknownAlert;
 pub struct AlertEngine {
     pub(super) settings: Settings,
     pub(super) topics_max: usize,
-    pub(super) topics: HashMap<Topic, TopicState>,
+    pub(super) topics: HashMap<Topic, Arc<TopicState>>,
     pub(super) posts: BoundedMap<SeenPost>,
     pub(super) votes: BoundedMap<Vote>,
     pub(super) ledger: Ledger,
@@ -63,8 +63,11 @@ pub struct AlertEngine {
     pub(super) seen: u64,
     /// Posts waiting in open minutes.
     pub(super) open: usize,
+    /// Memory of the keys' states.
+    pub(super) bytes: usize,
     /// Topics and places.
     pub(super) keys: usize,
+    in_flight: InFlight,
     pub(super) recency: Recency,
     /// Topics that time alone can change, by when it will.
     pub(super) due: BTreeSet<(Timestamp, Topic)>,
@@ -77,45 +80,77 @@ impl AlertEngine {
     #[must_use]
     pub fn new(settings: Settings, topics_max: usize) -> Self {
         Self {
-            settings,
             topics_max: topics_max.max(1),
             topics: HashMap::new(),
-            posts: BoundedMap::default(),
-            votes: BoundedMap::default(),
+            posts: BoundedMap::new(settings.limits.post_ids_max),
+            votes: BoundedMap::new(settings.limits.author_votes_max),
+            settings,
             ledger: Ledger::default(),
             seen: 0,
             open: 0,
+            bytes: 0,
             keys: 0,
+            in_flight: InFlight::default(),
             recency: Recency::default(),
             due: BTreeSet::new(),
             firing: BTreeMap::new(),
         }
     }
 
-    /// Counts one scored post; `now` is the wall clock.
+    /// Registers a post of `topic` that arrived and is to be scored: until its ticket is given
+    /// back, the topic's watermark does not pass it. Whether it is late is decided here, by
+    /// the posts that arrived before it.
+    pub fn admit(&mut self, topic: &Topic, at: Timestamp, now: Timestamp) -> Ticket {
+        let at = self.clamp(at, now);
+        let late = self.is_late(topic, at, now);
+        self.in_flight.add(topic, at, late, now)
+    }
+
+    /// Gives back the ticket of a post that will not be scored.
+    pub fn release(&mut self, ticket: &Ticket) {
+        self.in_flight.remove(ticket);
+    }
+
+    /// Counts the scored post that `ticket` was given for; `now` is the wall clock.
+    pub fn observe_admitted(
+        &mut self,
+        observation: &Observation,
+        ticket: &Ticket,
+        now: Timestamp,
+    ) -> Observed {
+        self.in_flight.remove(ticket);
+        self.count(observation, ticket.at, ticket.late, now)
+    }
+
+    /// Counts a scored post that arrives now.
     pub fn observe(&mut self, observation: &Observation, now: Timestamp) -> Observed {
         let at = self.clamp(observation.at, now);
+        let late = self.is_late(&observation.topic, at, now);
+        self.count(observation, at, late, now)
+    }
+
+    fn count(
+        &mut self,
+        observation: &Observation,
+        at: Timestamp,
+        late: bool,
+        now: Timestamp,
+    ) -> Observed {
         self.seen += 1;
         self.ledger.totals.posts += 1;
-        let mut observed = Observed::default();
-        let taken =
+        let mut observed = Observed { late, ..Observed::default() };
+        let counted =
             self.with_topic(&observation.topic, Some(at), now, |topic, context, changes| {
                 topic.touch(observation.place.as_ref(), context);
                 let record = Record::of(observation, topic.whole.hash(), at);
-                let taken = topic.take_in(record, context);
+                let intake = topic.take_in(record, late, context);
                 topic.advance(context, changes);
-                observed.alert_ids.extend(topic.whole.alert_ids());
-                let place =
-                    observation.place.as_ref().and_then(|place| topic.key_state(Some(place)));
-                observed
-                    .alert_ids
-                    .extend(place.into_iter().flat_map(|key_state| key_state.alert_ids()));
-                taken
+                intake
             });
-        let (taken, changes) = taken.unwrap_or((Intake::Late, Vec::new()));
-        observed.changes = changes;
-        observed.late = matches!(taken, Intake::Late | Intake::LateDuplicate);
-        observed.duplicate = matches!(taken, Intake::Duplicate | Intake::LateDuplicate);
+        if let Some((intake, changes)) = counted {
+            observed.duplicate = intake == Intake::Duplicate;
+            observed.changes = changes;
+        }
         self.ledger.totals.late += u64::from(observed.late);
         self.ledger.totals.duplicates += u64::from(observed.duplicate);
         self.make_room(&mut observed.changes);
@@ -123,18 +158,28 @@ impl AlertEngine {
         observed
     }
 
+    /// Whether a post that arrives now lies too far behind those that arrived before it.
+    fn is_late(&self, topic: &Topic, at: Timestamp, now: Timestamp) -> bool {
+        let counting = &self.settings.counting;
+        let state = self.topics.get(topic);
+        let newest = state.map(|state| state.newest()).max(self.in_flight.newest(topic));
+        let Some(newest) = newest else { return false };
+        let closed = state.map_or(Timestamp::default(), |state| state.next().start());
+        at.after(counting.lateness()) < counting.watermark(newest.min(now)).max(closed)
+    }
+
     /// Moves time on when no post comes. Call it every second: it costs what
     /// there is to do, not what there is.
     pub fn tick(&mut self, now: Timestamp) -> Vec<AlertChange> {
         let mut changes = Vec::new();
-        // Intake out first: at the end of time what is due stays due.
+        // Taken out first: at the end of time what is due stays due.
         let mut due = Vec::new();
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             due.extend(self.due.pop_first());
         }
         for (_, topic) in due {
             if let Some(state) = self.topics.get_mut(&topic) {
-                state.due = None;
+                Arc::make_mut(state).due = None;
             }
             if let Some(((), more)) =
                 self.with_topic(&topic, None, now, |state, context, changes| {
@@ -159,18 +204,20 @@ impl AlertEngine {
     /// `part` had evaluated already stays as it was.
     pub fn merge(&mut self, part: Self, now: Timestamp) -> Vec<AlertChange> {
         let mut changes = Vec::new();
-        let mut topics: Vec<TopicState> = part.topics.into_values().collect();
+        let mut topics: Vec<TopicState> =
+            part.topics.into_values().map(Arc::unwrap_or_clone).collect();
         topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for mut other in topics {
             for record in other.take_open() {
+                let late = self.is_late(&other.name, record.at, now);
                 self.seen += 1;
                 self.ledger.totals.posts += 1;
                 let merged =
                     self.with_topic(&other.name, Some(record.at), now, |topic, context, _| {
                         topic.touch(record.place.as_ref(), context);
-                        topic.take_in(record, context)
+                        topic.take_in(record, late, context)
                     });
-                let duplicate = merged.is_some_and(|(taken, _)| taken == Intake::Duplicate);
+                let duplicate = merged.is_some_and(|(intake, _)| intake == Intake::Duplicate);
                 self.ledger.totals.duplicates += u64::from(duplicate);
             }
             if let Some(((), more)) =
@@ -210,10 +257,13 @@ impl AlertEngine {
     }
 
     /// Rebuilds the indices that a snapshot does not hold.
-    pub(super) fn relink(&mut self) {
+    pub(super) fn rebuild_indices(&mut self) {
         let mut created = Vec::new();
         let names: Vec<Topic> = self.topics.keys().cloned().collect();
         for (name, state) in &mut self.topics {
+            let state = Arc::make_mut(state);
+            state.weigh();
+            self.bytes += state.bytes;
             state.rules = self.settings.rules(name);
             self.open += state.open_posts();
             let key_states = std::iter::once((None, &state.whole)).chain(
@@ -252,6 +302,7 @@ impl AlertEngine {
         act: impl FnOnce(&mut TopicState, &mut EngineContext<'_>, &mut Vec<AlertChange>) -> T,
     ) -> Option<(T, Vec<AlertChange>)> {
         let (mut changes, mut created) = (Vec::new(), Vec::new());
+        let counting = &self.settings.counting;
         let mut context = EngineContext {
             settings: &self.settings,
             posts: &mut self.posts,
@@ -260,15 +311,20 @@ impl AlertEngine {
             open: &mut self.open,
             created: &mut created,
             seen: self.seen,
+            oldest_in_flight: self.in_flight.oldest(name, now, counting.lateness()),
             now,
         };
         let limits = &self.settings.limits;
         context.ledger.at(now, limits.resolved_alerts_max);
         if let Some(first) = first.filter(|_| !self.topics.contains_key(name)) {
             let state = TopicState::new(name.clone(), first, &mut context);
-            self.topics.insert(name.clone(), state);
+            self.bytes += state.bytes;
+            self.topics.insert(name.clone(), Arc::new(state));
         }
-        let out = act(self.topics.get_mut(name)?, &mut context, &mut changes);
+        let state = Arc::make_mut(self.topics.get_mut(name)?);
+        let before = state.bytes;
+        let out = act(state, &mut context, &mut changes);
+        self.bytes = self.bytes + state.bytes - before;
         self.keys += created.len();
         for (created, key) in created {
             self.recency.push(key, created);
@@ -283,7 +339,7 @@ impl AlertEngine {
         let Some(state) = self.topics.get_mut(name) else { return };
         let Some(due) = state.next_due(&self.settings) else { return };
         if state.due.is_none_or(|noted| due < noted) {
-            if let Some(noted) = state.due.replace(due) {
+            if let Some(noted) = Arc::make_mut(state).due.replace(due) {
                 self.due.remove(&(noted, name.clone()));
             }
             self.due.insert((due, name.clone()));
@@ -316,7 +372,8 @@ impl AlertEngine {
     fn find_mut(&mut self, id: &str) -> Option<&mut Firing> {
         let found = self.firing.iter().find(|(found, _)| found.as_str() == id);
         if let Some((_, (key, kind))) = found {
-            let key_state = self.topics.get_mut(&key.topic)?.key_state_mut(key.place.as_ref())?;
+            let state = Arc::make_mut(self.topics.get_mut(&key.topic)?);
+            let key_state = state.key_state_mut(key.place.as_ref())?;
             return key_state.lifecycles_mut()[kind.index()].firing.as_mut();
         }
         let over = self.ledger.over.iter_mut().map(|(_, firing)| firing);

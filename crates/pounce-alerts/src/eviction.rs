@@ -1,18 +1,23 @@
-//! Which keys are dropped when there are more than `topics_max`.
+//! Which keys are dropped when there are too many, or when they take too much memory.
+
+use std::sync::Arc;
 
 use super::alert::AlertChange;
 use super::engine::AlertEngine;
 use super::key::Key;
+use super::key_state::KeyState;
+
+/// One key in so many is kept for newcomers.
+const NEWCOMERS_SHARE: usize = 10;
 
 impl AlertEngine {
     pub(super) fn make_room(&mut self, changes: &mut Vec<AlertChange>) {
-        while self.keys > self.topics_max {
+        let bytes_max = self.settings.limits.history_bytes_max;
+        while self.keys > self.topics_max || self.bytes > bytes_max {
             let topics = &self.topics;
-            let least = self.recency.pop(|key| {
-                let key_state = topics.get(&key.topic)?.key_state(key.place.as_ref())?;
-                Some((key_state.created, key_state.last_seen))
-            });
-            let Some(key) = least else { return };
+            let others_max = self.topics_max - self.topics_max.div_ceil(NEWCOMERS_SHARE);
+            let standing = |key: &Key| topics.get(&key.topic)?.standing(key.place.as_ref());
+            let Some(key) = self.recency.pop(others_max, standing) else { return };
             self.forget(&key, changes);
         }
     }
@@ -23,8 +28,13 @@ impl AlertEngine {
         let minute = state.next().minus(1);
         let mut gone = Vec::new();
         if let Some(place) = &key.place {
-            gone.extend(state.places.remove(place));
+            gone.extend(Arc::make_mut(state).places.remove(place));
+            let freed = gone.iter().map(KeyState::bytes).sum::<usize>().min(state.bytes);
+            Arc::make_mut(state).bytes -= freed;
+            self.bytes = self.bytes.saturating_sub(freed);
         } else if let Some(state) = self.topics.remove(&key.topic) {
+            let state = Arc::unwrap_or_clone(state);
+            self.bytes = self.bytes.saturating_sub(state.bytes);
             self.open = self.open.saturating_sub(state.open_posts());
             if let Some(due) = state.due {
                 self.due.remove(&(due, key.topic.clone()));

@@ -14,19 +14,22 @@ use super::lifecycle::{Evaluation, Lifecycle, Step, StepContext};
 use super::minute::{Minute, minutes_long};
 use super::observation::Record;
 use super::reach::Audience;
+use super::recency::Rank;
 use super::settings::{Rules, Settings, VOLUME_WINDOW_MINUTES};
 use super::share::{self, ShareLimits};
 use super::status::{ShareHistory, SharePoint, TopicStatus, WindowStatus};
-use super::volume::{self, WeeklySums};
+use super::volume::{self, WeeklySums, WeeklySumsV1};
 use super::wilson::lower_bound;
 use super::window::MinuteCounts;
 use pounce_types::post::{PostId, Timestamp};
 use pounce_types::score::Severity;
 
-/// MinuteCounts from one point of a history to the next.
+/// Minutes from one point of a history to the next.
 const HISTORY_STEP_MINUTES: u32 = 5;
 /// Steps of a history: no more than half a day, whatever the settings.
 const HISTORY_STEPS_MAX: u32 = 144;
+/// A sample and its post's id.
+const SAMPLE_BYTES: usize = 128;
 /// The longest window whose history is worth showing.
 const HISTORY_WINDOW_MINUTES_MAX: u32 = 60;
 
@@ -64,6 +67,42 @@ pub(super) struct KeyState {
     /// When it came to be, and was seen last, in posts that the engine took in.
     pub(super) created: u64,
     pub(super) last_seen: u64,
+}
+
+/// The state as format 1 holds it.
+#[derive(Debug, Deserialize)]
+pub(super) struct KeyStateV1 {
+    key: Key,
+    hash: u64,
+    minutes: MinuteCounts,
+    baseline: Baseline,
+    history: WeeklySumsV1,
+    audience: Audience,
+    lifecycles: [Lifecycle; 3],
+    samples: Vec<Sample>,
+    busiest: (Minute, u32),
+    started: bool,
+    created: u64,
+    last_seen: u64,
+}
+
+impl From<KeyStateV1> for KeyState {
+    fn from(old: KeyStateV1) -> Self {
+        Self {
+            key: old.key,
+            hash: old.hash,
+            minutes: old.minutes,
+            baseline: old.baseline,
+            history: old.history.into(),
+            audience: old.audience,
+            lifecycles: old.lifecycles,
+            samples: old.samples,
+            busiest: old.busiest,
+            started: old.started,
+            created: old.created,
+            last_seen: old.last_seen,
+        }
+    }
 }
 
 impl KeyState {
@@ -133,12 +172,7 @@ impl KeyState {
             vote.negatives = vote.negatives.saturating_add(negative);
             (false, vote.negatives)
         } else {
-            votes.put(
-                hash,
-                Vote { minute, negatives: negative },
-                now,
-                settings.limits.author_votes_max,
-            );
+            votes.put(hash, Vote { minute, negatives: negative }, now);
             (true, negative)
         };
         let stale = minute.since(self.busiest.0) >= period;
@@ -249,6 +283,30 @@ impl KeyState {
     /// Which kinds fire.
     pub(super) fn fires(&self) -> [bool; 3] {
         self.lifecycles.each_ref().map(|lifecycle| lifecycle.firing.is_some())
+    }
+
+    /// Memory that it takes, in bytes: an estimate by the sizes of what it holds.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.minutes.bytes()
+            + self.baseline.bytes()
+            + self.history.bytes()
+            + self.audience.bytes()
+            + self.samples.len() * SAMPLE_BYTES
+    }
+
+    /// What would be lost with it.
+    pub(super) fn rank(&self, next: Minute, rules: &Rules) -> Rank {
+        let longest = rules.share.windows_minutes.last().copied().unwrap_or(1);
+        if self.fires().contains(&true) {
+            Rank::Firing
+        } else if !self.baseline.is_warming(&rules.share) {
+            Rank::Established
+        } else if self.minutes.trailing(next.minus(1), longest).posts >= rules.share.posts_min {
+            Rank::Active
+        } else {
+            Rank::Newcomer
+        }
     }
 
     pub(super) fn lifecycles(&self) -> &[Lifecycle; 3] {

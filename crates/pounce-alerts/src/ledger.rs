@@ -54,13 +54,16 @@ fn reason_index(reason: Suppression) -> usize {
     }
 }
 
+/// An alert that is over, and the wall clock at which it ended.
+pub(super) type ResolvedAlert = (Timestamp, Firing);
+
 /// Alerts that are over, and the counters.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Ledger {
     pub(super) totals: Totals,
     /// In the order in which they resolved, with the wall clock at which they
     /// did.
-    pub(super) over: VecDeque<(Timestamp, Firing)>,
+    pub(super) over: VecDeque<ResolvedAlert>,
     /// Wall clock.
     now: Timestamp,
     over_max: usize,

@@ -64,7 +64,7 @@ pub(super) struct StepContext<'a> {
     pub(super) key: &'a Key,
     pub(super) kind: AlertKind,
     pub(super) minute: Minute,
-    /// MinuteCounts since the rule was last asked.
+    /// Minutes since the rule was last asked.
     pub(super) step_minutes: u32,
     pub(super) calm_minutes: u32,
     pub(super) rules: &'a settings::Lifecycle,

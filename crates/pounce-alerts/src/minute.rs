@@ -50,13 +50,13 @@ impl Minute {
         Self(self.0.saturating_sub(minutes))
     }
 
-    /// MinuteCounts since `earlier`; 0 if that is not earlier.
+    /// Minutes since `earlier`; 0 if that is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> u32 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// MinuteCounts between the two, whichever is first.
+    /// Minutes between the two, whichever is first.
     #[must_use]
     pub fn distance(self, other: Self) -> u32 {
         self.0.abs_diff(other.0)
@@ -68,7 +68,7 @@ impl Minute {
         self.0 / minutes.max(1)
     }
 
-    /// MinuteCounts since 1970.
+    /// Minutes since 1970.
     #[must_use]
     pub fn number(self) -> u32 {
         self.0

@@ -2,7 +2,8 @@
 
 use super::alert::Alert;
 use super::engine::AlertEngine;
-use super::key::{AlertKind, Key};
+use super::key::{AlertId, AlertKind, Key};
+use super::key_state::KeyState;
 use super::ledger::Totals;
 use super::lifecycle::Firing;
 use super::status::{ShareHistory, TopicStatus};
@@ -19,6 +20,16 @@ impl AlertEngine {
             firing.chain(over).map(|firing| firing.alert.clone()).collect();
         alerts.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| a.id.cmp(&b.id)));
         alerts
+    }
+
+    /// Ids of the alerts that fire for a topic, and for a place within it.
+    #[must_use]
+    pub fn alert_ids(&self, topic: &Topic, place: Option<&Place>) -> Vec<AlertId> {
+        let Some(state) = self.topics.get(topic).filter(|_| !self.firing.is_empty()) else {
+            return Vec::new();
+        };
+        let place = place.and_then(|place| state.key_state(Some(place)));
+        std::iter::once(&state.whole).chain(place).flat_map(KeyState::alert_ids).collect()
     }
 
     /// Number of alerts that fire, of each kind in the order of
@@ -47,7 +58,7 @@ impl AlertEngine {
         // Of thousands, few are shown: only these are made into statuses and sorted.
         let mood = |state: &TopicState| state.whole.mood(state.next(), &state.rules);
         let mut topics: Vec<((bool, f64), &TopicState)> =
-            self.topics.values().map(|state| (mood(state), state)).collect();
+            self.topics.values().map(|state| (mood(state), &**state)).collect();
         let order = |a: &((bool, f64), &TopicState), b: &((bool, f64), &TopicState)| {
             let by_mood = b.0.partial_cmp(&a.0);
             by_mood.unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.1.name.cmp(&b.1.name))
@@ -81,6 +92,13 @@ impl AlertEngine {
     #[must_use]
     pub fn held(&self) -> [usize; 3] {
         [self.open, self.posts.len(), self.votes.len()]
+    }
+
+    /// Memory of what is known of topics and places, in bytes: what
+    /// [`Limits::history_bytes_max`](super::settings::Limits) bounds.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Counters of what was taken in, not counted, or dropped.

@@ -82,6 +82,11 @@ impl Audience {
         Evaluation { calm: detection.is_none(), detection }
     }
 
+    /// Memory that the authors take.
+    pub(super) fn bytes(&self) -> usize {
+        self.authors.capacity() * (size_of::<(u64, InfluentialAuthor)>() + 1)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.authors.is_empty()
     }

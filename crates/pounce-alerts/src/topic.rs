@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::alert::AlertChange;
 use super::bounded_map::BoundedMap;
 use super::key::{AlertKind, Key};
-use super::key_state::{KeyState, Vote};
+use super::key_state::{KeyState, KeyStateV1, Vote};
 use super::ledger::Ledger;
 use super::minute::Minute;
 use super::observation::Record;
+use super::recency::{Rank, Standing};
 use super::settings::{Rules, Settings};
 use pounce_types::post::{Place, Timestamp, Topic};
 
@@ -40,6 +41,8 @@ pub(super) struct EngineContext<'a> {
     pub(super) created: &'a mut Vec<(u64, Key)>,
     /// Number of the post at hand.
     pub(super) seen: u64,
+    /// Event time of the topic's oldest post that is not scored yet.
+    pub(super) oldest_in_flight: Option<Timestamp>,
     pub(super) now: Timestamp,
 }
 
@@ -49,13 +52,11 @@ pub(super) enum Intake {
     Counted,
     Duplicate,
     Late,
-    LateDuplicate,
 }
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct TopicState {
-    #[serde(skip)]
     pub(super) rules: Arc<Rules>,
     pub(super) name: Topic,
     /// First minute that is not closed.
@@ -67,40 +68,119 @@ pub(super) struct TopicState {
     pub(super) whole: KeyState,
     pub(super) places: BTreeMap<Place, KeyState>,
     /// Wall clock at which the next minute closes if no post comes.
-    #[serde(skip)]
     pub(super) due: Option<Timestamp>,
+    /// Memory of its keys' states, as of the last minute that closed.
+    pub(super) bytes: usize,
+}
+
+/// A topic as snapshots hold it, without its places and the posts of its open minutes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TopicHead {
+    pub(super) name: Topic,
+    next: Minute,
+    newest: Timestamp,
+    heard_at: Timestamp,
+    whole: KeyState,
+}
+
+/// A topic as format 1 holds it.
+#[derive(Debug, Deserialize)]
+pub(super) struct TopicV1 {
+    name: Topic,
+    next: Minute,
+    newest: Timestamp,
+    heard_at: Timestamp,
+    open: BTreeMap<Minute, Vec<Record>>,
+    whole: KeyStateV1,
+    places: BTreeMap<Place, KeyStateV1>,
+}
+
+impl From<TopicHead> for TopicState {
+    fn from(head: TopicHead) -> Self {
+        let TopicHead { name, next, newest, heard_at, whole } = head;
+        Self {
+            rules: Arc::default(),
+            name,
+            next,
+            newest,
+            heard_at,
+            open: BTreeMap::new(),
+            whole,
+            places: BTreeMap::new(),
+            due: None,
+            bytes: 0,
+        }
+    }
+}
+
+impl From<TopicV1> for TopicState {
+    fn from(old: TopicV1) -> Self {
+        let TopicV1 { name, next, newest, heard_at, open, whole, places } = old;
+        let head = TopicHead { name, next, newest, heard_at, whole: whole.into() };
+        let places = places.into_iter().map(|(place, key_state)| (place, key_state.into()));
+        Self { open, places: places.collect(), ..Self::from(head) }
+    }
 }
 
 impl TopicState {
+    /// What a snapshot holds of it, besides its places and the posts of its open minutes.
+    pub(super) fn head(&self) -> TopicHead {
+        TopicHead {
+            name: self.name.clone(),
+            next: self.next,
+            newest: self.newest,
+            heard_at: self.heard_at,
+            whole: self.whole.clone(),
+        }
+    }
+
+    /// The posts of the open minutes.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Record> {
+        self.open.values().flatten()
+    }
+
+    /// Puts posts back into their open minutes.
+    pub(super) fn put_back(&mut self, records: Vec<Record>) {
+        for record in records {
+            self.open.entry(record.minute()).or_default().push(record);
+        }
+    }
+
     pub(super) fn new(name: Topic, first: Timestamp, context: &mut EngineContext<'_>) -> Self {
         let key = Key { topic: name.clone(), place: None };
         context.created.push((context.seen, key.clone()));
-        let newest = first.min(context.now);
+        let whole = KeyState::new(key, context.seen);
+        let oldest = context.oldest_in_flight.map_or(first, |oldest| oldest.min(first));
+        let oldest = oldest.min(context.now);
         Self {
             rules: context.settings.rules(&name),
             name,
-            next: Minute::of(context.settings.counting.watermark(newest)),
+            next: Minute::of(context.settings.counting.watermark(oldest)),
             newest: first,
             heard_at: context.now,
             open: BTreeMap::new(),
-            whole: KeyState::new(key, context.seen),
+            bytes: whole.bytes(),
+            whole,
             places: BTreeMap::new(),
             due: None,
         }
     }
 
     /// Takes in a post: waiting if its minute is open, counted at once if it
-    /// comes late.
-    pub(super) fn take_in(&mut self, record: Record, context: &mut EngineContext<'_>) -> Intake {
+    /// has closed, not at all if it is `late`.
+    pub(super) fn take_in(
+        &mut self,
+        record: Record,
+        late: bool,
+        context: &mut EngineContext<'_>,
+    ) -> Intake {
         let counting = &context.settings.counting;
         let minute = record.minute();
         let again = counting.duplicate_hours.saturating_mul(60);
         let seen =
             context.posts.get_mut(record.id).filter(|old| old.minute.distance(minute) <= again);
-        let lateness = Duration::from_secs(u64::from(counting.lateness_max_minutes) * 60);
-        let watermark = counting.watermark(self.newest.min(context.now)).max(self.next.start());
-        if record.at.after(lateness) < watermark {
-            return if seen.is_some() { Intake::LateDuplicate } else { Intake::Late };
+        if late {
+            return if seen.is_some() { Intake::Duplicate } else { Intake::Late };
         }
         self.newest = self.newest.max(record.at);
         self.heard_at = context.now;
@@ -114,7 +194,7 @@ impl TopicState {
             return Intake::Duplicate;
         }
         let seen = SeenPost { minute, counted: !is_open };
-        context.posts.put(record.id, seen, context.now, context.settings.limits.post_ids_max);
+        context.posts.put(record.id, seen, context.now);
         if is_open {
             self.wait(minute, record, context);
         } else {
@@ -130,7 +210,9 @@ impl TopicState {
         changes: &mut Vec<AlertChange>,
     ) {
         let limits = &context.settings.limits;
-        let mut next = Minute::of(self.watermark(context.settings, context.now));
+        let watermark = self.watermark(context.settings, context.now);
+        let oldest = context.oldest_in_flight.unwrap_or(watermark);
+        let mut next = Minute::of(watermark.min(oldest));
         if *context.open > limits.open_posts_max && !self.open.is_empty() {
             context.ledger.totals.closed_early += 1;
             next = next.max(Minute::of(self.newest).plus(1));
@@ -172,6 +254,11 @@ impl TopicState {
         std::mem::take(&mut self.open).into_values().flatten()
     }
 
+    /// Newest event time of the posts that were counted.
+    pub(super) fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
     /// First minute that is not closed.
     pub(super) fn next(&self) -> Minute {
         self.next
@@ -185,6 +272,16 @@ impl TopicState {
     /// The state of the whole topic, or of a place.
     pub(super) fn key_state(&self, place: Option<&Place>) -> Option<&KeyState> {
         place.map_or(Some(&self.whole), |place| self.places.get(place))
+    }
+
+    /// How the whole topic, or a place, stands when room is short. Places go with their topic.
+    pub(super) fn standing(&self, place: Option<&Place>) -> Option<Standing> {
+        let key_state = self.key_state(place)?;
+        let mut rank = key_state.rank(self.next, &self.rules);
+        if place.is_none() && self.places.values().any(|place| place.fires().contains(&true)) {
+            rank = Rank::Firing;
+        }
+        Some(Standing { created: key_state.created, rank, seen: key_state.last_seen })
     }
 
     /// As [`TopicState::key_state`], to be changed.
@@ -207,7 +304,9 @@ impl TopicState {
         if !self.places.contains_key(place) {
             let key = Key { topic: self.name.clone(), place: Some(place.clone()) };
             context.created.push((context.seen, key.clone()));
-            self.places.insert(place.clone(), KeyState::new(key, context.seen));
+            let key_state = KeyState::new(key, context.seen);
+            self.bytes += key_state.bytes();
+            self.places.insert(place.clone(), key_state);
         }
         self.places.get_mut(place).expect("inserted above if it was not there")
     }
@@ -261,6 +360,13 @@ impl TopicState {
             }
         }
         self.next = minute.plus(1);
+        self.weigh();
+    }
+
+    /// Takes stock of its memory.
+    pub(super) fn weigh(&mut self) {
+        let places = self.places.values().map(KeyState::bytes);
+        self.bytes = self.whole.bytes() + places.sum::<usize>();
     }
 
     /// Whether no minute without posts can change anything.
@@ -273,5 +379,6 @@ impl TopicState {
             key_state.skip_idle(self.next, until, &self.rules);
         }
         self.next = until;
+        self.weigh();
     }
 }

@@ -15,18 +15,18 @@ use super::settings::{VOLUME_WINDOW_MINUTES, Volume};
 use super::window::ratio;
 use pounce_types::score::Severity;
 
-/// MinuteCounts from one look to the next.
+/// Minutes from one look to the next.
 pub(super) const STEP_MINUTES: u32 = 5;
-/// MinuteCounts that are summed.
-
-const STEPS_A_DAY: usize = 24 * 60 / 5;
-const DAYS: usize = 7;
+const STEPS_A_DAY: u32 = 24 * 60 / STEP_MINUTES;
+const DAYS: u32 = 7;
+const STEPS_MAX: u32 = DAYS * STEPS_A_DAY;
 /// Half an hour around the same time of day.
-const AROUND: usize = 6;
+const AROUND: u32 = 6;
 
-/// A sum of 15 minutes.
+/// A sum of 15 minutes with negative posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Sum {
+    step: u32,
     /// As it was.
     seen: u32,
     /// As it is learnt: at most three deviations above the expected
@@ -34,13 +34,34 @@ struct Sum {
     learnt: u32,
 }
 
-/// The sums of a week.
+/// The sums of a week. Steps without negative posts are not held: a quiet topic costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct WeeklySums {
+    /// In rising order of steps.
     sums: VecDeque<Sum>,
+    /// The next step, and how many before it are known: at most a week's.
+    next: u32,
+    steps: u32,
     /// Sum, and sum of squares, of what was learnt in the last day.
     day: u64,
     day_squares: u128,
+}
+
+/// The sums as format 1 holds them: every step.
+#[derive(Debug, Deserialize)]
+pub(super) struct WeeklySumsV1 {
+    sums: VecDeque<(u32, u32)>,
+    day: u64,
+    day_squares: u128,
+}
+
+impl From<WeeklySumsV1> for WeeklySums {
+    fn from(old: WeeklySumsV1) -> Self {
+        let steps = u32::try_from(old.sums.len()).unwrap_or(u32::MAX);
+        let sums = (0..).zip(old.sums).filter(|(_, (seen, _))| *seen > 0);
+        let sums = sums.map(|(step, (seen, learnt))| Sum { step, seen, learnt }).collect();
+        Self { sums, next: steps, steps, day: old.day, day_squares: old.day_squares }
+    }
 }
 
 /// What is expected.
@@ -62,18 +83,22 @@ impl WeeklySums {
 
     /// Learns that `steps` steps had no negative posts.
     pub(super) fn skip_idle(&mut self, steps: usize, rules: &Volume) {
-        if steps < DAYS * STEPS_A_DAY {
+        if steps < STEPS_MAX as usize {
             (0..steps).for_each(|_| self.learn(0, rules));
         } else {
-            self.sums = vec![Sum { seen: 0, learnt: 0 }; DAYS * STEPS_A_DAY].into();
-            (self.day, self.day_squares) = (0, 0);
+            let skipped = u32::try_from(steps).unwrap_or(u32::MAX);
+            *self = Self {
+                next: self.next.saturating_add(skipped),
+                steps: STEPS_MAX,
+                ..Self::default()
+            };
         }
     }
 
     fn read(&self, negatives: u64, posts: u64, rules: &Volume) -> Evaluation {
         let expected = self.expected(rules);
         let z = expected.z(negatives);
-        let warm = self.sums.len() * 5 >= rules.warmup_minutes as usize;
+        let warm = self.steps * STEP_MINUTES >= rules.warmup_minutes;
         let mut evaluation = Evaluation { detection: None, calm: z < rules.calm_z };
         // The quantile needs a pass over the week: only when all else holds.
         if warm && z >= rules.z && negatives >= rules.negatives_min {
@@ -98,22 +123,36 @@ impl WeeklySums {
 
     fn learn(&mut self, negatives: u64, rules: &Volume) {
         let seen = u32::try_from(negatives).unwrap_or(u32::MAX);
-        let learnt = if seen == 0 || self.sums.is_empty() {
-            seen
-        } else {
-            let expected = self.expected(rules);
-            let cap = expected.mean + 3.0 * (expected.dispersion * expected.mean).sqrt();
-            seen.min(floor(cap.max(1.0)))
-        };
-        self.sums.push_back(Sum { seen, learnt });
-        self.count(learnt, true);
-        if let Some(left) = self.sums.len().checked_sub(STEPS_A_DAY + 1) {
-            let old = self.sums.get(left).map_or(0, |sum| sum.learnt);
-            self.count(old, false);
+        if seen > 0 {
+            let learnt = if self.steps == 0 {
+                seen
+            } else {
+                let expected = self.expected(rules);
+                let cap = expected.mean + 3.0 * (expected.dispersion * expected.mean).sqrt();
+                seen.min(floor(cap.max(1.0)))
+            };
+            self.sums.push_back(Sum { step: self.next, seen, learnt });
+            self.count(learnt, true);
         }
-        if self.sums.len() > DAYS * STEPS_A_DAY {
+        if let Some(left) = self.next.checked_sub(STEPS_A_DAY) {
+            self.count(self.learnt_at(left), false);
+        }
+        self.next = self.next.saturating_add(1);
+        self.steps = (self.steps + 1).min(STEPS_MAX);
+        let first = self.next - self.steps;
+        while self.sums.front().is_some_and(|sum| sum.step < first) {
             self.sums.pop_front();
         }
+    }
+
+    /// Memory that the sums take.
+    pub(super) fn bytes(&self) -> usize {
+        self.sums.capacity() * size_of::<Sum>()
+    }
+
+    fn learnt_at(&self, step: u32) -> u32 {
+        let at = self.sums.partition_point(|sum| sum.step < step);
+        self.sums.get(at).filter(|sum| sum.step == step).map_or(0, |sum| sum.learnt)
     }
 
     fn count(&mut self, learnt: u32, came: bool) {
@@ -128,7 +167,7 @@ impl WeeklySums {
     }
 
     fn expected(&self, rules: &Volume) -> ExpectedCount {
-        let n = ratio(self.sums.len().min(STEPS_A_DAY) as u64);
+        let n = f64::from(self.steps.min(STEPS_A_DAY));
         if n == 0.0 {
             return ExpectedCount { mean: 0.0, dispersion: 1.0 };
         }
@@ -146,23 +185,26 @@ impl WeeklySums {
     /// the days before.
     fn same_time(&self) -> Option<f64> {
         let (mut sum, mut n) = (0_u64, 0_u64);
+        let first = self.next - self.steps;
         for day in 1..=DAYS {
-            let Some(centre) = self.sums.len().checked_sub(day * STEPS_A_DAY) else { break };
-            let from = centre.saturating_sub(AROUND);
-            let to = (centre + AROUND + 1).min(self.sums.len());
-            for at in self.sums.range(from..to) {
-                sum += u64::from(at.learnt);
-                n += 1;
-            }
+            let centre = self.next.checked_sub(day * STEPS_A_DAY).filter(|step| *step >= first);
+            let Some(centre) = centre else { break };
+            let from = centre.saturating_sub(AROUND).max(first);
+            let to = (centre + AROUND + 1).min(self.next);
+            let at = |step| self.sums.partition_point(|sum| sum.step < step);
+            sum += self.sums.range(at(from)..at(to)).map(|sum| u64::from(sum.learnt)).sum::<u64>();
+            n += u64::from(to - from);
         }
         (n > 0).then(|| ratio(sum) / ratio(n))
     }
 
     fn quantile(&self, q: f64) -> u32 {
+        let Some(last) = self.steps.checked_sub(1) else { return 0 };
+        let rank = floor(q * f64::from(last)).min(last) as usize;
+        let zeros = self.steps as usize - self.sums.len();
+        let Some(rank) = rank.checked_sub(zeros) else { return 0 };
         let mut seen: Vec<u32> = self.sums.iter().map(|sum| sum.seen).collect();
-        let Some(last) = seen.len().checked_sub(1) else { return 0 };
-        let rank = floor(q * ratio(last as u64)) as usize;
-        *seen.select_nth_unstable(rank.min(last)).1
+        *seen.select_nth_unstable(rank).1
     }
 }
 
@@ -204,11 +246,11 @@ mod tests {
     use super::*;
 
     /// Sums of days that swing between 2 and 18, as (step, negatives).
-    fn swing(step: usize) -> u64 {
-        [2, 4, 8, 14, 18, 16, 10, 5][step % STEPS_A_DAY / (STEPS_A_DAY / 8)]
+    fn swing(step: u32) -> u64 {
+        [2, 4, 8, 14, 18, 16, 10, 5][(step % STEPS_A_DAY / (STEPS_A_DAY / 8)) as usize]
     }
 
-    fn after(steps: usize) -> WeeklySums {
+    fn after(steps: u32) -> WeeklySums {
         let mut history = WeeklySums::default();
         for step in 0..steps {
             history.step(swing(step), swing(step), &Volume::default());
@@ -232,7 +274,7 @@ mod tests {
 
     #[test]
     fn nothing_fires_before_it_is_warm() {
-        let warm = Volume::default().warmup_minutes as usize / 5;
+        let warm = Volume::default().warmup_minutes / 5;
         assert_eq!(after(warm - 1).step(500, 500, &Volume::default()).detection, None);
         assert!(after(warm).step(500, 500, &Volume::default()).detection.is_some());
     }
@@ -250,9 +292,9 @@ mod tests {
 
     #[test]
     fn resting_is_the_same_as_steps_without_negatives() {
-        for steps in [0, 1, 300, DAYS * STEPS_A_DAY, DAYS * STEPS_A_DAY + 7] {
+        for steps in [0, 1, 300, STEPS_MAX, STEPS_MAX + 7] {
             let (mut rested, mut stepped) = (after(500), after(500));
-            rested.skip_idle(steps, &Volume::default());
+            rested.skip_idle(steps as usize, &Volume::default());
             for _ in 0..steps {
                 stepped.step(0, 0, &Volume::default());
             }

@@ -85,6 +85,11 @@ impl MinuteCounts {
         }
     }
 
+    /// Memory that the buckets take.
+    pub(super) fn bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }

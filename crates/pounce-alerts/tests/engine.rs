@@ -18,6 +18,12 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(START + millis)
 }
 
+fn encoded(engine: &AlertEngine) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    engine.snapshot().write(&mut bytes).expect("a vector takes any length");
+    bytes
+}
+
 fn topic(name: &str) -> Topic {
     Topic::parse(name.as_bytes()).expect("a topic")
 }
@@ -40,7 +46,7 @@ fn engine() -> AlertEngine {
     AlertEngine::new(Settings::default(), 1000)
 }
 
-/// Plays posts to a engine whose clock stands at the newest post, then lets
+/// Plays posts to an engine whose clock stands at the newest post, then lets
 /// `idle` minutes pass.
 fn play(engine: &mut AlertEngine, posts: &[Observation], idle: u64) -> Vec<AlertChange> {
     let mut changes = Vec::new();
@@ -342,6 +348,40 @@ proptest! {
     }
 
     #[test]
+    fn any_order_of_scoring_gives_the_alerts_of_the_order_of_arrival(
+        posts in streams(),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 1..200),
+        in_flight_max in 1_usize..300,
+    ) {
+        let (mut in_order, mut in_flight) = (engine(), engine());
+        let expected = play(&mut in_order, &posts, 300);
+        let newest = posts.iter().map(|post| post.at).max().unwrap_or_default();
+        let (mut open, mut changes, mut pick) = (Vec::new(), Vec::new(), picks.iter().cycle());
+        let mut arriving = posts.iter();
+        loop {
+            let next = arriving.next();
+            if let Some(post) = next {
+                open.push((post, in_flight.admit(&post.topic, post.at, newest)));
+                if open.len() < in_flight_max {
+                    continue;
+                }
+            }
+            if open.is_empty() {
+                break;
+            }
+            let (post, ticket) = open.swap_remove(pick.next().expect("endless").index(open.len()));
+            let observed = in_flight.observe_admitted(post, &ticket, newest);
+            prop_assert!(!observed.late);
+            changes.extend(observed.changes);
+        }
+        for minute in 1..=300 {
+            changes.extend(in_flight.tick(newest.after(Duration::from_secs(60 * minute))));
+        }
+        prop_assert_eq!(sorted(changes), sorted(expected));
+        prop_assert_eq!(in_flight.alerts(true), in_order.alerts(true));
+    }
+
+    #[test]
     fn the_same_stream_twice_gives_identical_alerts(posts in streams(), pace in 1_u64..120) {
         let mut once = engine();
         let expected = play(&mut once, &posts, 300);
@@ -417,13 +457,13 @@ proptest! {
         for post in &posts[..middle] {
             changes.extend(before.observe(post, now).changes);
         }
-        let bytes = before.snapshot();
+        let bytes = encoded(&before);
         // What came after the snapshot is lost with the process, and sent again.
         for post in &posts[middle..(middle + 10).min(posts.len())] {
             before.observe(post, now);
         }
-        let mut after = AlertEngine::restore(&bytes, Settings::default(), 1000).expect("a snapshot");
-        prop_assert_eq!(after.snapshot().len(), bytes.len());
+        let mut after = AlertEngine::restore(bytes.as_slice(), Settings::default(), 1000).expect("a snapshot");
+        prop_assert_eq!(encoded(&after).len(), bytes.len());
         for post in &posts {
             changes.extend(after.observe(post, now).changes);
         }
@@ -470,7 +510,7 @@ proptest! {
             let [open, ids, votes] = engine.held();
             prop_assert!(open <= 21 && ids <= 20 && votes <= 20, "{:?}", engine.held());
         }
-        let again = AlertEngine::restore(&engine.snapshot(), settings, 3).expect("a snapshot");
+        let again = AlertEngine::restore(encoded(&engine).as_slice(), settings, 3).expect("a snapshot");
         prop_assert!(again.keys() <= 3);
     }
 
@@ -479,29 +519,59 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         cut in 0_usize..5000,
     ) {
-        prop_assert!(AlertEngine::restore(&bytes, Settings::default(), 10).is_err());
+        prop_assert!(AlertEngine::restore(bytes.as_slice(), Settings::default(), 10).is_err());
         let mut engine = engine();
         play(&mut engine, &crisis(30, 10, 0), 0);
-        let mut good = engine.snapshot();
+        let mut good = encoded(&engine);
         let cut = cut % good.len();
         good[cut] ^= 1;
-        prop_assert!(AlertEngine::restore(&good, Settings::default(), 10).is_err());
+        prop_assert!(AlertEngine::restore(good.as_slice(), Settings::default(), 10).is_err());
         good[cut] ^= 1;
         good.truncate(cut);
-        prop_assert!(AlertEngine::restore(&good, Settings::default(), 10).is_err());
+        prop_assert!(AlertEngine::restore(good.as_slice(), Settings::default(), 10).is_err());
     }
 }
 
 #[test]
 fn foreign_old_and_damaged_snapshots_are_told_apart() {
     let restore = |bytes: &[u8]| AlertEngine::restore(bytes, Settings::default(), 10).err();
-    let mut bytes = engine().snapshot();
+    let mut bytes = encoded(&engine());
     assert_eq!(restore(&bytes), None);
     assert_eq!(restore(b"something else altogether"), Some(SnapshotError::Foreign));
     assert_eq!(restore(b""), Some(SnapshotError::Foreign));
     assert!(matches!(restore(&bytes[..10]), Some(SnapshotError::Damaged(_))));
     bytes[8] = 99;
     assert_eq!(restore(&bytes), Some(SnapshotError::Version { found: 99 }));
+}
+
+#[test]
+fn a_post_in_flight_holds_the_watermark_back_until_it_is_released_or_too_old() {
+    let closed =
+        |engine: &AlertEngine| engine.topic(&topic("kite"), None).map(|status| status.watermark);
+    for give_back in [true, false] {
+        let mut engine = engine();
+        let ticket = engine.admit(&topic("kite"), at(0), at(0));
+        engine.observe(&post("kite", 1, 5 * MINUTE, true), at(5 * MINUTE));
+        engine.tick(at(9 * MINUTE));
+        assert_eq!(closed(&engine), Some(at(0)), "it waits for the post of the first minute");
+        let mut now = 11;
+        if give_back {
+            engine.release(&ticket);
+            now = 9;
+        }
+        engine.tick(at(now * MINUTE));
+        assert_eq!(closed(&engine), Some(at((now - 1) * MINUTE)));
+    }
+}
+
+#[test]
+fn a_post_is_late_by_those_that_arrived_before_it_whichever_is_scored_first() {
+    let mut engine = engine();
+    let (newer, older) = (post("kite", 1, 60 * MINUTE, true), post("kite", 2, 0, true));
+    let now = at(60 * MINUTE);
+    let tickets = [&newer, &older].map(|post| engine.admit(&post.topic, post.at, now));
+    assert!(engine.observe_admitted(&older, &tickets[1], now).late);
+    assert!(!engine.observe_admitted(&newer, &tickets[0], now).late);
 }
 
 #[test]
@@ -530,6 +600,52 @@ fn a_topic_seen_again_outlives_one_that_was_not() {
 }
 
 #[test]
+fn a_flood_of_made_up_topics_ends_no_alert_and_forgets_no_baseline() {
+    let mut posts = crisis(120, 60, 0);
+    // A calm topic with a baseline of its own, and a new one that is busy.
+    posts.extend((0..600).map(|id| post("calm", id, id * 18_000, false)));
+    posts.extend((0..30).map(|id| post("busy", id, 170 * MINUTE + id * 1000, false)));
+    posts.sort_by_key(|post| post.at);
+    let settings = "[share]\nbaseline_gap_minutes = 15\n";
+    let mut engine = AlertEngine::new(Settings::parse(settings).expect("good settings"), 100);
+    play(&mut engine, &posts, 3);
+    let firing = engine.alerts(false);
+    assert!(!firing.is_empty());
+    for id in 0..100_000 {
+        let made_up = post(&format!("made up {id}"), id, 185 * MINUTE, true);
+        let changes = engine.observe(&made_up, made_up.at).changes;
+        assert_eq!(changes, []);
+    }
+    assert_eq!(engine.alerts(false), firing);
+    for name in ["kite", "calm", "busy"] {
+        assert!(engine.topic(&topic(name), None).is_some(), "{name}");
+    }
+    assert_eq!(engine.keys(), 100);
+}
+
+#[test]
+fn newcomers_find_room_among_topics_with_a_past() {
+    let mut engine = AlertEngine::new(Settings::default(), 20);
+    for id in 0..40 {
+        let name = format!("topic-{id}");
+        for nth in 0..25 {
+            let post = post(&name, nth, id * 10 * MINUTE + nth * 1000, false);
+            engine.observe(&post, post.at);
+        }
+        engine.tick(at((id * 10 + 3) * MINUTE));
+    }
+    let now = at(401 * MINUTE);
+    for name in ["new", "newer"] {
+        engine.observe(&post(name, 1, 401 * MINUTE, false), now);
+    }
+    for name in ["new", "newer", "topic-39", "topic-30"] {
+        assert!(engine.topic(&topic(name), None).is_some(), "{name}");
+    }
+    assert!(engine.topic(&topic("topic-1"), None).is_none());
+    assert_eq!(engine.keys(), 20);
+}
+
+#[test]
 fn alerts_of_a_forgotten_topic_end() {
     let mut engine = AlertEngine::new(Settings::default(), 1);
     let mut posts = crisis(60, 60, 0);
@@ -551,11 +667,13 @@ fn events_carry_the_alerts_that_fire() {
     play(&mut engine, &posts, 0);
     let firing: Vec<_> = engine.alerts(false).into_iter().map(|alert| alert.id).collect();
     let next = post("kite", 999_999, 180 * MINUTE, false);
-    let mut told = engine.observe(&next, next.at).alert_ids;
+    engine.observe(&next, next.at);
+    let mut told = engine.alert_ids(&next.topic, next.place.as_ref());
     told.sort();
     assert!(!told.is_empty() && told.iter().all(|id| firing.contains(id)));
     let other = post("lark", 1, 180 * MINUTE, false);
-    assert_eq!(engine.observe(&other, other.at).alert_ids, []);
+    engine.observe(&other, other.at);
+    assert_eq!(engine.alert_ids(&other.topic, other.place.as_ref()), []);
 }
 
 #[test]

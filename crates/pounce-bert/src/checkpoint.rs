@@ -10,7 +10,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::config::Unsupported;
-use crate::weights::OpenError;
+use crate::error::OpenError;
 
 /// Longest header; the format's own limit.
 const HEADER_BYTES_MAX: u64 = 100_000_000;

@@ -20,6 +20,7 @@
 mod activations;
 mod checkpoint;
 mod config;
+mod error;
 mod forward;
 mod lanes;
 mod math;
@@ -27,5 +28,6 @@ mod steps;
 mod weights;
 
 pub use config::Unsupported;
+pub use error::OpenError;
 pub use forward::{Forward, InputError};
-pub use weights::{OpenError, Weights, supports};
+pub use weights::{Weights, supports};

@@ -9,25 +9,10 @@ use pounce_kernels::{Kernel, Matrix};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, Unsupported};
+use crate::error::OpenError;
 
 /// Values from which on a table is kept in 8 bits; as in `training/quantise.py`.
 const TABLE_8_BIT_MIN: usize = 1 << 18;
-
-/// Why a folder's weights can't be had.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The model is for another engine.
-    #[error(transparent)]
-    Unsupported(#[from] Unsupported),
-    /// A file that can't be read or makes no sense.
-    #[error("{file}: {reason}")]
-    File {
-        /// Which.
-        file: String,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// A classifier's weights, laid out for one kernel; shared by all threads.
 #[derive(Debug)]

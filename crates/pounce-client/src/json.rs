@@ -10,7 +10,8 @@ use pounce_proto::{
 };
 
 /// One post as a JSON object. `id` may be a number; `posted_at` is RFC 3339 or
-/// seconds since 1970 (also as `time`); other fields are passed over.
+/// seconds since 1970, with a fraction or
+/// without (also as `time`); unknown fields are ignored.
 #[derive(Debug, Deserialize)]
 struct PostLine {
     id: Option<Id>,
@@ -42,15 +43,18 @@ enum Id {
 #[serde(untagged)]
 enum Moment {
     Seconds(i64),
+    /// Also what is too large for an integer, which the range check of the time refuses.
+    Fraction(f64),
     Rfc3339(Timestamp),
 }
 
-/// Reads one line. A post without an id gets its line's number.
+/// Reads one line. A post without an id gets its line's number after `run`, which should be another
+/// one each time: the service takes a post whose id it has seen for a duplicate.
 /// # Errors
 /// A rejection that says what is wrong with the line, never what is in it.
-pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
+pub fn parse_post(line: &[u8], run: &str, number: u64) -> Result<Post, Rejection> {
     let line: PostLine = serde_json::from_slice(line).map_err(|error| Rejection {
-        post_id: number.to_string(),
+        post_id: format!("{run}-{number}"),
         code: RejectionCode::Malformed.into(),
         field: format!("line {number}"),
         reason: reason(&error),
@@ -59,7 +63,7 @@ pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
     let id = match line.id {
         Some(Id::Text(id)) => id,
         Some(Id::Number(id)) => id.to_string(),
-        None => number.to_string(),
+        None => format!("{run}-{number}"),
     };
     let author = (!line.author.is_empty() || line.followers > 0)
         .then(|| Author { id: line.author.into(), followers: line.followers });
@@ -71,12 +75,22 @@ pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
         author,
         posted_at: line.posted_at.map(|moment| match moment {
             Moment::Seconds(seconds) => prost_types::Timestamp { seconds, nanos: 0 },
+            Moment::Fraction(seconds) => from_fraction(seconds),
             Moment::Rfc3339(at) => {
                 prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
             }
         }),
         language: line.language.into(),
     })
+}
+
+/// Seconds since 1970 to the microsecond: a float of today has no finer digits.
+#[allow(clippy::cast_possible_truncation, reason = "a float that is too large becomes the limit")]
+fn from_fraction(seconds: f64) -> prost_types::Timestamp {
+    let micros = (seconds * 1e6).round() as i64;
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1000);
+    let nanos = nanos.expect("fewer than a second's");
+    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
 }
 
 /// What serde says of a line without the values that it repeats.
@@ -233,24 +247,41 @@ mod tests {
     fn a_line_becomes_a_post() {
         let line = br#"{"id": 7, "text": "late again", "topic": "acme", "author": "ann",
             "followers": 12, "posted_at": "2026-01-02T03:04:05+01:00"}"#;
-        let post = parse_post(line, 1).expect("a post");
+        let post = parse_post(line, "run", 1).expect("a post");
         assert_eq!((&post.id[..], &post.topic[..]), (&b"7"[..], &b"acme"[..]));
         assert_eq!(post.author.map(|author| author.followers), Some(12));
         assert_eq!(post.posted_at.map(|at| at.seconds), Some(1_767_319_445));
     }
 
     #[test]
-    fn a_line_without_an_id_gets_its_number() {
-        let post = parse_post(br#"{"text": "late again"}"#, 42).expect("a post");
-        assert_eq!(&post.id[..], b"42");
+    fn times_may_be_seconds_with_a_fraction() {
+        for (time, seconds, nanos) in [
+            ("1767319445", 1_767_319_445, 0),
+            ("1767319445.25", 1_767_319_445, 250_000_000),
+            ("1767319445.123457", 1_767_319_445, 123_457_000),
+            ("-0.5", -1, 500_000_000),
+        ] {
+            let line = format!(r#"{{"text": "late", "time": {time}}}"#);
+            let post = parse_post(line.as_bytes(), "run", 1).expect("a post");
+            assert_eq!(post.posted_at, Some(prost_types::Timestamp { seconds, nanos }), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_id_gets_its_number_within_the_run() {
+        let post = parse_post(br#"{"text": "late again"}"#, "run", 42).expect("a post");
+        assert_eq!(&post.id[..], b"run-42");
     }
 
     #[test]
     fn a_bad_line_is_told_apart_without_repeating_it() {
         for line in [&b"secret"[..], br#"{"text": 5, "x": "secret"}"#, b"\xff secret", b"[]"] {
-            let rejection = parse_post(line, 3).expect_err("no post");
+            let rejection = parse_post(line, "run", 3).expect_err("no post");
             assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
-            assert_eq!((&rejection.post_id[..], rejection.code()), ("3", RejectionCode::Malformed));
+            assert_eq!(
+                (&rejection.post_id[..], rejection.code()),
+                ("run-3", RejectionCode::Malformed)
+            );
         }
     }
 

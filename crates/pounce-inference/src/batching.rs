@@ -1,21 +1,10 @@
-//! Posts that wait for a worker, and the choice of the next batch. Pure.
+//! The choice of the next batch. Pure.
 //!
-//! The batch is chosen when a worker asks, not before. It starts from the post
-//! whose tag it is and fills up with posts of like length if the engine pads,
-//! since padding is then the biggest waste, or else with those whose tags are
-//! next. Tags are fair between flows: a flow's post is one tag behind its last
-//! one, and never behind the tag being served
-//! (start-time fair queueing, Goyal et al. 1996, with every post of size 1).
+//! A batch is chosen when a worker asks, not before. It starts with the post whose turn it is. If
+//! the engine pads, it fills up with posts of like length, since padding is then the biggest
+//! waste; if not, with those whose turn is next.
 
-use std::collections::{BTreeMap, HashMap};
-
-/// Identifies a job of the scheduler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct JobId(pub(super) u64);
-
-/// Identifies a stream, or whatever else shares fairly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct FlowId(pub(super) u64);
+use crate::fair_queue::{FairQueue, JobId};
 
 /// What a batch may hold.
 #[derive(Debug, Clone, Copy)]
@@ -41,109 +30,41 @@ pub enum Closed {
     Drained,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct StartTag {
-    round: u64,
-    arrival: u64,
-}
-
-/// The posts that wait, by tag and by length.
-#[derive(Debug, Default)]
-pub(super) struct BatchQueue {
-    by_tag: BTreeMap<StartTag, (JobId, usize)>,
-    by_length: BTreeMap<(usize, StartTag), JobId>,
-    tags: HashMap<JobId, (StartTag, usize)>,
-    last_round: HashMap<FlowId, u64>,
-    round: u64,
-    arrivals: u64,
-}
-
-impl BatchQueue {
-    /// Number of posts.
-    pub(super) fn posts(&self) -> usize {
-        self.tags.len()
-    }
-
-    /// Adds a job of `length` tokens behind the flow's last one.
-    pub(super) fn push(&mut self, job: JobId, flow: FlowId, length: usize) {
-        let behind_own = self.last_round.get(&flow).map_or(0, |last| last + 1);
-        let tag = StartTag { round: behind_own.max(self.round), arrival: self.arrivals };
-        self.arrivals += 1;
-        self.last_round.insert(flow, tag.round);
-        self.by_tag.insert(tag, (job, length));
-        self.by_length.insert((length, tag), job);
-        self.tags.insert(job, (tag, length));
-    }
-
-    /// Takes a job out; false if it was not waiting.
-    pub(super) fn remove(&mut self, job: JobId) -> bool {
-        let Some((tag, length)) = self.tags.remove(&job) else { return false };
-        self.by_tag.remove(&tag);
-        self.by_length.remove(&(length, tag));
-        true
-    }
-
-    /// Forgets a flow that will push no more.
-    pub(super) fn forget(&mut self, flow: FlowId) {
-        self.last_round.remove(&flow);
-    }
-
-    /// Takes the next batch out; `None` if nobody waits.
-    pub(super) fn next_batch(&mut self, limits: &BatchLimits) -> Option<(Vec<JobId>, Closed)> {
-        let (&first, &(job, length)) = self.by_tag.first_key_value()?;
-        self.round = first.round;
-        self.remove(job);
-        let mut jobs = vec![job];
-        let (mut width, mut tokens) = (length, length);
-        let closed = loop {
-            if jobs.len() >= limits.posts_max {
-                break Closed::Full;
-            }
-            let next = match limits.padding_max {
-                Some(_) => self.best_fit(jobs.len(), width, tokens),
-                None => self.by_tag.first_key_value().map(|(_, &next)| next),
-            };
-            let Some((job, length)) = next else { break Closed::Drained };
-            let area = match limits.padding_max {
-                Some(_) => (jobs.len() + 1) * width.max(length),
-                None => tokens + length,
-            };
-            if area > limits.tokens_max {
-                break Closed::Tokens;
-            }
-            if limits.padding_max.is_some_and(|max| padding(area, tokens + length) > max) {
-                break Closed::Padding;
-            }
-            self.remove(job);
-            jobs.push(job);
-            width = width.max(length);
-            tokens += length;
-        };
-        Some((jobs, closed))
-    }
-
-    /// Of the nearest posts not longer and longer than `width`, the one that
-    /// leaves less padding; of equally long ones the one whose tag comes first.
-    fn best_fit(&self, rows: usize, width: usize, tokens: usize) -> Option<(JobId, usize)> {
-        let floor = StartTag { round: 0, arrival: 0 };
-        let first_of = |length: usize| {
-            let (&(length, _), &job) = self.by_length.range((length, floor)..).next()?;
-            Some((job, length))
-        };
-        let shorter = self
-            .by_length
-            .range(..(width + 1, floor))
-            .next_back()
-            .and_then(|(&(length, _), _)| first_of(length));
-        let longer = first_of(width + 1);
-        let cost = |&(_, length): &(JobId, usize)| {
-            padding((rows + 1) * width.max(length), tokens + length)
-        };
-        match (shorter, longer) {
-            (Some(a), Some(b)) => Some(if cost(&a) <= cost(&b) { a } else { b }),
-            (a, b) => a.or(b),
+/// Takes the next batch out of `queue`; `None` if it is empty.
+pub fn next_batch(queue: &mut FairQueue, limits: &BatchLimits) -> Option<(Vec<JobId>, Closed)> {
+    let (job, length) = queue.pop()?;
+    let mut jobs = vec![job];
+    let (mut width, mut tokens) = (length, length);
+    let closed = loop {
+        if jobs.len() >= limits.posts_max {
+            break Closed::Full;
         }
-    }
+        let rows = jobs.len() + 1;
+        let cost = |length: usize| padding(rows * width.max(length), tokens + length);
+        let next = match limits.padding_max {
+            Some(_) => queue.best_fit(width, cost),
+            None => queue.first(),
+        };
+        let Some((job, length)) = next else { break Closed::Drained };
+        let area = match limits.padding_max {
+            Some(_) => rows * width.max(length),
+            None => tokens + length,
+        };
+        if area > limits.tokens_max {
+            break Closed::Tokens;
+        }
+        if limits.padding_max.is_some_and(|max| padding(area, tokens + length) > max) {
+            break Closed::Padding;
+        }
+        match limits.padding_max {
+            Some(_) => queue.serve(job),
+            None => queue.pop().is_some(),
+        };
+        jobs.push(job);
+        width = width.max(length);
+        tokens += length;
+    };
+    Some((jobs, closed))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
@@ -156,18 +77,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::flow_key::{CallerId, FlowId, FlowKey};
 
     const LIMITS: BatchLimits =
         BatchLimits { posts_max: 4, tokens_max: 400, padding_max: Some(0.1) };
     const PACKED: BatchLimits = BatchLimits { padding_max: None, ..LIMITS };
-    const FLOW: FlowId = FlowId(0);
+    const FLOW: FlowKey = FlowKey { caller: CallerId(0), flow: FlowId(0) };
 
-    fn waiting(lengths: &[usize]) -> BatchQueue {
-        let mut waiting = BatchQueue::default();
+    fn caller(caller: u64) -> FlowKey {
+        FlowKey::shared(CallerId(caller))
+    }
+
+    fn queue_of(lengths: &[usize]) -> FairQueue {
+        let mut queue = FairQueue::default();
         for (job, &length) in lengths.iter().enumerate() {
-            waiting.push(JobId(job as u64), FLOW, length);
+            queue.push(JobId(job as u64), FLOW, length);
         }
-        waiting
+        queue
     }
 
     fn ids(batch: Option<(Vec<JobId>, Closed)>) -> (Vec<u64>, Closed) {
@@ -178,44 +104,44 @@ mod tests {
 
     #[test]
     fn the_oldest_post_leaves_with_posts_of_its_length() {
-        let mut waiting = waiting(&[20, 90, 20, 91, 21, 19, 90]);
-        assert_eq!(ids(waiting.next_batch(&LIMITS)), (vec![0, 2, 4, 5], Closed::Full));
-        assert_eq!(ids(waiting.next_batch(&LIMITS)), (vec![1, 3, 6], Closed::Drained));
-        assert!(waiting.next_batch(&LIMITS).is_none());
+        let mut queue = queue_of(&[20, 90, 20, 91, 21, 19, 90]);
+        assert_eq!(ids(next_batch(&mut queue, &LIMITS)), (vec![0, 2, 4, 5], Closed::Full));
+        assert_eq!(ids(next_batch(&mut queue, &LIMITS)), (vec![1, 3, 6], Closed::Drained));
+        assert!(next_batch(&mut queue, &LIMITS).is_none());
     }
 
     #[test]
     fn a_batch_closes_before_it_pads_too_much_or_grows_too_wide() {
-        assert_eq!(ids(waiting(&[10, 30]).next_batch(&LIMITS)), (vec![0], Closed::Padding));
-        assert_eq!(ids(waiting(&[300, 300]).next_batch(&LIMITS)), (vec![0], Closed::Tokens));
+        assert_eq!(ids(next_batch(&mut queue_of(&[10, 30]), &LIMITS)), (vec![0], Closed::Padding));
+        assert_eq!(ids(next_batch(&mut queue_of(&[300, 300]), &LIMITS)), (vec![0], Closed::Tokens));
     }
 
     #[test]
     fn posts_that_are_not_padded_leave_in_turn() {
-        let mut waiting = waiting(&[20, 90, 20, 91, 300, 19, 90]);
-        assert_eq!(ids(waiting.next_batch(&PACKED)), (vec![0, 1, 2, 3], Closed::Full));
-        assert_eq!(ids(waiting.next_batch(&PACKED)), (vec![4, 5], Closed::Tokens));
-        assert_eq!(ids(waiting.next_batch(&PACKED)), (vec![6], Closed::Drained));
+        let mut queue = queue_of(&[20, 90, 20, 91, 300, 19, 90]);
+        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![0, 1, 2, 3], Closed::Full));
+        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![4, 5], Closed::Tokens));
+        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![6], Closed::Drained));
     }
 
     #[test]
     fn a_trickle_does_not_wait_behind_a_firehose() {
-        let mut waiting = BatchQueue::default();
+        let mut queue = FairQueue::default();
         for job in 0..100 {
-            waiting.push(JobId(job), FlowId(1), 10);
+            queue.push(JobId(job), caller(1), 10);
         }
-        waiting.next_batch(&LIMITS);
-        waiting.push(JobId(100), FlowId(2), 200);
-        let (jobs, _) = ids(waiting.next_batch(&LIMITS));
+        next_batch(&mut queue, &LIMITS);
+        queue.push(JobId(100), caller(2), 200);
+        let (jobs, _) = ids(next_batch(&mut queue, &LIMITS));
         assert_eq!(jobs, [100]);
     }
 
     #[test]
     fn a_job_that_left_is_in_no_batch() {
-        let mut waiting = waiting(&[10, 10]);
-        assert!(waiting.remove(JobId(0)));
-        assert!(!waiting.remove(JobId(0)));
-        assert_eq!(ids(waiting.next_batch(&LIMITS)), (vec![1], Closed::Drained));
+        let mut queue = queue_of(&[10, 10]);
+        assert!(queue.remove(JobId(0)));
+        assert!(!queue.remove(JobId(0)));
+        assert_eq!(ids(next_batch(&mut queue, &LIMITS)), (vec![1], Closed::Drained));
     }
 
     proptest! {
@@ -225,12 +151,12 @@ mod tests {
             packed in any::<bool>(),
         ) {
             let limits = if packed { PACKED } else { LIMITS };
-            let mut waiting = BatchQueue::default();
+            let mut queue = FairQueue::default();
             for (job, &(flow, length)) in posts.iter().enumerate() {
-                waiting.push(JobId(job as u64), FlowId(flow), length);
+                queue.push(JobId(job as u64), FlowKey { caller: CallerId(flow % 2), flow: FlowId(flow) }, length);
             }
             let mut left = Vec::new();
-            while let Some((jobs, _)) = waiting.next_batch(&limits) {
+            while let Some((jobs, _)) = next_batch(&mut queue, &limits) {
                 let lengths: Vec<usize> = jobs.iter().map(|job| posts[usize::try_from(job.0).expect("small")].1).collect();
                 let width = lengths.iter().max().expect("not empty");
                 let area = if packed { lengths.iter().sum() } else { lengths.len() * width };
@@ -241,7 +167,7 @@ mod tests {
             }
             left.sort();
             prop_assert_eq!(left, (0..posts.len() as u64).map(JobId).collect::<Vec<_>>());
-            prop_assert!(waiting.by_tag.is_empty() && waiting.by_length.is_empty());
+            prop_assert!(queue.is_empty());
         }
     }
 }

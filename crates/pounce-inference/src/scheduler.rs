@@ -12,13 +12,16 @@ use std::time::{Duration, Instant};
 use quick_cache::unsync::Cache;
 use tokio::sync::oneshot;
 
-use super::batching::{BatchLimits, BatchQueue, FlowId, JobId};
+use super::batching::{self, BatchLimits};
+use super::fair_queue::{FairQueue, JobId};
+use super::flow_key::FlowKey;
+use super::limits::ScorerLimits;
 use crate::metrics;
 use opentelemetry::trace::SpanContext;
 use pounce_types::score::Probabilities;
 
-/// How often an idle worker wakes to show that it is alive.
-const BEAT: Duration = Duration::from_secs(1);
+/// The time of a run that is none.
+const IDLE: u64 = u64::MAX;
 
 /// Memory of one cached score: key, value and the cache's overhead.
 const CACHE_ENTRY_BYTES: usize = 128;
@@ -54,7 +57,7 @@ pub(super) struct Job {
     id: JobId,
     key: TextKey,
     ids: Vec<i32>,
-    flow: FlowId,
+    flow: FlowKey,
     spans: Vec<SpanContext>,
 }
 
@@ -99,11 +102,11 @@ struct Open {
     waiters: Vec<Waiter>,
     tokens_total: usize,
     /// Taken out when a worker takes the job.
-    waiting: Option<(Vec<i32>, FlowId)>,
+    waiting: Option<(Vec<i32>, FlowKey)>,
 }
 
 struct State {
-    waiting: BatchQueue,
+    waiting: FairQueue,
     open: HashMap<JobId, Open>,
     by_text: HashMap<TextKey, JobId>,
     cache: Cache<TextKey, Cached>,
@@ -111,35 +114,47 @@ struct State {
     closed: bool,
     /// Worker time a post, smoothed over about 16 batches.
     pace: Duration,
+    /// Worker time a token, smoothed over 4 batches where it rises and 16 where it falls.
+    token_pace: Duration,
 }
+
+/// Worker time a token before a batch has run: more than the default model takes on a slow core, so
+/// that a new server accepts too little rather than too much.
+const TOKEN_PACE_FIRST: Duration = Duration::from_micros(100);
 
 /// The queue between callers and workers.
 pub(super) struct Scheduler {
     state: Mutex<State>,
+    /// Wakes idle workers, and nobody else: a wake-up that went to another would be lost.
     arrived: Condvar,
+    /// Wakes workers that wait to rebuild their engine.
+    closing: Condvar,
     limits: BatchLimits,
     alive: AtomicUsize,
-    born: Instant,
-    last_beat_millis: AtomicU64,
+    started: Instant,
+    /// When each worker began its run of the model, in milliseconds since `started`.
+    runs: Box<[AtomicU64]>,
 }
 
 impl Scheduler {
-    pub(super) fn new(limits: BatchLimits, cache_bytes_max: usize) -> Self {
+    pub(super) fn new(limits: &ScorerLimits) -> Self {
         Self {
             state: Mutex::new(State {
-                waiting: BatchQueue::default(),
+                waiting: FairQueue::default(),
                 open: HashMap::new(),
                 by_text: HashMap::new(),
-                cache: Cache::new(cache_bytes_max / CACHE_ENTRY_BYTES),
+                cache: Cache::new(limits.cache_bytes_max / CACHE_ENTRY_BYTES),
                 next: 0,
                 closed: false,
                 pace: Duration::ZERO,
+                token_pace: TOKEN_PACE_FIRST,
             }),
             arrived: Condvar::new(),
-            limits,
+            closing: Condvar::new(),
+            limits: limits.batch,
             alive: AtomicUsize::new(0),
-            born: Instant::now(),
-            last_beat_millis: AtomicU64::new(0),
+            started: Instant::now(),
+            runs: (0..limits.workers).map(|_| AtomicU64::new(IDLE)).collect(),
         }
     }
 
@@ -155,7 +170,7 @@ impl Scheduler {
         key: TextKey,
         ids: Vec<i32>,
         tokens_total: usize,
-        flow: FlowId,
+        flow: FlowKey,
         span: Option<SpanContext>,
     ) -> Ticket {
         let (sender, answer) = oneshot::channel();
@@ -180,7 +195,7 @@ impl Scheduler {
         state.by_text.insert(key, job);
         let waiting = Some((ids, flow));
         state.open.insert(job, Open { key, waiters: vec![waiter], tokens_total, waiting });
-        metrics::queue_length(state.waiting.posts());
+        metrics::queue_length(state.waiting.len());
         drop(state);
         self.arrived.notify_one();
         Ticket { job, waiter: id, shared: false, answer }
@@ -197,28 +212,21 @@ impl Scheduler {
             state.open.remove(&job);
             state.by_text.remove(&key);
             state.waiting.remove(job);
-            metrics::queue_length(state.waiting.posts());
+            metrics::queue_length(state.waiting.len());
         }
-    }
-
-    /// Forgets a flow that will queue no more.
-    pub(super) fn forget(&self, flow: FlowId) {
-        self.state().waiting.forget(flow);
     }
 
     /// Takes the next batch; blocks until there is one. `None` once closed and empty.
     pub(super) fn take(&self) -> Option<Vec<Job>> {
         let mut state = self.state();
         let (ids, closed) = loop {
-            self.beat();
-            if let Some(batch) = state.waiting.next_batch(&self.limits) {
+            if let Some(batch) = batching::next_batch(&mut state.waiting, &self.limits) {
                 break batch;
             }
             if state.closed {
                 return None;
             }
-            let waited = self.arrived.wait_timeout(state, BEAT);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         let mut jobs = Vec::with_capacity(ids.len());
         for id in ids {
@@ -227,7 +235,7 @@ impl Scheduler {
             let spans = open.waiters.iter().filter_map(|waiter| waiter.span.clone()).collect();
             jobs.push(Job { id, key: open.key, ids, flow, spans });
         }
-        metrics::queue_length(state.waiting.posts());
+        metrics::queue_length(state.waiting.len());
         drop(state);
         let width = jobs.iter().map(|job| job.ids.len()).max().unwrap_or(0);
         let real = jobs.iter().map(|job| job.ids.len()).sum();
@@ -277,10 +285,16 @@ impl Scheduler {
         }
     }
 
-    /// Records how much worker time each post of a batch took.
-    pub(super) fn paced(&self, per_post: Duration) {
+    /// Records how much worker time a batch took.
+    pub(super) fn paced(&self, infer: Duration, posts: usize, tokens: usize) {
+        let each = |count: usize| infer / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut state = self.state();
-        state.pace = (state.pace * 15 + per_post) / 16;
+        state.pace = (state.pace * 15 + each(posts)) / 16;
+        // Quick to believe in slower workers, slow to believe in faster ones: what is promised
+        // by this pace has to be kept.
+        let (before, now) = (state.token_pace, each(tokens));
+        let weight = if now > before { 4 } else { 16 };
+        state.token_pace = (before * (weight - 1) + now) / weight;
     }
 
     /// Expected time between two scores while all workers are busy, from recent batches.
@@ -289,15 +303,23 @@ impl Scheduler {
         self.state().pace / workers
     }
 
+    /// Expected time that each token adds to the queue while all workers are busy, from recent
+    /// batches.
+    pub(super) fn pace_per_token(&self) -> Duration {
+        let workers = u32::try_from(self.workers_alive().max(1)).unwrap_or(u32::MAX);
+        self.state().token_pace / workers
+    }
+
     /// Lets workers end once the queue is empty.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.arrived.notify_all();
+        self.closing.notify_all();
     }
 
     /// Waits up to `delay`; true as soon as the scheduler is closed.
     pub(super) fn closes_within(&self, delay: Duration) -> bool {
-        let waited = self.arrived.wait_timeout_while(self.state(), delay, |state| !state.closed);
+        let waited = self.closing.wait_timeout_while(self.state(), delay, |state| !state.closed);
         waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
@@ -315,15 +337,25 @@ impl Scheduler {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// Time since a worker last asked for work.
-    pub(super) fn since_last_beat(&self) -> Duration {
-        let beat = Duration::from_millis(self.last_beat_millis.load(Ordering::Relaxed));
-        self.born.elapsed().saturating_sub(beat)
+    /// A worker begins a run of the model, or has ended the last one of its batch.
+    pub(super) fn running(&self, worker: usize, running: bool) {
+        let since = if running { self.millis() } else { IDLE };
+        if let Some(run) = self.runs.get(worker) {
+            run.store(since, Ordering::Relaxed);
+        }
     }
 
-    fn beat(&self) {
-        let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_beat_millis.store(millis, Ordering::Relaxed);
+    /// The longest time that a worker has been at one run of the model.
+    pub(super) fn longest_run(&self) -> Duration {
+        let now = self.millis();
+        let runs = self.runs.iter().map(|run| run.load(Ordering::Relaxed));
+        // An idle worker's time is later than now.
+        let longest = runs.map(|since| now.saturating_sub(since)).max();
+        Duration::from_millis(longest.unwrap_or(0))
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -42,8 +42,8 @@ pub struct Timings {
 /// Why a text got no score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ScoreError {
-    /// The queue is full, and the caller did not want to wait.
-    #[error("the queue of {queue_posts_max} posts is full")]
+    /// The queue has no room for another post of this caller, who did not want to wait.
+    #[error("the queue of {queue_posts_max} posts has no room for another post of this caller")]
     Full {
         /// The limit.
         queue_posts_max: usize,

@@ -36,6 +36,7 @@ impl Workers {
         model: &Arc<Model>,
         scheduler: &Arc<Scheduler>,
     ) -> std::io::Result<(Self, Vec<WarmUp>)> {
+        let closing = scheduler;
         let mut threads = Vec::with_capacity(count);
         let mut warm = Vec::with_capacity(count);
         for index in 0..count {
@@ -43,8 +44,9 @@ impl Workers {
             let (model, scheduler) = (Arc::clone(model), Arc::clone(scheduler));
             let thread = std::thread::Builder::new()
                 .name(format!("pounce-worker-{index}"))
-                .spawn(move || Worker { index, model, scheduler, engine: None }.run(sender))?;
-            threads.push(thread);
+                .spawn(move || Worker { index, model, scheduler, engine: None }.run(sender));
+            // Without the rest, those that were started must end.
+            threads.push(thread.inspect_err(|_| closing.close())?);
             warm.push(receiver);
         }
         Ok((Self { threads }, warm))
@@ -93,6 +95,7 @@ impl Worker {
         while let Some(jobs) = self.scheduler.take() {
             metrics::worker_busy(true);
             self.run_batch(jobs);
+            self.scheduler.running(self.index, false);
             metrics::worker_busy(false);
             if self.engine.is_none() && !self.rebuild() {
                 break;
@@ -115,6 +118,7 @@ impl Worker {
             };
             let batch = TokenBatch::new(jobs.iter().map(Job::tokens), self.model.padding_id);
             let started = Instant::now();
+            self.scheduler.running(self.index, true);
             let result = catch_unwind(AssertUnwindSafe(|| engine.logits(&batch)));
             let error = match result {
                 Ok(Ok(logits)) => {
@@ -142,7 +146,7 @@ impl Worker {
 
     fn answer(&self, jobs: Vec<Job>, batch: &TokenBatch, logits: &[f32], started: Instant) {
         let infer = started.elapsed();
-        self.scheduler.paced(infer / u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        self.scheduler.paced(infer, jobs.len(), batch.real_tokens());
         let posts: Vec<SpanContext> = jobs.iter().flat_map(Job::spans).cloned().collect();
         let padded = match self.model.engine.pads() {
             true => batch.rows() * batch.width(),

@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code, reason = "the one place where code for certain processors is entered")]
 
-use crate::matrix::Packed;
+use crate::packed::Packed;
 use crate::product;
 
 /// A set of instructions that this processor has.

@@ -12,6 +12,7 @@
 
 mod dispatch;
 mod matrix;
+mod packed;
 mod product;
 
 pub use dispatch::{Kernel, KernelError};

@@ -5,9 +5,10 @@
 //! Multiplication", 2008). Within a panel come the inputs, some at a time; within these the columns;
 //! and of each column as many inputs as one instruction multiplies and adds up.
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Zeroable;
 
-use crate::Kernel;
+use crate::dispatch::Kernel;
+use crate::packed::{Line, Packed};
 use crate::product::Layout;
 
 /// Activations are unsigned; this value stands for zero.
@@ -24,41 +25,6 @@ const INPUTS_MAX: usize = 1 << 17;
 pub struct Matrix {
     kernel: Kernel,
     packed: Packed,
-}
-
-/// A cache line, so that vectors are loaded aligned.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([i8; 64]);
-
-/// What a kernel's product reads.
-#[derive(Debug)]
-pub(crate) struct Packed {
-    lines: Vec<Line>,
-    /// Of each column `-ZERO_POINT * sum`, what the zero point of the activations adds; as many as
-    /// the panels have columns.
-    start: Vec<i32>,
-    inputs: usize,
-    columns: usize,
-}
-
-impl Packed {
-    /// `panel`, step by step: `inputs / group x columns of a panel x group`.
-    pub(crate) fn weights(&self) -> &[i8] {
-        &bytemuck::cast_slice(&self.lines)[..self.start.len() * self.inputs]
-    }
-
-    pub(crate) fn start(&self) -> &[i32] {
-        &self.start
-    }
-
-    pub(crate) fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    pub(crate) fn columns(&self) -> usize {
-        self.columns
-    }
 }
 
 impl Matrix {

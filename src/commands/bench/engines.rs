@@ -17,7 +17,7 @@ use pounce_inference::scorer::ScorerLimits;
 use pounce_proto::Post;
 use pounce_types::score::Probabilities;
 
-use super::{Outcome, SINGLES, median, millis, rate};
+use super::figures::{Outcome, SINGLES, median, millis, rate};
 
 /// An engine, with its precision or kernel: `bert`, `bert:avx2`, `embedded`, `torch`, `torch:fp32`.
 #[derive(Debug, Clone, Copy)]

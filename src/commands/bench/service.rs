@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::Endpoint;
 
 use super::engines::{self, Order};
-use super::{Outcome, SINGLES, median, millis, rate};
+use super::figures::{Outcome, SINGLES, median, millis, rate};
 
 /// Parts of the posts, each measured on the bare engine and through the service.
 const ROUNDS: usize = 7;

@@ -37,6 +37,11 @@ impl Default for Counting {
 }
 
 impl Counting {
+    /// How far behind the watermark a post may be and still count.
+    pub(crate) fn lateness(&self) -> Duration {
+        Duration::from_secs(u64::from(self.lateness_max_minutes) * 60)
+    }
+
     /// Event time up to which minutes close once `newest` was seen.
     pub(crate) fn watermark(&self, newest: Timestamp) -> Timestamp {
         newest.before(Duration::from_secs(self.watermark_lag_seconds.into()))
@@ -54,6 +59,9 @@ pub struct Limits {
     /// Posts of minutes that are still open, all topics together; about 120
     /// bytes each. Past it the minutes of the topic at hand close early.
     pub open_posts_max: usize,
+    /// Memory of what is known of topics and places: counts of minutes, baselines, sums of a
+    /// week, authors with an audience. Past it the key with the least past goes.
+    pub history_bytes_max: usize,
     /// Resolved alerts kept ...
     pub resolved_alerts_max: usize,
     /// ... for at most this long.
@@ -66,6 +74,7 @@ impl Default for Limits {
             post_ids_max: 1_000_000,
             author_votes_max: 500_000,
             open_posts_max: 500_000,
+            history_bytes_max: 64 << 20,
             resolved_alerts_max: 10_000,
             resolved_hours: 24,
         }
@@ -101,5 +110,10 @@ pub(super) fn check_limits(limits: &Limits) -> Result<(), SettingsError> {
     ] {
         check((1..=1_000_000_000).contains(&value), field, "from 1 to 1000000000")?;
     }
+    check(
+        (1 << 20..=1 << 40).contains(&limits.history_bytes_max),
+        "limits.history_bytes_max",
+        "from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
+    )?;
     check(limits.resolved_hours <= 168, "limits.resolved_hours", "at most 168")
 }

@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 
 use super::{Layout, tiles};
 use crate::ZERO_POINT;
-use crate::matrix::Packed;
+use crate::packed::Packed;
 
 const ROWS: usize = 4;
 const REGISTERS: usize = 3;

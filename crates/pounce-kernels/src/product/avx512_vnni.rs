@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 };
 
 use super::{Layout, tiles};
-use crate::matrix::Packed;
+use crate::packed::Packed;
 
 const ROWS: usize = 8;
 const REGISTERS: usize = 3;

@@ -4,7 +4,7 @@
 
 use super::Layout;
 use crate::ZERO_POINT;
-use crate::matrix::Packed;
+use crate::packed::Packed;
 
 /// Each column's inputs side by side, as they came.
 pub(crate) const LAYOUT: Layout = Layout { panel: 1, group: crate::INPUTS_MULTIPLE };

@@ -47,9 +47,12 @@ const ENDINGS: [&str; 6] = [
 
 /// `count` posts; the n-th is the same whenever and wherever it is made.
 pub(crate) fn posts(count: usize) -> Vec<Post> {
-    (0..count)
-        .map(|n| Post { id: n.to_string().into(), text: text(n).into(), ..Post::default() })
-        .collect()
+    (0..count).map(post).collect()
+}
+
+/// The n-th post.
+pub(crate) fn post(n: usize) -> Post {
+    Post { id: n.to_string().into(), text: text(n).into(), ..Post::default() }
 }
 
 fn text(n: usize) -> String {
