@@ -1,12 +1,12 @@
-//! The models of `model/` on the embedded engine: what they say, and that they say so
+//! The models of `model/`: which engine runs them, what they say, and that they say so
 //! whoever is in the batch.
 
 #![cfg(feature = "embedded")]
 
 use std::path::Path;
 
-use pounce_inference::engine::{Engine, TokenBatch};
-use pounce_inference::model::{Model, ModelSpec};
+use pounce_inference::engine::{Engine, Kernel, Precision, TokenBatch};
+use pounce_inference::model::{EngineKind, Model, ModelError, ModelSpec};
 use pounce_types::score::{Probabilities, Sentiment};
 use serde::Deserialize;
 
@@ -126,4 +126,87 @@ fn check_complaints(model: &Model) {
     assert_eq!(sentiment("half the items are missing again"), Sentiment::Negative);
     assert_eq!(sentiment("love the new app, works like a charm"), Sentiment::Positive);
     assert_eq!(sentiment("what time do you open on sundays?"), Sentiment::Neutral);
+}
+
+#[test]
+fn the_bert_engine_runs_them_and_the_model_says_why() {
+    for model in models() {
+        assert_eq!(model.engine.name(), "bert", "{}", model.engine_reason);
+        assert_eq!(model.engine.kernel(), Some(Kernel::best().name()));
+        assert!(!model.engine.pads());
+        assert!(model.engine_reason.contains("BERT family"), "{}", model.engine_reason);
+    }
+}
+
+fn open(folder: &str, spec: &ModelSpec) -> Result<Model, ModelError> {
+    Model::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), spec)
+}
+
+fn apart(a: &Probabilities, b: &Probabilities) -> f32 {
+    let apart = [a.negative - b.negative, a.neutral - b.neutral, a.positive - b.positive];
+    apart.into_iter().map(f32::abs).fold(0.0, f32::max)
+}
+
+#[test]
+fn the_bert_and_the_embedded_engine_agree() {
+    for folder in FOLDERS {
+        let of = |engine| {
+            let spec = ModelSpec { engine: Some(engine), ..ModelSpec::default() };
+            let model = open(folder, &spec).expect("a model");
+            let mut engine = model.engine.build().expect("an engine");
+            let posts = golden(&model);
+            let score =
+                |post: &Golden| scores(&model, engine.as_mut(), &[&tokens(&model, &post.text)])[0];
+            let scores: Vec<Probabilities> = posts.iter().map(score).collect();
+            let labels: Vec<Sentiment> = scores.iter().map(|s| model.labels.sentiment(s)).collect();
+            (scores, labels)
+        };
+        let (bert, bert_labels) = of(EngineKind::Bert);
+        let (embedded, embedded_labels) = of(EngineKind::Embedded);
+        let same = bert_labels.iter().zip(&embedded_labels).filter(|(a, b)| a == b).count();
+        assert!(same * 200 >= bert.len() * 199, "{folder}: {same} of {} agree", bert.len());
+        for (a, b) in bert.iter().zip(&embedded) {
+            assert!(apart(a, b) < 0.05, "{folder}: {a:?} and {b:?}");
+        }
+    }
+}
+
+#[test]
+fn every_kernel_gives_the_same_scores() {
+    let of = |kernel: Kernel| -> Vec<Probabilities> {
+        let kernel = Some(kernel.name().to_owned());
+        let model = open("model", &ModelSpec { kernel, ..ModelSpec::default() }).expect("a model");
+        let mut engine = model.engine.build().expect("an engine");
+        let posts = golden(&model);
+        let score =
+            |post: &Golden| scores(&model, engine.as_mut(), &[&tokens(&model, &post.text)])[0];
+        posts.iter().take(20).map(score).collect()
+    };
+    let fastest = of(Kernel::best());
+    for kernel in Kernel::available() {
+        assert_eq!(of(kernel), fastest, "{kernel}");
+    }
+}
+
+#[test]
+fn settings_of_another_engine_are_refused() {
+    let bert = ModelSpec { engine: Some(EngineKind::Bert), ..ModelSpec::default() };
+    let precise = ModelSpec { precision: Some(Precision::Fp32), ..bert.clone() };
+    assert!(matches!(open("model", &precise).err(), Some(ModelError::TorchOnly(..))));
+    let unknown = ModelSpec { kernel: Some("mmx".to_owned()), ..bert };
+    assert!(matches!(open("model", &unknown).err(), Some(ModelError::Kernel(_))));
+    let embedded = ModelSpec {
+        engine: Some(EngineKind::Embedded),
+        kernel: Some("portable".to_owned()),
+        ..ModelSpec::default()
+    };
+    assert!(matches!(open("model", &embedded).err(), Some(ModelError::BertOnly(..))));
+}
+
+#[test]
+fn a_model_of_another_architecture_is_not_for_the_bert_engine() {
+    let labels = Some(["negative", "neutral", "positive"].map(str::to_owned).to_vec());
+    let spec = ModelSpec { engine: Some(EngineKind::Bert), labels, ..ModelSpec::default() };
+    let error = open("tests/data/torch/albert", &spec).err().expect("refused").to_string();
+    assert!(error.contains("model_type is `albert`"), "{error}");
 }

@@ -3,6 +3,8 @@
 //! `mul_add` is rounded once on every processor, and nothing else is ever fused, so that all kernels
 //! give the same bits. The standard library's `exp` and its like would be calls, and the platform's.
 
+#![expect(clippy::excessive_precision, reason = "constants as their sources print them")]
+
 /// Adding this rounds to the nearest whole number, ties to the even one: 1.5 * 2^23, where the last
 /// bit of a float stands for 1. For numbers within 2^22 of zero.
 pub(crate) const ROUND: f32 = 12_582_912.0;
@@ -104,6 +106,11 @@ pub(crate) fn relu(x: f32) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "numbers of the grid are floats of 32 bits"
+)]
 mod tests {
     use super::*;
 

@@ -190,7 +190,7 @@ impl Reader {
             self.checkpoint.rows(&types, width, |row| {
                 first.get_or_insert_with(|| row.to_vec());
             })?;
-            token_type = first.ok_or_else(|| Unsupported::Tensor(types))?;
+            token_type = first.ok_or(Unsupported::Tensor(types))?;
         }
         let projection = format!("{prefix}.embeddings_project");
         let project = width != self.config.hidden;

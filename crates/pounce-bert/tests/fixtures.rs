@@ -116,8 +116,11 @@ fn models_of_other_architectures_are_for_another_engine() {
     assert!(pounce_bert::supports(&folder("bert")));
 }
 
+/// Changes config.json and the bytes of model.safetensors.
+type Change<'a> = &'a dyn Fn(&mut serde_json::Value, &mut Vec<u8>);
+
 /// Opens the BERT fixture with changed files.
-fn altered(change: impl Fn(&mut serde_json::Value, &mut Vec<u8>)) -> Result<Weights, OpenError> {
+fn altered(change: Change) -> Result<Weights, OpenError> {
     let from = folder("bert");
     let config = std::fs::read(from.join("config.json")).expect("a config");
     let mut config = serde_json::from_slice(&config).expect("JSON");
@@ -142,7 +145,7 @@ fn what_is_not_computed_is_refused_with_the_setting() {
         ("intermediate_size", 0.into(), "intermediate_size is 0"),
         ("num_hidden_layers", 3.into(), "no tensor `bert.encoder.layer.2."),
     ] {
-        let error = altered(|config, _| config[setting] = serde_json::Value::clone(&value));
+        let error = altered(&|config, _| config[setting] = serde_json::Value::clone(&value));
         let error = error.expect_err("refused");
         assert!(matches!(error, OpenError::Unsupported(_)), "{error}");
         assert!(error.to_string().contains(message), "{error}");
@@ -160,8 +163,7 @@ fn a_damaged_file_is_an_error_that_names_it() {
         tensors[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     };
     let shape = |config: &mut serde_json::Value, _: &mut Vec<u8>| config["hidden_size"] = 32.into();
-    let changes: [&dyn Fn(&mut serde_json::Value, &mut Vec<u8>); 6] =
-        [&cut, &header, &length, &empty, &not_finite, &shape];
+    let changes: [Change; 6] = [&cut, &header, &length, &empty, &not_finite, &shape];
     for change in changes {
         let error = altered(change).expect_err("damaged");
         assert!(matches!(error, OpenError::File { .. }), "{error}");

@@ -8,7 +8,7 @@ use pounce_inference::batching::{BatchLimits, next_batch};
 use pounce_inference::fair_queue::{FairQueue, JobId};
 use pounce_inference::flow_key::{CallerId, FlowId, FlowKey};
 
-const LIMITS: BatchLimits = BatchLimits { posts_max: 8, tokens_max: 2048, padding_max: 0.15 };
+const LIMITS: BatchLimits = BatchLimits { posts_max: 8, tokens_max: 2048, padding_max: Some(0.15) };
 /// Posts in the queue, over all flows.
 const POSTS: u64 = 8192;
 

@@ -1,6 +1,8 @@
 //! Multiply-adds a second of every kernel that this processor has, at the default model's shapes:
 //! `cargo bench -p pounce-kernels`.
 
+#![allow(missing_docs, reason = "criterion's macros write public items")]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pounce_kernels::{Kernel, Matrix};
 
@@ -11,8 +13,11 @@ fn products(criterion: &mut Criterion) {
     {
         let mut group = criterion.benchmark_group(format!("{rows}x{inputs}x{columns}"));
         group.throughput(Throughput::Elements((rows * inputs * columns) as u64));
-        let a: Vec<u8> = (0..rows * inputs).map(|i| (i * 31 % 251) as u8).collect();
-        let weights: Vec<i8> = (0..inputs * columns).map(|i| (i * 17 % 255) as u8 as i8).collect();
+        let a: Vec<u8> =
+            (0..rows * inputs).map(|i| u8::try_from(i * 31 % 251).expect("a byte")).collect();
+        let weights: Vec<i8> = (0..inputs * columns)
+            .map(|i| u8::try_from(i * 17 % 255).expect("a byte").cast_signed())
+            .collect();
         let mut out = vec![0; rows * columns];
         for kernel in Kernel::available() {
             let matrix = Matrix::pack(kernel, &weights, inputs);

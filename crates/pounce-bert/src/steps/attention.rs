@@ -146,8 +146,8 @@ fn copy_values(from: &[f32], hidden: usize, at: usize, head: usize, values: &mut
 fn softmax(scores: &mut [f32], tokens: usize) -> f32 {
     let (scores, _) = scores.as_chunks_mut::<LANES>();
     if let Some((last, others)) = scores.split_last_mut() {
-        for lane in 0..LANES {
-            last[lane] = if others.len() * LANES + lane < tokens { last[lane] } else { f32::MIN };
+        for (lane, score) in last.iter_mut().enumerate() {
+            *score = if others.len() * LANES + lane < tokens { *score } else { f32::MIN };
         }
     }
     let lowest = Lanes([f32::MIN; LANES]);

@@ -1,6 +1,6 @@
 //! The bert engine: our own forward pass for models of the BERT family. Pure Rust, no native library.
 //!
-//! The only file that names `pounce_bert`.
+//! The only engine that names `pounce_bert`.
 
 use std::path::Path;
 use std::sync::Arc;

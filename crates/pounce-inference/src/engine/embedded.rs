@@ -46,7 +46,26 @@ impl EmbeddedFactory {
             types: model.find_node("token_type_ids"),
         };
         let output = node("logits")?;
+        if may_saturate() {
+            tracing::warn!(
+                "this processor has no AVX512-VNNI: the embedded engine's 8-bit products may saturate, \
+                 and scores of an 8-bit model may be off by a few hundredths; the bert engine's are not"
+            );
+        }
         Ok(Self { inputs, output, outputs, model: Arc::new(model) })
+    }
+}
+
+/// Whether rten multiplies bytes by `vpmaddubsw`, whose sums of two products stop at 16 bits: what it
+/// does on x86 with AVX2 and without AVX512-VNNI.
+fn may_saturate() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx2") && !is_x86_feature_detected!("avx512vnni")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
     }
 }
 

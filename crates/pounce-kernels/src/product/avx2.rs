@@ -1,8 +1,9 @@
 //! AVX2: `vpmaddwd` multiplies sixteen pairs of 16-bit integers and adds neighbours in 32 bits.
 //!
-//! AVX2 also has a product of bytes, `vpmaddubsw`, but its sums saturate at 16 bits: 255 * 127 + 255
-//! * 127 does not fit, and a saturated sum is a wrong score without an error. So both factors are
-//! widened to 16 bits first, the activations without their zero point: nothing can saturate.
+//! AVX2 also has a product of bytes, `vpmaddubsw`, but its sums of two products saturate at 16 bits:
+//! twice 255 by 127 does not fit, and a saturated sum is a wrong score without an error. So both
+//! factors are widened to 16 bits first, the activations without their zero point: nothing can
+//! saturate.
 //!
 //! 16 registers: 4 rows by 3 registers of columns are summed, three hold the weights, one a row's
 //! activations.

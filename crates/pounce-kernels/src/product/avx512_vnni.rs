@@ -101,6 +101,7 @@ fn add<const R: usize>(
     weights: &Step,
     step: usize,
 ) {
+    #[expect(clippy::redundant_closure, reason = "a closure is compiled with these instructions")]
     let weights: [__m512i; REGISTERS] = weights[step].map(|weights| bytemuck::cast(weights));
     for (row, sums) in rows.iter().zip(sums) {
         let a = _mm512_set1_epi32(i32::from_le_bytes(row[step]));

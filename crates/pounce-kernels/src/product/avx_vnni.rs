@@ -64,6 +64,10 @@ fn tile<const R: usize>(
         }
     }
     for step in 0..steps {
+        #[expect(
+            clippy::redundant_closure,
+            reason = "a closure is compiled with these instructions"
+        )]
         let weights: [__m256i; REGISTERS] = weights[step].map(|weights| bytemuck::cast(weights));
         for (row, sums) in rows.iter().zip(&mut sums) {
             let a = _mm256_set1_epi32(i32::from_le_bytes(row[step]));
