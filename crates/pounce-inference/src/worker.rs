@@ -73,6 +73,17 @@ fn warm_up(model: &Model) -> Result<Box<dyn Engine>, EngineError> {
     }
 }
 
+/// Runs a batch. An engine that gives too few logits would leave posts without an answer.
+fn checked(
+    engine: &mut Box<dyn Engine>,
+    batch: &TokenBatch,
+    outputs: usize,
+) -> Result<Vec<f32>, EngineError> {
+    let logits = engine.logits(batch)?;
+    let (got, rows) = (logits.len(), batch.rows());
+    if got == rows * outputs { Ok(logits) } else { Err(EngineError::Shape { got, rows, outputs }) }
+}
+
 struct Worker {
     index: usize,
     model: Arc<Model>,
@@ -119,7 +130,8 @@ impl Worker {
             let batch = TokenBatch::new(jobs.iter().map(Job::tokens), self.model.padding_id);
             let started = Instant::now();
             self.scheduler.running(self.index, true);
-            let result = catch_unwind(AssertUnwindSafe(|| engine.logits(&batch)));
+            let outputs = self.model.labels.outputs();
+            let result = catch_unwind(AssertUnwindSafe(|| checked(engine, &batch, outputs)));
             let error = match result {
                 Ok(Ok(logits)) => {
                     self.answer(jobs, &batch, &logits, started);

@@ -16,4 +16,5 @@ mod packed;
 mod product;
 
 pub use dispatch::{Kernel, KernelError};
-pub use matrix::{INPUTS_MULTIPLE, Matrix, ZERO_POINT};
+pub use matrix::{INPUTS_MULTIPLE, Matrix};
+pub use packed::ZERO_POINT;

@@ -8,11 +8,8 @@
 use bytemuck::Zeroable;
 
 use crate::dispatch::Kernel;
-use crate::packed::{Line, Packed};
+use crate::packed::{Line, Packed, ZERO_POINT};
 use crate::product::Layout;
-
-/// Activations are unsigned; this value stands for zero.
-pub const ZERO_POINT: u8 = 128;
 
 /// The number of inputs of a [`Matrix`] is a multiple of this.
 pub const INPUTS_MULTIPLE: usize = 4;

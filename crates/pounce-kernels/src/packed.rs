@@ -2,6 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
+/// Activations are unsigned; this value stands for zero.
+pub const ZERO_POINT: u8 = 128;
+
 /// A cache line, so that vectors are loaded aligned.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]

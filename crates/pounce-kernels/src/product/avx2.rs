@@ -14,8 +14,8 @@ use std::arch::x86_64::{
 };
 
 use super::{Layout, tiles};
-use crate::ZERO_POINT;
 use crate::packed::Packed;
+use crate::packed::ZERO_POINT;
 
 const ROWS: usize = 4;
 const REGISTERS: usize = 3;

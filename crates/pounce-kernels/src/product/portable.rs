@@ -3,8 +3,8 @@
 //! The compiler turns the sum into the vector instructions of the target it compiles for.
 
 use super::Layout;
-use crate::ZERO_POINT;
 use crate::packed::Packed;
+use crate::packed::ZERO_POINT;
 
 /// Each column's inputs side by side, as they came.
 pub(crate) const LAYOUT: Layout = Layout { panel: 1, group: crate::INPUTS_MULTIPLE };
