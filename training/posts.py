@@ -4,6 +4,10 @@ The files of `own/train/` and `own/validation/` were written apart from each oth
 name no feeling: that is what they are there to teach. Praise and neutral posts hold their twins
 ("stood in line an hour and I'd do it again"). A training post with slots in braces is filled in
 several times.
+
+A line is a kind, a tab, a text. The kind says how the post is to be answered (`KINDS`), or the line
+does, behind it: "rating=complaint". In files named twins*, lines stand in pairs: alike in words,
+different in answer.
 """
 
 import random
@@ -12,11 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "own"
-LABEL = {
-    **dict.fromkeys("waiting missing broken charged churn sarcasm".split(), "negative"),
-    "praise": "positive",
-    "question": "neutral",
-    "neutral": "neutral",
+# The sentiment of a post, and whether its writer is unhappy with what was delivered to them.
+ANSWERS = {
+    "complaint": ("negative", 1),
+    "praise": ("positive", 0),
+    "plain": ("neutral", 0),
+    "sad": ("negative", 0),  # about the weather, a match, an illness: nobody delivered it
+}
+KINDS = {
+    **dict.fromkeys("waiting missing broken charged churn sarcasm wrong staff".split(), "complaint"),
+    "praise": "praise",
+    **dict.fromkeys("question neutral narrative advert job news others identity".split(), "plain"),
 }
 COPIES = 4
 
@@ -49,22 +59,27 @@ class Post:
 
     text: str
     label: str
+    discontent: int
     kind: str
+    pair: str = ""
 
 
 def posts(part: str) -> list[Post]:
     """The posts of `part` ("train" or "validation"), the same at every call."""
     rng = random.Random(part)
     out = {}
-    files = sorted((FOLDER / part).glob("*.txt"))
-    for line in "".join(file.read_text(encoding="utf-8") for file in files).splitlines():
-        if line.startswith("#"):
-            continue
-        kind, template = line.split("\t")
-        for _ in range(COPIES if "{" in template else 1):
-            text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
-            text = text if part == "validation" else _spelt(text, rng)
-            out[text] = Post(text, LABEL[kind], kind)
+    for file in sorted((FOLDER / part).glob("*.txt")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if not line.startswith("#")]
+        for number, line in enumerate(lines):
+            said, template = line.split("\t")
+            kind, _, answer = said.partition("=")
+            label, discontent = ANSWERS[answer or KINDS[kind]]
+            pair = f"{file.stem}/{number // 2}" if file.stem.startswith("twins") else ""
+            for _ in range(COPIES if "{" in template else 1):
+                text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
+                text = text if part == "validation" else _spelt(text, rng)
+                out[text] = Post(text, label, discontent, kind, pair)
     return list(out.values())
 
 

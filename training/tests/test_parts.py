@@ -22,6 +22,7 @@ import metrics
 import models
 import names
 import posts
+import predict
 import robustness
 import scoring
 import train
@@ -83,9 +84,32 @@ class Reading(unittest.TestCase):
     def test_outputs_of_any_order_and_spelling_are_summed_by_class(self):
         outputs = labels.Labels(["POSITIVE", "neg", " Neutral"])
         scores = outputs.probabilities(np.log(np.array([[0.1, 0.3, 0.6]])))
-        np.testing.assert_allclose(scores, [[0.3, 0.6, 0.1]], atol=1e-6)
+        np.testing.assert_allclose(scores, [[0.3, 0.6, 0.1, 0.3]], atol=1e-6)
         stars = labels.Labels(["1 star", *(f"{n} stars" for n in range(2, 6))])
-        np.testing.assert_allclose(stars.probabilities(np.zeros((1, 5))), [[0.4, 0.2, 0.4]], 1e-6)
+        found = stars.probabilities(np.zeros((1, 5)))
+        np.testing.assert_allclose(found, [[0.4, 0.2, 0.4, 0.4]], 1e-6)
+
+    def test_discontent_may_have_an_output_of_its_own(self):
+        answers = {
+            "sentiment": {"softmax": ["neutral", "negative", "positive"]},
+            "discontent": {"sigmoid": "unhappy"},
+        }
+        outputs = labels.Labels(["unhappy", "negative", "neutral", "positive"], None, answers)
+        logits = np.log(np.array([[3.0, 0.2, 0.5, 0.3]]))
+        np.testing.assert_allclose(outputs.probabilities(logits), [[0.2, 0.5, 0.3, 0.75]], 1e-6)
+        self.assertEqual(outputs.chosen(np.array([[0.2, 0.5, 0.3, 0.9]])).tolist(), [data.NEUTRAL])
+
+    def test_answers_that_are_no_answers_are_refused(self):
+        names = ["negative", "neutral", "positive", "discontent"]
+        for answers in (
+            {},
+            [],
+            {"sentiment": {"softmax": names[:3]}, "discontent": {"sigmoid": "anger"}},
+            {"sentiment": {"softmax": names[:2]}, "discontent": {"sigmoid": "discontent"}},
+            {"sentiment": {"softmax": names}, "discontent": {"sigmoid": "discontent"}},
+        ):
+            with self.assertRaisesRegex(ValueError, "pounce.answers"):
+                labels.Labels(names, None, answers)
 
     def test_weights_are_applied_after_summing(self):
         weights = {"negative": 0.9, "neutral": 2.5, "positive": 1.0}
@@ -140,11 +164,30 @@ class Calibration(unittest.TestCase):
         temperature, found = calibrate.fit(logits, targets, torch.ones(len(logits)))
         self.assertAlmostEqual(temperature, 2, delta=0.1)
         torch.testing.assert_close(found, bias, atol=0.05, rtol=0)
-        layer = torch.nn.Linear(4, 3)
+        layer = torch.nn.Linear(4, 4)
         x = torch.randn(6, 4)
-        wanted = layer(x) / temperature + found
-        calibrate.bake(layer, temperature, found)
+        raw = layer(x)
+        wanted = torch.cat([raw[:, :3] / temperature + found, raw[:, 3:] / 1.5 - 0.4], -1)
+        calibrate.bake(layer, (temperature, found), (1.5, torch.tensor([-0.4])))
         torch.testing.assert_close(layer(x), wanted)
+
+    def test_it_finds_how_sure_of_discontent_a_logit_is(self):
+        torch.manual_seed(5)
+        logits = torch.randn(20_000) * 4
+        targets = torch.bernoulli(torch.sigmoid(logits / 2 - 0.5))
+        temperature, bias = calibrate.fit_binary(logits, targets)
+        self.assertAlmostEqual(temperature, 2, delta=0.1)
+        self.assertAlmostEqual(bias.item(), -0.5, delta=0.1)
+
+    def test_a_severity_promises_its_precision_and_more_is_surer(self):
+        torch.manual_seed(6)
+        sure = torch.rand(20_000)
+        targets = torch.bernoulli(sure)
+        found = calibrate.thresholds(sure, targets, (0.75, 0.88, 0.95))
+        self.assertEqual(found, sorted(set(found)))
+        for threshold, precision in zip(found, (0.75, 0.88, 0.95)):
+            self.assertGreaterEqual(targets[sure >= threshold].mean().item(), precision - 0.005)
+        self.assertLess(abs(found[0] - 0.5), 0.05)  # above t, precision is (1 + t) / 2
 
     def test_label_weights_undo_the_shares(self):
         torch.manual_seed(4)
@@ -164,39 +207,47 @@ class Calibration(unittest.TestCase):
         torch.testing.assert_close(masses, torch.full((3,), 100 / 3))
 
     def test_one_half_calibrates_the_other_is_reported(self):
-        rows = [data.Row(f"post number {n}", 0, "apple") for n in range(1000)]
+        rows = [data.Row(f"post number {n}", data.UNLABELLED, "apple") for n in range(1000)]
         self.assertAlmostEqual(np.mean([data.calibrates(row) for row in rows]), 0.5, delta=0.05)
-        self.assertFalse(data.calibrates(data.Row(rows[0].text, 0, "own")))
+        self.assertFalse(data.calibrates(data.Row(rows[0].text, data.UNLABELLED, "own")))
 
 
 class Loss(unittest.TestCase):
-    def test_a_care_post_that_is_no_complaint_may_be_neutral_or_positive(self):
+    def test_each_answer_is_taught_by_the_posts_whose_annotators_gave_it(self):
         plan = train.Plan("p", 1, 1e-3, 1, class_weights=(1, 1, 1))
-        target, weight = torch.tensor([data.NOT_NEGATIVE]), torch.ones(1)
-        for scores in ([-20.0, 5, 5], [-20.0, 9, 0], [-20.0, 0, 9]):
-            self.assertLess(
-                train.loss_of(torch.tensor([scores]), target, weight, plan).item(), 1e-6
-            )
-        self.assertGreater(
-            train.loss_of(torch.tensor([[5.0, 0, 0]]), target, weight, plan).item(), 3
-        )
+
+        def loss(scores, *answers):
+            row = torch.tensor([data.Answers(*answers)])
+            return train.loss_of(torch.tensor([scores]), row, torch.ones(1), plan).item()
+
+        complaint = (data.UNKNOWN, 1)
+        for sentiment in ([9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]):
+            self.assertLess(loss([*sentiment, 20.0], *complaint), 1e-6)
+            self.assertGreater(loss([*sentiment, -20.0], *complaint), 3)
+        for discontent in (-20.0, 20.0):
+            self.assertLess(loss([20.0, 0, 0, discontent], data.NEGATIVE), 1e-6)
+            self.assertGreater(loss([0, 0, 20.0, discontent], data.NEGATIVE), 3)
+        self.assertGreater(loss([0, 0, 20.0, 20.0], *data.OF_CLASS[data.POSITIVE]), 3)
 
     def test_an_unlabelled_post_counts_by_the_teachers_scores_alone(self):
         plan = train.Plan("p", 1, 1e-3, 1, distil=0.5)
-        target, weight = torch.tensor([data.UNLABELLED]), torch.ones(1)
-        scores = torch.tensor([[1.0, 2, 3]])
-        same = torch.softmax(scores, -1)
-        self.assertAlmostEqual(
-            train.loss_of(scores, target, weight, plan, same).item(), 0, places=6
-        )
-        self.assertGreater(train.loss_of(scores, target, weight, plan, same.flip(-1)).item(), 0.1)
+        answers, weight = torch.tensor([data.UNLABELLED]), torch.ones(1)
+        scores = torch.tensor([[1.0, 2, 3, -1]])
+        same = predict.probabilities(scores)
+
+        def loss(teacher):
+            return train.loss_of(scores, answers, weight, plan, teacher).item()
+
+        self.assertAlmostEqual(loss(same), 0, places=6)
+        self.assertGreater(loss(same[:, [2, 1, 0, 3]]), 0.1)
+        self.assertGreater(loss(torch.cat([same[:, :3], 1 - same[:, 3:]], -1)), 0.1)
+        self.assertEqual(loss(torch.full((1, 4), torch.nan)), 0)
 
 
 class Posts(unittest.TestCase):
     def test_both_parts_hold_every_kind_and_share_no_post(self):
         train_posts, validation = posts.posts("train"), posts.posts("validation")
-        self.assertEqual({p.kind for p in train_posts}, set(posts.LABEL))
-        self.assertEqual({p.kind for p in validation}, set(posts.LABEL))
+        self.assertEqual({p.kind for p in train_posts}, {p.kind for p in validation})
         self.assertFalse(
             {p.text.lower() for p in train_posts} & {p.text.lower() for p in validation}
         )
