@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import behaviour
 import data
 import metrics
 import robustness
@@ -107,6 +108,7 @@ def report(rows: list[data.Row], folder: Path, against: Path | None = None) -> s
         made_up(true, models),
         thresholds(true, int8),
         flips(true, int8),
+        behaviours({"int8": int8} | ({"the other": other} if other else {})),
         agreement(int8, fp32),
         speed(true, int8.scorer, other and other.scorer),
     ]
@@ -228,6 +230,21 @@ def flips(true: Validation, model: Scored) -> str:
             flags = _percent(after.flagged != model.flagged[index])
             lines.append([name, len(pairs), classes, flags])
     return table(["change", "posts changed", "classes flipped", "flags flipped"], lines)
+
+
+def behaviours(models: dict[str, Scored]) -> str:
+    """The suite of behaviours: how many of its sets get a wrong class and a wrong flag."""
+
+    def answers(model):
+        def of(texts):
+            said = Scored(model.scorer, model.scorer(texts))
+            return said.chosen, said.flagged
+
+        return of
+
+    head = ["behaviour", "test", "sets"]
+    head += [f"wrong {what} %, {name}" for name in models for what in ("class", "flag")]
+    return table(head, behaviour.report([answers(model) for model in models.values()]))
 
 
 def agreement(int8: Scored, fp32: Scored) -> str:

@@ -26,9 +26,10 @@ ANSWERS = {
 KINDS = {
     **dict.fromkeys("waiting missing broken charged churn sarcasm wrong staff".split(), "complaint"),
     "praise": "praise",
+    "sad": "sad",
     **dict.fromkeys("question neutral narrative advert job news others identity".split(), "plain"),
 }
-COPIES = 4
+COPIES, COPIES_IDENTITY = 4, 16
 
 SLOTS = {
     "brand": "Spotify Delta Amazon Ikea Vodafone Netflix Apple Tesco Ryanair DHL Uber Samsung "
@@ -48,6 +49,13 @@ SLOTS = {
     "month": "May|june|September|october|February".split("|"),
     "money": "£40|$12.99|€75|$250|30 euros|19.90|$8|£120".split("|"),
     "nth": "second|third|4th|fifth".split("|"),
+    # None of the behaviour suite's (behaviours/lexicon.toml).
+    "identity": "gay|straight|bisexual|trans|nonbinary|Black|white|Asian|Hispanic|Arab|mixed-race|"
+    "Native American|Muslim|Christian|Jewish|Hindu|Buddhist|Catholic|Protestant|atheist|British|"
+    "American|Chinese|Indian|Mexican|Nigerian|Russian|Polish|Pakistani|German|Turkish|Syrian|"
+    "French|Irish|Italian|Iranian|Japanese|Korean|Somali|Jamaican|Brazilian|Greek|deaf|blind|"
+    "disabled|autistic|diabetic|elderly|young|old|thirty year old|pregnant|tall|fat|thin|"
+    "red-haired|immigrant|refugee|rich|poor|homeless|divorced|vegan".split("|"),
     "n": "2|three|4|five|7|3".split("|"),
     "big": "57|112|84|403|230".split("|"),
 }
@@ -76,11 +84,19 @@ def posts(part: str) -> list[Post]:
             kind, _, answer = said.partition("=")
             label, discontent = ANSWERS[answer or KINDS[kind]]
             pair = f"{file.stem}/{number // 2}" if file.stem.startswith("twins") else ""
-            for _ in range(COPIES if "{" in template else 1):
+            copies = COPIES_IDENTITY if "{identity}" in template else COPIES
+            for _ in range(copies if "{" in template else 1):
                 text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
+                text = article(text) if "{identity}" in template else text
                 text = text if part == "validation" else _spelt(text, rng)
                 out[text] = Post(text, label, discontent, kind, pair)
     return list(out.values())
+
+
+def article(text: str) -> str:
+    """ "a" becomes "an" before a vowel, "an" "a" before a consonant."""
+    text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
+    return re.sub(r"\b([Aa])n (?=[^aeiouAEIOU\W])", r"\1 ", text)
 
 
 def _spelt(text, rng):

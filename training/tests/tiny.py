@@ -14,6 +14,8 @@ import posts
 from models import Network
 from scores import Scores
 
+torch.set_num_threads(1)  # threads of tests that wait for each other cost more than they give
+
 WORDS = {
     "negative": "late broken lost rude cold wrong slow missing".split(),
     "neutral": "opens moves parcel street monday blue train form".split(),
