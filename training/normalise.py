@@ -70,9 +70,9 @@ MENTION = re.compile(r"@[A-Za-z0-9_]+")
 NUMBER = re.compile(r"\+?\(?[0-9](?:[ ()-]{0,2}[0-9]){7,}")
 SPACE = re.compile(r"\s+")
 FRONT = re.compile(r"^(?:(?:RT )?[.]?@user[:,]? )+")
-BACK = re.compile(r"(?: http)+$")
+BACK = re.compile(r"(?: http[.]?)+$")
 MENTIONS = re.compile(r"@user(?: @user)+")
-QUOTED = re.compile(r'^"([^"]+)"$')
+QUOTED = re.compile(r'^"([^"]*[^" ][^"]*)"[.]?$')
 FULL_STOP = re.compile(r"([^ .]) ?[.]$")
 
 

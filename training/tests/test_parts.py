@@ -38,17 +38,25 @@ import scoring
 import teacher
 import train
 import vocabulary
-from normalise import SCHEMES, normalise
+from normalise import SCHEMES, normalise, social_v2
 from tests import tiny
 
-CASES = Path(__file__).parents[2] / "tests/data/normalisation.jsonl"
+CASES = Path(__file__).parents[2] / "tests/data"
 
 
 class Normalisation(unittest.TestCase):
     def test_every_shared_case_holds(self):
-        for line in CASES.read_text(encoding="utf-8").splitlines():
-            case = json.loads(line)
-            self.assertEqual(normalise(case["raw"]), case["normalised"], case["raw"])
+        files = {"social-v1": "normalisation.jsonl", "social-v2": "normalisation_v2.jsonl"}
+        for scheme, file in files.items():
+            for line in (CASES / file).read_text(encoding="utf-8").splitlines():
+                case = json.loads(line)
+                self.assertEqual(SCHEMES[scheme](case["raw"]), case["normalised"], case["raw"])
+
+    def test_social_v2_leaves_something_where_social_v1_does(self):
+        for file in CASES.glob("normalisation*.jsonl"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                raw = json.loads(line)["raw"]
+                self.assertEqual(bool(social_v2(raw)), bool(normalise(raw)), raw)
 
     def test_tweet_eval_replaces_words_that_begin_as_mentions_and_links(self):
         said = SCHEMES["tweet-eval"]("@shop: see http://a.b,  @ 5")
