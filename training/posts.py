@@ -29,7 +29,8 @@ KINDS = {
     "sad": "sad",
     **dict.fromkeys("question neutral narrative advert job news others identity".split(), "plain"),
 }
-COPIES, COPIES_IDENTITY = 4, 16
+COPIES, COPIES_MANY = 4, 16
+MANY = re.compile("{(?:identity|good|bad|plain)}")
 
 SLOTS = {
     "brand": "Spotify Delta Amazon Ikea Vodafone Netflix Apple Tesco Ryanair DHL Uber Samsung "
@@ -56,6 +57,12 @@ SLOTS = {
     "French|Irish|Italian|Iranian|Japanese|Korean|Somali|Jamaican|Brazilian|Greek|deaf|blind|"
     "disabled|autistic|diabetic|elderly|young|old|thirty year old|pregnant|tall|fat|thin|"
     "red-haired|immigrant|refugee|rich|poor|homeless|divorced|vegan".split("|"),
+    "good": "great|lovely|excellent|brilliant|good|nice|wonderful|amazing|perfect|clean|quick|comfy|"
+    "tasty|fun|reliable|helpful".split("|"),
+    "bad": "awful|terrible|horrible|bad|rubbish|poor|dreadful|nasty|dirty|slow|useless|boring|"
+    "disappointing|rude|noisy|cheap".split("|"),
+    "plain": "blue|public|private|electric|plastic|annual|spare|second|local|daily|round|big|"
+    "Italian|online|paper|standard".split("|"),
     "n": "2|three|4|five|7|3".split("|"),
     "big": "57|112|84|403|230".split("|"),
 }
@@ -84,19 +91,18 @@ def posts(part: str) -> list[Post]:
             kind, _, answer = said.partition("=")
             label, discontent = ANSWERS[answer or KINDS[kind]]
             pair = f"{file.stem}/{number // 2}" if file.stem.startswith("twins") else ""
-            copies = COPIES_IDENTITY if "{identity}" in template else COPIES
+            copies = COPIES_MANY if MANY.search(template) else COPIES
             for _ in range(copies if "{" in template else 1):
                 text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
-                text = article(text) if "{identity}" in template else text
+                text = article(text) if MANY.search(template) else text
                 text = text if part == "validation" else _spelt(text, rng)
                 out[text] = Post(text, label, discontent, kind, pair)
     return list(out.values())
 
 
 def article(text: str) -> str:
-    """ "a" becomes "an" before a vowel, "an" "a" before a consonant."""
-    text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
-    return re.sub(r"\b([Aa])n (?=[^aeiouAEIOU\W])", r"\1 ", text)
+    """`text` with "an" for "a" before a vowel, as filled slots ask for it."""
+    return re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
 
 
 def _spelt(text, rng):

@@ -47,15 +47,14 @@ LESSONS = (
         {"semeval_train": 12_000},
     ),
     Lesson(
-        replace(ONCE, name="mpnet-both", rate=2e-5, seed=2, renames=0.1),
+        replace(ONCE, name="mpnet-both", rate=3e-5, seed=2, renames=0.1),
         {
-            "semeval_train": 2_500,
-            "complaints": 2_200,
-            "care_airlines_set1": 900,
-            "care_telecom_set1": 900,
-            "complaints_financial": 1_500,
-            "complaints_reviews": 600,
-            data.OWN: 2_400,
+            "semeval_train": 1_000,
+            "complaints": 1_800,
+            "care_airlines_set1": 500,
+            "care_telecom_set1": 500,
+            "complaints_financial": 800,
+            data.OWN: 1_600,
         },
     ),
 )
