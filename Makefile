@@ -21,11 +21,11 @@ serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch
 test: lint proto test-rust test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s check-live) ## Everything that CI runs; installs what it needs
 
 lint: ## Format and clippy
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-test-rust: ## Tests of the crate
-	cargo test --locked
+test-rust: ## Tests of all crates
+	cargo test --locked --workspace
 
 test-board: ## The live board in headless Chromium; PICTURES=docs takes its pictures anew
 	scripts/board_test

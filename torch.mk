@@ -17,5 +17,5 @@ libtorch: ## Find libtorch 2.4.0, or fetch it into .cache/libtorch
 	@python3 scripts/libtorch.py
 
 torch-test: libtorch ## Build and test with the torch engine
-	cargo clippy --locked --features torch --all-targets -- -D warnings
-	cargo test --locked --features torch --lib --test torch_engine --test torch_service --test default_model
+	cargo clippy --locked --workspace --features pounce/torch --all-targets -- -D warnings
+	cargo test --locked --workspace --features pounce/torch --lib --test torch_engine --test torch_service --test default_model

@@ -9,9 +9,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pounce::discontent::{Board, Observation, Settings};
-use pounce::post::{AuthorId, Place, PostId, Timestamp, Topic};
-use pounce::score::Severity;
+use pounce_alerts::{Board, Observation, Settings};
+use pounce_types::post::{AuthorId, Place, PostId, Timestamp, Topic};
+use pounce_types::score::Severity;
 
 const START: u64 = 1_748_851_200_000;
 const TOPICS: u64 = 10_000;

@@ -1,8 +1,8 @@
 //! Scores a few posts with a running service: `cargo run --example score`.
 
 use futures::StreamExt;
-use pounce::client::{Client, Reply, StreamSpec};
-use pounce::proto::Post;
+use pounce_client::{Client, Reply, StreamSpec};
+use pounce_proto::Post;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use crate::discontent::Settings;
-use crate::discontent::flags::{ThresholdError, Thresholds};
-use crate::inference::engine::{Device, Precision};
-use crate::inference::model::{EngineKind, Model, ModelSeverities, ModelSpec, ModelThresholds};
-use crate::inference::normalise::Normalisation;
-use crate::inference::scorer::ScorerLimits;
-use crate::inference::waiting::BatchLimits;
-use crate::service::ServiceSpec;
-use crate::service::tls::TlsFiles;
 use crate::traces::TraceSpec;
+use crate::transport::grpc::ServiceSpec;
+use crate::transport::tls::TlsFiles;
+use pounce_alerts::Settings;
+use pounce_alerts::flags::{ThresholdError, Thresholds};
+use pounce_inference::engine::{Device, Precision};
+use pounce_inference::model::{EngineKind, Model, ModelSeverities, ModelSpec, ModelThresholds};
+use pounce_inference::normalise::Normalisation;
+use pounce_inference::scorer::ScorerLimits;
+use pounce_inference::waiting::BatchLimits;
 
 /// How to run the service.
 #[derive(Debug, Clone)]
@@ -128,19 +129,19 @@ pub struct ServeFlags {
     #[arg(long, env = "POUNCE_MODEL", default_value = "model", value_name = "DIR")]
     model: PathBuf,
     /// Engine that runs the model [default: what the folder holds]
-    #[arg(long, env = "POUNCE_ENGINE", value_enum)]
+    #[arg(long, env = "POUNCE_ENGINE", value_parser = engines())]
     engine: Option<EngineKind>,
     /// Where the torch engine computes: cpu or cuda:N
     #[arg(long, env = "POUNCE_DEVICE", default_value_t = Device::Cpu, value_name = "DEVICE")]
     device: Device,
     /// Number format of the torch engine [default: bf16 on processors that have it, else fp32]
-    #[arg(long, env = "POUNCE_PRECISION", value_enum)]
+    #[arg(long, env = "POUNCE_PRECISION", value_parser = precisions())]
     precision: Option<Precision>,
     /// Names of the model's outputs, in output order, instead of config.json's
     #[arg(long, env = "POUNCE_LABELS", value_delimiter = ',', value_name = "NAME,..")]
     labels: Option<Vec<String>>,
     /// How texts are prepared [default: what config.json says; nothing is changed if it does not]
-    #[arg(long, env = "POUNCE_NORMALISATION", value_enum)]
+    #[arg(long, env = "POUNCE_NORMALISATION", value_parser = normalisations())]
     normalisation: Option<Normalisation>,
     /// Worker threads [default: one a core of the process's quota]
     #[arg(long, env = "POUNCE_WORKERS", value_name = "N")]
@@ -405,4 +406,48 @@ pub fn read_alerts(file: &Path) -> Result<Settings, ConfigError> {
 /// Cores that the process may use: those of its cgroup's quota.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Reads one of `names`, each with its help, by `parse`.
+fn named<T: Clone + Send + Sync + 'static>(
+    names: impl IntoIterator<Item = (&'static str, &'static str)>,
+    parse: fn(&str) -> Option<T>,
+) -> impl TypedValueParser<Value = T> {
+    let values = names.into_iter().map(|(name, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(values)
+        .try_map(move |name| parse(&name).ok_or("is not among the possible values"))
+}
+
+fn engines() -> impl TypedValueParser<Value = EngineKind> {
+    let help = |engine| match engine {
+        EngineKind::Embedded => "rten on `model.onnx`",
+        EngineKind::Torch => {
+            "rust-bert on `model.safetensors`, `pytorch_model.bin` or `rust_model.ot`"
+        }
+    };
+    named(EngineKind::ALL.map(|engine| (engine.name(), help(engine))), EngineKind::parse)
+}
+
+fn precisions() -> impl TypedValueParser<Value = Precision> {
+    let help = |precision| match precision {
+        Precision::Fp32 => "32-bit floats: the reference",
+        Precision::Bf16 => "16-bit brain floats: about twice as fast where the processor has them",
+    };
+    named(Precision::ALL.map(|one| (one.name(), help(one))), Precision::parse)
+}
+
+fn normalisations() -> impl TypedValueParser<Value = Normalisation> {
+    let help = |scheme| match scheme {
+        Normalisation::None => {
+            "Nothing is changed: the tokenizer gets the text as it came, as in transformers' \
+             pipelines"
+        }
+        Normalisation::SocialV1 => {
+            "Mentions, links, e-mail addresses, long numbers, entities, emoji and white space"
+        }
+        Normalisation::TweetEval => {
+            "Mentions and links alone, as the models of the TweetEval benchmark were trained"
+        }
+    };
+    named(Normalisation::ALL.map(|one| (one.name(), help(one))), Normalisation::parse)
 }

@@ -1,28 +1,18 @@
 //! Pounce scores a stream of short posts with a transformer classifier and
 //! tells who is unhappy while something can still be done about it.
+//!
+//! The map is ARCHITECTURE.md.
 
-pub mod app;
-pub mod client;
+pub mod alerting;
+pub mod auth;
 pub mod config;
-pub mod discontent;
-pub mod inference;
+pub mod dashboard;
+pub mod lifecycle;
 pub mod metrics;
-pub mod post;
-pub mod score;
-pub mod service;
-pub mod state;
+pub mod parts;
+pub mod scoring;
+pub mod server;
 pub mod telemetry;
 pub mod traces;
-
-/// The messages of `proto/pounce/v1`, generated at build time.
-pub mod proto {
-    #![allow(missing_docs, reason = "generated; the proto files hold the docs")]
-    #![allow(clippy::all, reason = "generated")]
-    #![allow(clippy::allow_attributes_without_reason, reason = "generated")]
-    #![allow(clippy::large_futures, unreachable_pub, reason = "generated")]
-    tonic::include_proto!("pounce.v1");
-
-    /// The descriptor set of all messages and services, for reflection.
-    pub const DESCRIPTOR_SET: &[u8] =
-        include_bytes!(concat!(env!("OUT_DIR"), "/pounce_descriptor.bin"));
-}
+pub mod transport;
+mod wire;

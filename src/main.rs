@@ -5,8 +5,8 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pounce::app;
 use pounce::config::{ConfigError, ServeFlags};
+use pounce::server;
 use pounce::telemetry;
 
 /// Tensors come and go with every batch. jemalloc keeps their pages while batches follow; mimalloc
@@ -81,7 +81,7 @@ async fn serve(flags: ServeFlags) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, BAD_CONFIGURATION),
     };
-    match Box::pin(app::run(config)).await {
+    match Box::pin(server::run(config)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, if error.is_configuration() { BAD_CONFIGURATION } else { 1 }),
     }

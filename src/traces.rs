@@ -12,13 +12,13 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{
-    Link, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt,
-    TraceFlags, TraceId, TraceState, TracerProvider,
+    Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId,
+    TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{ExporterBuildError, WithExportConfig, WithTonicConfig};
@@ -32,8 +32,9 @@ use opentelemetry_sdk::trace::{
 };
 use tonic::transport::ClientTlsConfig;
 
-use crate::inference::scorer::Timings;
-use crate::metrics;
+use metrics::{counter, describe_counter};
+use pounce_inference::scorer::Timings;
+use pounce_proto::RejectionCode;
 
 /// Posts of a call that have a span: a stream of hours must not become one
 /// trace of millions.
@@ -90,9 +91,11 @@ pub fn start(spec: &TraceSpec) -> Result<Exporter, TraceError> {
         )))))
         .with_resource(resource)
         .build();
-    metrics::spans_known();
+    spans_known();
     // A second one in this process would send its spans where the first does.
     let _ = TRACER.set(provider.tracer("pounce"));
+    // Inference makes the spans of batches by the process's provider.
+    opentelemetry::global::set_tracer_provider(provider.clone());
     let TraceSpec { endpoint, root_share } = spec;
     tracing::info!(endpoint, root_share, "traces go to a collector");
     Ok(Exporter { provider })
@@ -145,7 +148,7 @@ impl SpanExporter for Observed {
     async fn export(&self, spans: Vec<SpanData>) -> OTelSdkResult {
         let count = spans.len();
         let result = self.otlp.export(spans).await;
-        metrics::spans_exported(count, result.is_ok());
+        spans_exported(count, result.is_ok());
         let failed = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !failed => tracing::warn!(%error, "the collector takes no spans"),
@@ -165,24 +168,6 @@ impl SpanExporter for Observed {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.otlp.set_resource(resource);
-    }
-}
-
-/// Names a sampled span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpanRef {
-    trace: TraceId,
-    span: SpanId,
-}
-
-impl SpanRef {
-    fn of(span: &Span) -> Self {
-        let context = span.span_context();
-        Self { trace: context.trace_id(), span: context.span_id() }
-    }
-
-    fn context(self) -> SpanContext {
-        SpanContext::new(self.trace, self.span, TraceFlags::SAMPLED, false, TraceState::NONE)
     }
 }
 
@@ -208,8 +193,8 @@ pub fn call(headers: &HeaderMap, service: &'static str, method: &'static str) ->
 impl CallSpan {
     /// For the spans of its posts.
     #[must_use]
-    pub fn span_ref(&self) -> SpanRef {
-        SpanRef::of(&self.0)
+    pub fn span_context(&self) -> SpanContext {
+        self.0.span_context().clone()
     }
 
     /// The call ended with gRPC's status `number`, of this `name`.
@@ -228,9 +213,9 @@ pub struct PostSpan(Span);
 
 /// A post of a call was read; `None` unless the call is sampled.
 #[must_use]
-pub fn post(call: Option<SpanRef>, sequence: u64) -> Option<PostSpan> {
+pub fn post(call: Option<&SpanContext>, sequence: u64) -> Option<PostSpan> {
     let call = call.filter(|_| sequence <= CALL_POSTS_MAX)?;
-    let parent = Context::new().with_remote_span_context(call.context());
+    let parent = Context::new().with_remote_span_context(call.clone());
     let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
     let span = SpanBuilder::from_name("post")
         .with_attributes([KeyValue::new("pounce.post.sequence", sequence)])
@@ -241,12 +226,18 @@ pub fn post(call: Option<SpanRef>, sequence: u64) -> Option<PostSpan> {
 impl PostSpan {
     /// For the batch that it runs in.
     #[must_use]
-    pub fn span_ref(&self) -> SpanRef {
-        SpanRef::of(&self.0)
+    pub fn span_context(&self) -> SpanContext {
+        self.0.span_context().clone()
     }
 
     /// The post was scored, in `batch` unless its score was remembered.
-    pub fn scored(mut self, id: &str, tokens: usize, timings: &Timings, batch: Option<SpanRef>) {
+    pub fn scored(
+        mut self,
+        id: &str,
+        tokens: usize,
+        timings: &Timings,
+        batch: Option<SpanContext>,
+    ) {
         self.0.set_attributes([
             KeyValue::new("pounce.post.id", id.to_owned()),
             KeyValue::new("pounce.post.tokens", as_i64(tokens)),
@@ -255,45 +246,41 @@ impl PostSpan {
             KeyValue::new("pounce.stage.infer.seconds", timings.infer.as_secs_f64()),
         ]);
         if let Some(batch) = batch {
-            self.0.add_link(batch.context(), Vec::new());
+            self.0.add_link(batch, Vec::new());
         }
         self.0.end();
     }
 
-    /// The post was answered with a rejection, for one of [`metrics::REJECTIONS`].
-    pub fn rejected(mut self, reason: &'static str) {
-        self.0.set_attribute(KeyValue::new("pounce.post.rejected", reason));
+    /// The post was answered with a rejection.
+    pub fn rejected(mut self, code: RejectionCode) {
+        self.0.set_attribute(KeyValue::new("pounce.post.rejected", code.name()));
         self.0.end();
     }
 }
 
-/// A batch of `rows` posts, `real` tokens and `padded` tokens with padding has
-/// run for `took`, until now. `None` unless one of its posts has a span.
-#[must_use]
-pub fn batch(
-    posts: &[SpanRef],
-    rows: usize,
-    real: usize,
-    padded: usize,
-    took: Duration,
-) -> Option<SpanRef> {
-    let tracer = TRACER.get().filter(|_| !posts.is_empty())?;
-    let links = posts.iter().map(|post| Link::with_context(post.context())).collect();
-    let mut span = SpanBuilder::from_name("batch")
-        .with_start_time(SystemTime::now() - took)
-        .with_attributes([
-            KeyValue::new("pounce.batch.posts", as_i64(rows)),
-            KeyValue::new("pounce.batch.tokens", as_i64(real)),
-            KeyValue::new("pounce.batch.padded_tokens", as_i64(padded)),
-        ])
-        .with_links(links)
-        .start_with_context(tracer, &Context::new());
-    span.end();
-    Some(SpanRef::of(&span))
-}
-
 fn as_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Describes the metric of exported spans; its series come with a collector.
+pub(crate) fn describe_metrics() {
+    describe_counter!("pounce_spans_total", "Spans sent to the collector of traces");
+}
+
+/// Spans are sent to a collector.
+fn spans_known() {
+    for taken in [true, false] {
+        spans_counter(taken).absolute(0);
+    }
+}
+
+fn spans_counter(taken: bool) -> metrics::Counter {
+    counter!("pounce_spans_total", "result" => if taken { "taken" } else { "lost" })
+}
+
+/// So many spans were sent to the collector, which took them or did not.
+fn spans_exported(spans: usize, taken: bool) {
+    spans_counter(taken).increment(spans as u64);
 }
 
 /// gRPC metadata, as the propagator reads it.

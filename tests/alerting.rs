@@ -2,16 +2,16 @@
 
 mod support;
 
-use pounce::proto::score_stream_request::Request;
-use pounce::proto::score_stream_response::Reply as Wire;
-use pounce::proto::watch_alerts_response::Message;
-use pounce::proto::{self, alert_service_client::AlertServiceClient};
-use pounce::proto::{
+use pounce_proto::score_stream_request::Request;
+use pounce_proto::score_stream_response::Reply as Wire;
+use pounce_proto::watch_alerts_response::Message;
+use pounce_proto::{self as proto, alert_service_client::AlertServiceClient};
+use pounce_proto::{
     AcknowledgeAlertRequest, AlertChange, AlertChangeKind, AlertFilter, AlertKind, Author, Flag,
     GetModelRequest, GetTopicRequest, ListAlertsRequest, ListTopicsRequest, Post,
     ScoreStreamRequest, ScoredEvent, Sentiment, Severity, StreamOptions, WatchAlertsRequest,
 };
-use pounce::score::LabelWeights;
+use pounce_types::score::LabelWeights;
 use support::{Service, Spec, angry, message, metric, post};
 use tonic::Code;
 use tonic::transport::Channel;
@@ -35,7 +35,7 @@ async fn exchange(service: &Service, posts: Vec<Post>) -> (Vec<ScoredEvent>, Vec
 }
 
 async fn alerts(service: &Service) -> AlertServiceClient<Channel> {
-    AlertServiceClient::connect(service.url()).await.expect("it listens")
+    AlertServiceClient::new(service.channel().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]

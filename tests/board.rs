@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use pounce::discontent::alert::{Alert, AlertChange, ChangeKind, Suppression};
-use pounce::discontent::key::AlertKind;
-use pounce::discontent::{Board, Observation, Settings, SnapshotError};
-use pounce::post::{AuthorId, Place, PostId, Timestamp, Topic};
-use pounce::score::Severity;
+use pounce_alerts::alert::{Alert, AlertChange, ChangeKind, Suppression};
+use pounce_alerts::key::AlertKind;
+use pounce_alerts::{Board, Observation, Settings, SnapshotError};
+use pounce_types::post::{AuthorId, Place, PostId, Timestamp, Topic};
+use pounce_types::score::Severity;
 use proptest::prelude::*;
 
 /// Monday 2025-06-02, 08:00 UTC.

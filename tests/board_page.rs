@@ -4,9 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use pounce::proto::Post;
-use pounce::service::drain::Phase;
-use pounce::service::tokens::{self, NewToken, Scope};
+use pounce::auth::tokens::{self, NewToken, Scope};
+use pounce::lifecycle::drain::Phase;
+use pounce_proto::Post;
 use serde_json::{Value, json};
 use support::{Service, Spec, angry, metric};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -65,7 +65,7 @@ async fn start(texts: bool) -> Service {
 /// Sends posts through the gRPC port; as the service's own client would.
 async fn feed(service: &Service, token: Option<&str>, posts: Vec<Post>) {
     use futures::StreamExt;
-    use pounce::client::{Access, Client, Reply, StreamSpec};
+    use pounce_client::{Access, Client, Reply, StreamSpec};
     let access = Access { token: token.map(str::to_owned), ..Access::default() };
     let client = Client::connect_with(&service.url(), &access).expect("an address");
     let sent = posts.len();

@@ -4,7 +4,7 @@ mod support;
 
 use std::process::{Command, Output};
 
-use pounce::service::drain::Phase;
+use pounce::lifecycle::drain::Phase;
 use support::{Service, Spec};
 
 /// Runs the binary to its end, off the async threads.
@@ -88,7 +88,7 @@ async fn token_shows_the_secret_alone_and_writes_its_line() {
     let secret = lines(&made.stdout)[0].to_owned();
     let content = std::fs::read_to_string(&file).expect("written");
     assert!(made.stderr.is_empty() && !content.contains(&secret) && content.starts_with("shop "));
-    pounce::service::tokens::open(file, None).expect("of use to the service");
+    pounce::auth::tokens::open(file, None).expect("of use to the service");
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use pounce::inference::engine::{Precision, TokenBatch};
-use pounce::inference::model::{EngineKind, Model, ModelSpec};
-use pounce::score::Probabilities;
+use pounce_inference::engine::{Precision, TokenBatch};
+use pounce_inference::model::{EngineKind, Model, ModelSpec};
+use pounce_types::score::Probabilities;
 
 /// Largest difference of a probability that 8-bit weights and activations may make.
 const TOLERANCE: f32 = 0.1;
@@ -18,7 +18,7 @@ const POSTS: [&str; 16] = [
     "Worst support I have ever had the misfortune to deal with 😡",
     "Thank you so much, it arrived a day early and works like a charm!",
     "Best coffee in town, I love this place ❤️",
-    "Shout-out to the staff at the airport desk, you saved our holiday",
+    "Shout-out to the staff at the airport pipeline, you saved our holiday",
     "So happy with my new headset, the sound is amazing",
     "Great job on the redesign, it is so much faster now",
     "The shop opens at nine on Saturday",

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use binary::Server;
 use futures::StreamExt;
-use pounce::client::{Client, Reply, StreamSpec};
-use pounce::proto::score_stream_request::Request;
-use pounce::proto::score_stream_response::Reply as Wire;
-use pounce::proto::scoring_service_client::ScoringServiceClient;
-use pounce::proto::{Post, ScoreStreamRequest};
+use pounce_client::{Client, Reply, StreamSpec};
+use pounce_proto::score_stream_request::Request;
+use pounce_proto::score_stream_response::Reply as Wire;
+use pounce_proto::scoring_service_client::ScoringServiceClient;
+use pounce_proto::{Post, ScoreStreamRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;

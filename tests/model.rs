@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use pounce::inference::engine::{Engine, TokenBatch};
-use pounce::inference::model::{Model, ModelSpec};
-use pounce::score::{Probabilities, Sentiment};
+use pounce_inference::engine::{Engine, TokenBatch};
+use pounce_inference::model::{Model, ModelSpec};
+use pounce_types::score::{Probabilities, Sentiment};
 use serde::Deserialize;
 
 /// A made-up post and what PyTorch says of it with the weights in fp32.

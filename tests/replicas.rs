@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use binary::Server;
 use futures::StreamExt;
-use pounce::client::{Access, Client, Reply, StreamSpec};
-use pounce::proto::Post;
+use pounce_client::{Access, Client, Reply, StreamSpec};
+use pounce_proto::Post;
 use tokio_stream::wrappers::IntervalStream;
 
 const JOBS: usize = 24;

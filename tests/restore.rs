@@ -84,7 +84,7 @@ fn after_a_kill_the_same_posts_open_no_second_alert_and_a_watch_repeats_nothing(
     let posts = posts.to_str().expect("UTF-8");
     let state = folder.path().join("state");
     let state = state.to_str().expect("UTF-8");
-    let log = ["--log", "info,pounce::app=debug"];
+    let log = ["--log", "info,pounce::server=debug"];
     let kept = [&["--drain-notice", "0", "--state-dir", state], &log[..]].concat();
     let port = free_port();
 

@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use pounce::client::{Access, Line, Reply, StreamSpec, line};
-use pounce::proto::score_stream_request::Request;
-use pounce::proto::score_stream_response::Reply as Wire;
-use pounce::proto::scoring_service_client::ScoringServiceClient;
-use pounce::proto::{
+use pounce::auth::tokens::{self, NewToken, Scope, Tokens};
+use pounce::lifecycle::reload::{Look, Reloaded};
+use pounce::transport::tls::{self, TlsFiles};
+use pounce_client::{Access, Line, Reply, StreamSpec, line};
+use pounce_proto::score_stream_request::Request;
+use pounce_proto::score_stream_response::Reply as Wire;
+use pounce_proto::scoring_service_client::ScoringServiceClient;
+use pounce_proto::{
     GetModelRequest, Post, ScoreBatchRequest, ScoreRequest, ScoreStreamRequest,
     ScoreStreamResponse, StreamOptions,
 };
-use pounce::service::reload::{Look, Reloaded};
-use pounce::service::tls::{self, TlsFiles};
-use pounce::service::tokens::{self, NewToken, Scope, Tokens};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::{Service, Spec, eventually, message, metric, post};
 use tempfile::TempDir;
@@ -375,7 +375,7 @@ async fn a_stream_over_its_tokens_rate_is_slowed_and_loses_nothing() {
     let access = with_token(&files.add_token("slow", &[Scope::Score], Some(200)));
     let tokens = Some(files.tokens());
     let service = Service::start(Spec { tokens, ..Spec::default() }).await;
-    let client = pounce::client::Client::connect_with(&service.url(), &access).expect("an address");
+    let client = pounce_client::Client::connect_with(&service.url(), &access).expect("an address");
     let posts = futures::stream::iter((0..300).map(|n| Ok(post(n, format!("good {n}")))));
     let began = Instant::now();
     let replies: Vec<_> = client.score_all(posts, StreamSpec::default()).collect().await;

@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
-use pounce::client::{Reply, StreamSpec};
-use pounce::proto::score_stream_request::Request;
-use pounce::proto::score_stream_response::Reply as Wire;
-use pounce::proto::scoring_service_client::ScoringServiceClient;
-use pounce::proto::{
+use pounce::lifecycle::drain::Phase;
+use pounce_client::{Reply, StreamSpec};
+use pounce_proto::score_stream_request::Request;
+use pounce_proto::score_stream_response::Reply as Wire;
+use pounce_proto::scoring_service_client::ScoringServiceClient;
+use pounce_proto::{
     Author, Flag, Post, RejectionCode, ReplyOrder, ScoreBatchRequest, ScoreRequest,
     ScoreStreamRequest, Severity, StreamOptions, StreamSummary, Thresholds, post_result,
 };
-use pounce::service::drain::Phase;
 use support::{Service, Spec, eventually, message, metric, post};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -492,7 +492,7 @@ async fn an_old_stream_is_asked_to_move_and_the_client_follows() {
 }
 
 async fn check_all_answered(
-    mut replies: impl futures::Stream<Item = Result<Reply, pounce::client::ClientError>> + Unpin,
+    mut replies: impl futures::Stream<Item = Result<Reply, pounce_client::ClientError>> + Unpin,
     count: u64,
 ) {
     let mut next = 1;

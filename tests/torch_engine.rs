@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use pounce::inference::engine::{Device, Engine, EngineError, Precision, TokenBatch};
-use pounce::inference::model::{EngineKind, Model, ModelSpec};
-use pounce::inference::normalise::Normalisation;
+use pounce_inference::engine::{Device, Engine, EngineError, Precision, TokenBatch};
+use pounce_inference::model::{EngineKind, Model, ModelSpec};
+use pounce_inference::normalise::Normalisation;
 use tch::Tensor;
 
 /// Largest difference from PyTorch's logits in fp32.

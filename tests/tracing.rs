@@ -12,8 +12,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::trace::v1::Span;
-use pounce::proto::{ScoreBatchRequest, ScoreRequest};
 use pounce::traces::{self, TraceSpec};
+use pounce_proto::{ScoreBatchRequest, ScoreRequest};
 use support::{Service, Spec, message, metric, post};
 use tokio::net::TcpListener;
 use tonic::metadata::MetadataValue;

@@ -1,4 +1,5 @@
-"""A model's outputs and its answers, as the service reads them: three classes of sentiment, and
+"""A model's outputs and its answers, as the service reads them
+(crates/pounce-inference/src/labels.rs): three classes of sentiment, and
 discontent.
 
 `pounce.answers` in config.json names the outputs of each answer: a softmax over some of them is

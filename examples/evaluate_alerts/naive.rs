@@ -1,4 +1,4 @@
-//! Rules to compare with: what people write first. All are judged at the same
+//! Rules to compare with: what people write first. All are scored_post at the same
 //! moment, with the same pause between alarms, as Pounce's.
 
 use std::collections::VecDeque;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use pounce::discontent::Settings;
-use pounce::discontent::key::AlertKind;
+use pounce_alerts::Settings;
+use pounce_alerts::key::AlertKind;
 
 use super::stream::{DAY, Mood, Player};
 

@@ -1,8 +1,8 @@
 //! SHARE on made-up streams: false alarms a topic-day, and delays after the
 //! share of negative posts shifts.
 
-use pounce::discontent::Settings;
-use pounce::discontent::key::AlertKind;
+use pounce_alerts::Settings;
+use pounce_alerts::key::AlertKind;
 
 use super::naive::{Naive, Rule};
 use super::oracle::{self, Oracle};

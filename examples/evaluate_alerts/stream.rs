@@ -3,9 +3,9 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
-use pounce::discontent::alert::{AlertChange, ChangeKind};
-use pounce::discontent::{Board, Observation, Settings};
-use pounce::post::{PostId, Timestamp, Topic};
+use pounce_alerts::alert::{AlertChange, ChangeKind};
+use pounce_alerts::{Board, Observation, Settings};
+use pounce_types::post::{PostId, Timestamp, Topic};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Beta, Binomial, Distribution, Poisson};
@@ -146,7 +146,7 @@ pub(crate) fn minutes(millis: u64) -> f64 {
 }
 
 /// Whether a change is the opening of an alert of `kind`.
-pub(crate) fn opened(change: &AlertChange, kind: pounce::discontent::key::AlertKind) -> bool {
+pub(crate) fn opened(change: &AlertChange, kind: pounce_alerts::key::AlertKind) -> bool {
     change.kind == ChangeKind::Opened && change.alert.kind == kind
 }
 

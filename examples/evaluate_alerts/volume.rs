@@ -1,9 +1,9 @@
 //! VOLUME on the tweet counts of ten brands, every tweet taken as negative.
 
-use pounce::discontent::alert::ChangeKind;
-use pounce::discontent::key::AlertKind;
-use pounce::discontent::{Board, Observation, Settings};
-use pounce::post::{PostId, Timestamp, Topic};
+use pounce_alerts::alert::ChangeKind;
+use pounce_alerts::key::AlertKind;
+use pounce_alerts::{Board, Observation, Settings};
+use pounce_types::post::{PostId, Timestamp, Topic};
 
 use super::nab::Series;
 use super::naive::{Naive, Rule};
@@ -66,7 +66,7 @@ fn play(series: &Series, settings: &Settings) -> Vec<u64> {
     let mut board = Board::new(settings.clone(), 10);
     let topic = Topic::parse(series.name.as_bytes()).expect("a topic");
     let (mut opened, mut posts) = (Vec::new(), 0_u64);
-    let mut observed = |changes: Vec<pounce::discontent::alert::AlertChange>| {
+    let mut observed = |changes: Vec<pounce_alerts::alert::AlertChange>| {
         for change in changes {
             if change.kind == ChangeKind::Opened && change.alert.kind == AlertKind::Volume {
                 opened.push(change.alert.opened_at.millis() / 1000);

@@ -1,9 +1,10 @@
 //! Every kind of bad post in the middle of a stream.
 
-use pounce::proto::score_stream_request::Request;
-use pounce::proto::score_stream_response::Reply;
-use pounce::proto::scoring_service_client::ScoringServiceClient;
-use pounce::proto::{Author, Post, ScoreStreamRequest, StreamOptions};
+use pounce_proto::score_stream_request::Request;
+use pounce_proto::score_stream_response::Reply;
+use pounce_proto::scoring_service_client::ScoringServiceClient;
+use pounce_proto::{Author, Post, ScoreStreamRequest, StreamOptions};
+use tonic::transport::Endpoint;
 
 use super::server::Server;
 use super::{Outcome, post, say};
@@ -21,7 +22,8 @@ pub(crate) async fn run() -> Outcome<()> {
     messages.push(message(Request::Options(StreamOptions::default())));
     messages.push(ScoreStreamRequest { request: None });
 
-    let mut service = ScoringServiceClient::connect(server.addr.clone()).await?;
+    let mut service =
+        ScoringServiceClient::new(Endpoint::from_shared(server.addr.clone())?.connect().await?);
     let mut replies = service.score_stream(futures::stream::iter(messages)).await?.into_inner();
     let mut names = bad.map(|(name, _)| name).into_iter().chain(["late options", "empty message"]);
     let mut lines = Vec::new();

@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use pounce::client::{Client, Reply, StreamSpec};
-use pounce::proto::Post;
+use pounce_client::{Client, Reply, StreamSpec};
+use pounce_proto::Post;
 
 use self::server::Server;
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use pounce::client::{Client, StreamSpec};
-use pounce::proto::ScoreStreamRequest;
-use pounce::proto::score_stream_request::Request;
-use pounce::proto::scoring_service_client::ScoringServiceClient;
+use pounce_client::{Client, StreamSpec};
+use pounce_proto::ScoreStreamRequest;
+use pounce_proto::score_stream_request::Request;
+use pounce_proto::scoring_service_client::ScoringServiceClient;
 use tonic::transport::Endpoint;
 
 use super::server::Server;

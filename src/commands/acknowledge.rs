@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use pounce::client::ClientError;
-use pounce::proto::AcknowledgeAlertRequest;
+use pounce_client::ClientError;
+use pounce_proto::AcknowledgeAlertRequest;
 
 use super::alert_line;
 use super::connection::ConnectionFlags;

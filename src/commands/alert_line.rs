@@ -2,7 +2,7 @@
 //! people.
 
 use jiff::Timestamp;
-use pounce::proto::{Advocate, Alert, AlertChange, AlertEvidence, AlertKind};
+use pounce_proto::{Advocate, Alert, AlertChange, AlertEvidence, AlertKind};
 use serde_json::{Value, json};
 
 /// A change as a JSON object.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use pounce::config::ServeFlags;
-use pounce::proto::Post;
+use pounce_proto::Post;
 
 use self::engines::Contender;
 use super::made_up;
@@ -72,7 +72,7 @@ fn read(file: &std::path::Path, count: usize) -> Outcome<Vec<Post>> {
     let mut posts = Vec::new();
     for (line, number) in lines.split(|byte| *byte == b'\n').zip(1..) {
         if !line.trim_ascii().is_empty() && posts.len() < count {
-            let post = pounce::client::json::parse_post(line, number);
+            let post = pounce_client::json::parse_post(line, number);
             posts.push(post.map_err(|rejection| rejection.reason)?);
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use pounce::client::{Access, Client, ClientError, Line, line};
+use pounce_client::{Access, Client, ClientError, Line, line};
 
 /// Where the service is, and what to show it.
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! Made-up posts with the lengths of real ones, all different, the same every time.
 
-use pounce::proto::Post;
+use pounce_proto::Post;
 
 const OPENINGS: [&str; 8] = [
     "so",

@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::Args;
 use futures::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
-use pounce::client::{ClientError, Reply, StreamSpec, WatchSpec, Watched, json};
-use pounce::proto::{AlertChange, AlertChangeKind, Flag, Post, Rejection};
+use pounce_client::{ClientError, Reply, StreamSpec, WatchSpec, Watched, json};
+use pounce_proto::{AlertChange, AlertChangeKind, Flag, Post, Rejection};
 use tokio::time::Instant;
 
 use super::alert_line;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use futures::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
-use pounce::client::{Reply, StreamSpec, json};
-use pounce::proto::{Flag, Post, Rejection, RejectionCode};
+use pounce_client::{Reply, StreamSpec, json};
+use pounce_proto::{Flag, Post, Rejection, RejectionCode};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::oneshot;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use pounce::service::tokens::{NewToken, Scope};
+use pounce::auth::tokens::{NewToken, Scope};
 
 /// The flags of `pounce token`.
 #[derive(Debug, Args)]

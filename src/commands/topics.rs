@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use pounce::client::ClientError;
-use pounce::proto::{GetTopicRequest, ListTopicsRequest};
+use pounce_client::ClientError;
+use pounce_proto::{GetTopicRequest, ListTopicsRequest};
 use serde_json::json;
 
 use super::alert_line::time;

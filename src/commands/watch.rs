@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use futures::StreamExt;
-use pounce::client::{WatchSpec, Watched};
-use pounce::proto::{AlertFilter, Severity};
+use pounce_client::{WatchSpec, Watched};
+use pounce_proto::{AlertFilter, Severity};
 
 use super::alert_line;
 use super::connection::ConnectionFlags;

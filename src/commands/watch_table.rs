@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use pounce::client::Watched;
-use pounce::proto::{Advocate, Alert, AlertChangeKind};
+use pounce_client::Watched;
+use pounce_proto::{Advocate, Alert, AlertChangeKind};
 
 use super::alert_line;
 
@@ -115,7 +115,7 @@ impl fmt::Display for Table {
 
 #[cfg(test)]
 mod tests {
-    use pounce::proto::{AlertChange, AlertKind};
+    use pounce_proto::{AlertChange, AlertKind};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! A whole service in this process, on an engine whose every move the test decides.
 
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(unreachable_pub, reason = "shared by test files")]
+#![allow(unreachable_pub, reason = "parts by test files")]
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,31 +10,33 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use pounce::client::Client;
-use pounce::discontent::flags::Thresholds;
-use pounce::discontent::{Board, Settings};
-use pounce::inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
-use pounce::inference::labels::Labels;
-use pounce::inference::model::{Model, ModelThresholds};
-use pounce::inference::normalise::Normalisation;
-use pounce::inference::scorer::{Scorer, ScorerHandle, ScorerLimits};
-use pounce::inference::tokens::TextTokenizer;
-use pounce::inference::waiting::BatchLimits;
+use pounce::alerting::monitor::AlertMonitor;
+use pounce::auth::tokens::Tokens;
+use pounce::dashboard::recent::RecentPosts;
+use pounce::lifecycle::drain::{self, DrainSender, Phase};
+use pounce::lifecycle::health::Health;
+use pounce::lifecycle::reload::Reloaded;
 use pounce::metrics;
-use pounce::proto::scoring_service_client::ScoringServiceClient;
-use pounce::proto::{Author, Post, ScoreStreamRequest, score_stream_request};
-use pounce::score::LabelWeights;
-use pounce::service::crowds::Crowds;
-use pounce::service::drain::{self, DrainSender, Phase};
-use pounce::service::health::Health;
-use pounce::service::page::recent::Recent;
-use pounce::service::reload::Reloaded;
-use pounce::service::tls::Tls;
-use pounce::service::tokens::Tokens;
-use pounce::service::{self, ServiceSpec, Shared, http, incoming};
+use pounce::parts::Parts;
+use pounce::transport::grpc::{self, ServiceSpec};
+use pounce::transport::tls::Tls;
+use pounce::transport::{http, incoming};
+use pounce_alerts::flags::Thresholds;
+use pounce_alerts::{Board, Settings};
+use pounce_client::Client;
+use pounce_inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
+use pounce_inference::labels::Labels;
+use pounce_inference::model::{Model, ModelThresholds};
+use pounce_inference::normalise::Normalisation;
+use pounce_inference::scorer::{Scorer, ScorerHandle, ScorerLimits};
+use pounce_inference::tokens::TextTokenizer;
+use pounce_inference::waiting::BatchLimits;
+use pounce_proto::scoring_service_client::ScoringServiceClient;
+use pounce_proto::{Author, Post, ScoreStreamRequest, score_stream_request};
+use pounce_types::score::LabelWeights;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 const GOOD: i32 = 2;
 const BAD: i32 = 3;
@@ -174,7 +176,7 @@ pub struct Service {
     pub script: Arc<Script>,
     pub drain: DrainSender,
     pub scorer: Scorer,
-    pub crowds: Crowds,
+    pub monitor: AlertMonitor,
     pub health: Health,
     served: JoinHandle<Result<(), tonic::transport::Error>>,
     http: JoinHandle<std::io::Result<()>>,
@@ -193,23 +195,23 @@ impl Service {
         let addr = socket.local_addr().expect("bound");
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
         let incoming = incoming::connections(socket, spec.tls, spec.service.connections_max);
-        let crowds = Crowds::new(Board::new(Settings::default(), 100));
-        let shared = Shared {
+        let monitor = AlertMonitor::new(Board::new(Settings::default(), 100));
+        let parts = Parts {
             tokens: spec.tokens,
             scorer: scorer.clone(),
-            crowds: crowds.clone(),
-            recent: spec.board.map(Recent::new),
+            monitor: monitor.clone(),
+            recent: spec.board.map(RecentPosts::new),
             health: health.clone(),
             drain: listener,
         };
         let page = TcpListener::bind("127.0.0.1:0").await.expect("an address");
         let http_addr = page.local_addr().expect("bound");
-        let router = http::router(metrics_handle().clone(), shared.clone());
-        let mut stopping = shared.drain.clone();
+        let router = http::router(metrics_handle().clone(), parts.clone());
+        let mut stopping = parts.drain.clone();
         let http = axum::serve(page, router)
             .with_graceful_shutdown(async move { stopping.reached(Phase::Stopping).await });
         let http = tokio::spawn(http.into_future());
-        let served = tokio::spawn(service::serve(incoming, spec.service, shared));
+        let served = tokio::spawn(grpc::serve(incoming, spec.service, parts));
         warm.all().await.expect("the tiny engine runs");
         health.warmed();
         Self {
@@ -219,7 +221,7 @@ impl Service {
             script,
             drain,
             scorer,
-            crowds,
+            monitor,
             health,
             served,
             http,
@@ -231,9 +233,15 @@ impl Service {
         format!("{}://{}", self.scheme, self.addr)
     }
 
+    /// A channel of its own.
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(self.url()).expect("an address");
+        endpoint.connect().await.expect("it listens")
+    }
+
     /// A connection of its own.
     pub async fn connect(&self) -> ScoringServiceClient<Channel> {
-        ScoringServiceClient::connect(self.url()).await.expect("it listens")
+        ScoringServiceClient::new(self.channel().await)
     }
 
     pub fn client(&self) -> Client {

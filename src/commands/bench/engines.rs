@@ -9,14 +9,13 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use pounce::config::Config;
-use pounce::inference::engine::{Device, Engine, Precision, TokenBatch};
-use pounce::inference::labels::Labels;
-use pounce::inference::model::{EngineKind, Model, ModelSpec, engines_in};
-use pounce::inference::scorer::ScorerLimits;
-use pounce::proto::Post;
-use pounce::score::Probabilities;
+use pounce_inference::engine::{Device, Engine, Precision, TokenBatch};
+use pounce_inference::labels::Labels;
+use pounce_inference::model::{EngineKind, Model, ModelSpec, engines_in};
+use pounce_inference::scorer::ScorerLimits;
+use pounce_proto::Post;
+use pounce_types::score::Probabilities;
 
 use super::{Outcome, SINGLES, median, millis, rate};
 
@@ -31,25 +30,21 @@ impl FromStr for Contender {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let unknown = |_| format!("`{name}` is none of embedded, torch, torch:fp32 and torch:bf16");
+        let unknown = || format!("`{name}` is none of embedded, torch, torch:fp32 and torch:bf16");
         let (engine, precision) = match name.split_once(':') {
             Some((engine, precision)) => {
-                (engine, Some(Precision::from_str(precision, false).map_err(unknown)?))
+                (engine, Some(Precision::parse(precision).ok_or_else(unknown)?))
             }
             None => (name, None),
         };
-        let engine = EngineKind::from_str(engine, false).map_err(unknown)?;
+        let engine = EngineKind::parse(engine).ok_or_else(unknown)?;
         Ok(Self { engine, precision })
     }
 }
 
 impl std::fmt::Display for Contender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let engine = match self.engine {
-            EngineKind::Embedded => "embedded",
-            EngineKind::Torch => "torch",
-        };
-        f.write_str(engine)?;
+        f.write_str(self.engine.name())?;
         self.precision.map_or(Ok(()), |precision| write!(f, ":{}", precision.name()))
     }
 }

@@ -3,19 +3,20 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use pounce::client::{Client, Reply, StreamSpec};
+use pounce::alerting::monitor::AlertMonitor;
 use pounce::config::Config;
-use pounce::discontent::Board;
-use pounce::inference::model::Model;
-use pounce::inference::scorer::Scorer;
-use pounce::proto::scoring_service_client::ScoringServiceClient;
-use pounce::proto::{Post, ScoreRequest};
-use pounce::service::Shared;
-use pounce::service::crowds::Crowds;
-use pounce::service::drain::{self, Phase};
-use pounce::service::health::Health;
-use pounce::service::page::recent::Recent;
+use pounce::dashboard::recent::RecentPosts;
+use pounce::lifecycle::drain::{self, Phase};
+use pounce::lifecycle::health::Health;
+use pounce::parts::Parts;
+use pounce_alerts::Board;
+use pounce_client::{Client, Reply, StreamSpec};
+use pounce_inference::model::Model;
+use pounce_inference::scorer::Scorer;
+use pounce_proto::scoring_service_client::ScoringServiceClient;
+use pounce_proto::{Post, ScoreRequest};
 use tokio::net::TcpListener;
+use tonic::transport::Endpoint;
 use tonic::transport::server::TcpIncoming;
 
 use super::engines::{self, Order};
@@ -98,16 +99,16 @@ impl Service {
         let url = format!("http://{}", socket.local_addr()?);
         let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
         let spec = config.service.clone();
-        let crowds = Crowds::new(Board::new(config.alerts.clone(), config.topics_max));
-        let shared = Shared {
+        let monitor = AlertMonitor::new(Board::new(config.alerts.clone(), config.topics_max));
+        let parts = Parts {
             tokens: None,
             scorer: scorer.clone(),
-            crowds,
-            recent: config.board.then(|| Recent::new(config.board_texts)),
+            monitor,
+            recent: config.board.then(|| RecentPosts::new(config.board_texts)),
             health,
             drain: listener,
         };
-        let served = tokio::spawn(pounce::service::serve(incoming, spec, shared));
+        let served = tokio::spawn(pounce::transport::grpc::serve(incoming, spec, parts));
         warm.all().await?;
         Ok(Self { url, drain, scorer, served })
     }
@@ -131,7 +132,8 @@ impl Service {
 
     /// Median time of a unary call with nobody else about.
     async fn latency(&self, posts: &[Post]) -> Outcome<Duration> {
-        let mut client = ScoringServiceClient::connect(self.url.clone()).await?;
+        let mut client =
+            ScoringServiceClient::new(Endpoint::from_shared(self.url.clone())?.connect().await?);
         let mut times = Vec::new();
         for post in posts {
             let request = ScoreRequest { post: Some(post.clone()), thresholds: None };

@@ -1,0 +1,117 @@
+//! An alert, the numbers behind it, and what happens to it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::{AlertId, AlertKind, Key};
+use pounce_types::post::{PostId, Timestamp};
+use pounce_types::score::Severity;
+
+/// Post ids an alert shows.
+pub const SAMPLES_MAX: usize = 5;
+
+/// The numbers behind an alert, as they were when it opened or last escalated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The window that decided.
+    pub window: Duration,
+    /// Posts in it, one an author in 15 minutes. REACH: distinct authors.
+    pub posts: u64,
+    /// Negative ones among them.
+    pub negatives: u64,
+    /// SHARE: negatives / posts. VOLUME: negatives. REACH: summed followers.
+    pub observed: f64,
+    /// What is usual: a share, or a count; 0 for REACH.
+    pub baseline: f64,
+    /// What had to be passed by `bound` (SHARE, VOLUME) or `observed` (REACH).
+    pub threshold: f64,
+    /// SHARE: Wilson's lower bound. VOLUME: z. REACH: distinct authors.
+    pub bound: f64,
+    /// Negative posts, the most severe first, then those with most followers.
+    pub sample_post_ids: Vec<PostId>,
+    /// Negative posts of the busiest author within one voting period, before
+    /// one vote an author.
+    pub busiest_author_posts: u64,
+    /// Alerts held back while this one fires: of a topic's places.
+    pub suppressed: u64,
+}
+
+/// Somebody took an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: String,
+    /// What they had to say.
+    pub note: String,
+    /// When, by the wall clock.
+    pub at: Timestamp,
+}
+
+/// A change in the mood of a topic's crowd.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// The same on every replica.
+    pub id: AlertId,
+    /// What it is about.
+    pub key: Key,
+    /// Which rule found it.
+    pub kind: AlertKind,
+    /// How severe it has been at its worst.
+    pub severity: Severity,
+    /// Event time at which the minute that opened it ended.
+    pub opened_at: Timestamp,
+    /// Event time at which it ended; none while it fires.
+    pub resolved_at: Option<Timestamp>,
+    /// When somebody should have responded.
+    pub respond_by: Timestamp,
+    /// Why.
+    pub evidence: Evidence,
+    /// Set once somebody took it.
+    pub acknowledgement: Option<Acknowledgement>,
+}
+
+/// What happened to an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    /// It opened.
+    Opened,
+    /// Its severity rose.
+    Escalated,
+    /// Somebody took it.
+    Acknowledged,
+    /// It ended.
+    Resolved,
+}
+
+/// An alert as it is after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertChange {
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The whole alert.
+    pub alert: Alert,
+}
+
+/// Why an alert that was due did not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Suppression {
+    /// One of its kind and key resolved a short while ago.
+    Cooldown,
+    /// One of its kind fires for the whole topic.
+    TopicFiring,
+}
+
+impl Suppression {
+    /// Every reason, in the order of their indices.
+    pub const ALL: [Self; 2] = [Self::Cooldown, Self::TopicFiring];
+
+    /// Lower-case name, as in labels.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cooldown => "cooldown",
+            Self::TopicFiring => "topic_firing",
+        }
+    }
+}

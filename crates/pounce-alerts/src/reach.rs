@@ -1,0 +1,139 @@
+//! REACH: people with an audience are unhappy.
+//!
+//! It stands apart from SHARE and VOLUME: there one author is one vote, so
+//! that their statistics hold.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::lifecycle::{Finding, Reading};
+use super::minute::Minute;
+use super::settings::Reach;
+use super::share::minutes_long;
+use super::window::ratio;
+use pounce_types::score::Severity;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Voice {
+    /// Of the last negative post.
+    minute: Minute,
+    /// The most that were seen.
+    followers: u64,
+}
+
+/// The authors of recent negative posts who have an audience.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Audience {
+    voices: HashMap<u64, Voice>,
+    /// No voice fell silent before this minute.
+    oldest: Minute,
+}
+
+impl Audience {
+    /// Takes in the author of a negative post. Returns how many authors were
+    /// dropped for want of room: those with the fewest followers.
+    pub(super) fn hear(
+        &mut self,
+        author: u64,
+        followers: u64,
+        minute: Minute,
+        rules: &Reach,
+    ) -> u64 {
+        if followers < rules.author_followers_min {
+            return 0;
+        }
+        if self.voices.is_empty() || minute < self.oldest {
+            self.oldest = minute;
+        }
+        let voice = self.voices.entry(author).or_insert(Voice { minute, followers });
+        voice.minute = voice.minute.max(minute);
+        voice.followers = voice.followers.max(followers);
+        if self.voices.len() <= rules.authors_max {
+            return 0;
+        }
+        let least = self.voices.iter().min_by_key(|(id, voice)| (voice.followers, **id));
+        if let Some(id) = least.map(|(id, _)| *id) {
+            self.voices.remove(&id);
+        }
+        1
+    }
+
+    /// Looks at the window that ends with `last`.
+    pub(super) fn read(&mut self, last: Minute, rules: &Reach) -> Reading {
+        let first = last.plus(1).minus(rules.window_minutes);
+        if self.oldest < first {
+            self.voices.retain(|_, voice| voice.minute >= first);
+            self.oldest = self.voices.values().map(|voice| voice.minute).min().unwrap_or(last);
+        }
+        let authors = self.voices.len() as u64;
+        let followers =
+            self.voices.values().fold(0_u64, |sum, voice| sum.saturating_add(voice.followers));
+        let found = authors >= rules.authors_min && followers >= rules.followers_min;
+        let finding = found.then(|| Finding {
+            severity: severity(followers, rules),
+            window: minutes_long(rules.window_minutes),
+            posts: authors,
+            negatives: authors,
+            observed: ratio(followers),
+            baseline: 0.0,
+            threshold: ratio(rules.followers_min),
+            bound: ratio(authors),
+        });
+        Reading { calm: finding.is_none(), finding }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.voices.is_empty()
+    }
+}
+
+fn severity(followers: u64, rules: &Reach) -> Severity {
+    if followers >= rules.high_followers {
+        Severity::High
+    } else if followers >= rules.medium_followers {
+        Severity::Medium
+    } else {
+        Severity::Low
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(voices: &[(u64, u64, u32)], at: u32, fires: bool) {
+        let (mut audience, rules) = (Audience::default(), Reach::default());
+        for &(author, followers, minute) in voices {
+            audience.hear(author, followers, Minute::default().plus(minute), &rules);
+        }
+        let reading = audience.read(Minute::default().plus(at), &rules);
+        assert_eq!(reading.finding.is_some(), fires, "{voices:?} at {at}");
+        assert_eq!(reading.calm, !fires);
+    }
+
+    #[test]
+    fn three_authors_with_a_hundred_thousand_followers_within_an_hour_have_reach() {
+        check(&[(1, 50_000, 0), (2, 40_000, 30), (3, 10_000, 59)], 59, true);
+        check(&[(1, 50_000, 0), (2, 40_000, 30), (3, 9_999, 59)], 59, false);
+        check(&[(1, 50_000, 0), (2, 40_000, 30), (3, 10_000, 60)], 60, false);
+        check(&[(1, 50_000, 0), (2, 90_000, 30), (1, 50_000, 40)], 59, false);
+    }
+
+    #[test]
+    fn followers_without_number_overflow_nothing() {
+        check(&[(1, u64::MAX, 0), (2, u64::MAX, 0), (3, u64::MAX, 0)], 0, true);
+    }
+
+    #[test]
+    fn when_room_is_short_those_with_most_followers_stay() {
+        let rules = Reach { authors_max: 3, ..Reach::default() };
+        let mut audience = Audience::default();
+        let dropped: u64 = (1..=10)
+            .map(|author| audience.hear(author, author * 30_000, Minute::default(), &rules))
+            .sum();
+        assert_eq!(dropped, 7);
+        let finding = audience.read(Minute::default(), &rules).finding.expect("reach");
+        assert_eq!((finding.bound, finding.observed), (3.0, 810_000.0));
+    }
+}

@@ -1,0 +1,99 @@
+//! SHARE: the share of negative posts is really higher than usual.
+//!
+//! Wilson's lower bound is held against a threshold well above the baseline,
+//! not against the baseline itself: relative to it, a constant bias of the
+//! classifier cancels out.
+
+use std::time::Duration;
+
+use super::lifecycle::{Finding, Reading};
+use super::minute::Minute;
+use super::settings::Share;
+use super::wilson::lower_bound;
+use super::window::{Counts, Minutes};
+use pounce_types::score::Severity;
+
+/// What is usual, and what is not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Usual {
+    pub(super) baseline: f64,
+    pub(super) threshold: f64,
+}
+
+impl Usual {
+    pub(super) fn of(baseline: f64, share: &Share) -> Self {
+        let threshold = share
+            .threshold_min
+            .max(baseline + share.threshold_rise)
+            .max(baseline * share.threshold_ratio);
+        Self { baseline, threshold }
+    }
+
+    /// At or below this share it is calm again: halfway back.
+    fn calm(self) -> f64 {
+        f64::midpoint(self.baseline, self.threshold)
+    }
+
+    fn severity(self, bound: f64, share: &Share) -> Severity {
+        let rise = (bound - self.baseline) / (self.threshold - self.baseline);
+        if rise >= share.high_rise {
+            Severity::High
+        } else if rise >= share.medium_rise {
+            Severity::Medium
+        } else {
+            Severity::Low
+        }
+    }
+}
+
+/// Looks at every window that ends with `last`. `firing` is the window that
+/// decided the alert that fires, if one does. `ended` is when the one before
+/// resolved: what that was raised on is spent, and no window reaches back
+/// behind it.
+pub(super) fn read(
+    minutes: &Minutes,
+    last: Minute,
+    usual: Usual,
+    firing: Option<Duration>,
+    ended: Option<Minute>,
+    share: &Share,
+) -> Reading {
+    let reach = ended.map_or(u32::MAX, |ended| last.since(ended));
+    let mut calm = false;
+    let mut finding = None;
+    for &width in &share.windows_minutes {
+        let counts = minutes.trailing(last, width.min(reach));
+        let bound = lower_bound(counts, share.z);
+        if counts.posts >= share.posts_min && bound > usual.threshold {
+            finding = Some(found(width, counts, bound, usual, share));
+            break;
+        }
+        // A shorter window with enough posts that is back to usual overrules
+        // what a longer one still holds of the past. Without enough posts only
+        // the window of the alert itself may speak: its source went silent.
+        let spoke = counts.posts >= share.calm_posts_min;
+        let own = firing == Some(minutes_long(width));
+        calm = if spoke { counts.share() <= usual.calm() } else { own };
+        if calm || own {
+            break;
+        }
+    }
+    Reading { finding, calm }
+}
+
+fn found(width: u32, counts: Counts, bound: f64, usual: Usual, share: &Share) -> Finding {
+    Finding {
+        severity: usual.severity(bound, share),
+        window: minutes_long(width),
+        posts: counts.posts,
+        negatives: counts.negatives,
+        observed: counts.share(),
+        baseline: usual.baseline,
+        threshold: usual.threshold,
+        bound,
+    }
+}
+
+pub(super) fn minutes_long(minutes: u32) -> Duration {
+    Duration::from_secs(u64::from(minutes) * 60)
+}

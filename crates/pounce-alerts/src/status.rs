@@ -1,0 +1,59 @@
+//! The numbers of a topic as a dashboard or a person asks for them.
+
+use std::time::Duration;
+
+use super::key::{AlertId, Key};
+use super::window::Counts;
+use pounce_types::post::Timestamp;
+
+/// What is known of a topic, or of a place within it, up to its watermark.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicStatus {
+    /// Which.
+    pub key: Key,
+    /// Too little was seen for a baseline of its own.
+    pub warming: bool,
+    /// Share of negative posts that is usual for it.
+    pub baseline: f64,
+    /// Share that the lower bound must pass to fire.
+    pub threshold: f64,
+    /// Trailing windows, shortest first.
+    pub windows: Vec<WindowStatus>,
+    /// Event time up to which minutes are closed.
+    pub watermark: Timestamp,
+    /// Ids of its firing alerts.
+    pub alert_ids: Vec<AlertId>,
+}
+
+/// Counts of one trailing window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowStatus {
+    /// Its length.
+    pub window: Duration,
+    /// Its posts.
+    pub counts: Counts,
+    /// Wilson's lower bound of the share.
+    pub bound: f64,
+}
+
+/// How the share of one trailing window went over the last hours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShareHistory {
+    /// Length of the window: the shortest that holds posts enough to be judged,
+    /// or else the longest that leaves hours to be shown.
+    pub window: Duration,
+    /// Time from one point to the next.
+    pub step: Duration,
+    /// The window as it ended step by step, oldest first; the last ends at the
+    /// watermark.
+    pub points: Vec<SharePoint>,
+}
+
+/// One window of the past.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharePoint {
+    /// Its posts.
+    pub counts: Counts,
+    /// Wilson's lower bound of the share.
+    pub bound: f64,
+}

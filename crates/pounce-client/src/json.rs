@@ -1,0 +1,238 @@
+//! Posts and replies as JSON lines.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Reply;
+use pounce_proto::{
+    Author, Flag, Post, Rejection, RejectionCode, ScoredEvent, Sentiment, Severity,
+};
+
+/// One post as a JSON object. `id` may be a number; `posted_at` is RFC 3339 or
+/// seconds since 1970 (also as `time`); other fields are passed over.
+#[derive(Debug, Deserialize)]
+struct PostLine {
+    id: Option<Id>,
+    /// A post without one is the server's to reject, as any other bad post.
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    topic: String,
+    #[serde(default)]
+    place: String,
+    #[serde(default)]
+    author: String,
+    #[serde(default)]
+    followers: u64,
+    #[serde(alias = "time")]
+    posted_at: Option<Moment>,
+    #[serde(default)]
+    language: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Text(String),
+    Number(u64),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Moment {
+    Seconds(i64),
+    Rfc3339(Timestamp),
+}
+
+/// Reads one line. A post without an id gets its line's number.
+/// # Errors
+/// A rejection that says what is wrong with the line, never what is in it.
+pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
+    let line: PostLine = serde_json::from_slice(line).map_err(|error| Rejection {
+        post_id: number.to_string(),
+        code: RejectionCode::Malformed.into(),
+        field: format!("line {number}"),
+        reason: reason(&error),
+        ..Rejection::default()
+    })?;
+    let id = match line.id {
+        Some(Id::Text(id)) => id,
+        Some(Id::Number(id)) => id.to_string(),
+        None => number.to_string(),
+    };
+    let author = (!line.author.is_empty() || line.followers > 0)
+        .then(|| Author { id: line.author.into(), followers: line.followers });
+    Ok(Post {
+        id: id.into(),
+        text: line.text.into(),
+        topic: line.topic.into(),
+        place: line.place.into(),
+        author,
+        posted_at: line.posted_at.map(|moment| match moment {
+            Moment::Seconds(seconds) => prost_types::Timestamp { seconds, nanos: 0 },
+            Moment::Rfc3339(at) => {
+                prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+            }
+        }),
+        language: line.language.into(),
+    })
+}
+
+/// What serde says of a line without the values that it repeats.
+fn reason(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => {
+            "is not a post: `text`, `topic`, `place`, `author` and `language` are strings, `id` a string or \
+             a number, `followers` a number, `posted_at` RFC 3339 or seconds"
+        }
+        _ => "is not a JSON object",
+    };
+    format!("the line {what} (at column {})", error.column())
+}
+
+/// One reply as a JSON object.
+#[derive(Debug, Serialize)]
+struct ReplyLine<'a> {
+    post_id: &'a str,
+    sequence: u64,
+    #[serde(flatten)]
+    outcome: Outcome<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome<'a> {
+    Scored {
+        sentiment: Option<&'static str>,
+        probabilities: Probabilities,
+        discontent: f64,
+        severity: Option<&'static str>,
+        flags: Vec<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        respond_by: Option<String>,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        alert_ids: &'a [String],
+    },
+    Rejected {
+        rejected: Rejected<'a>,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Probabilities {
+    negative: f64,
+    neutral: f64,
+    positive: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Rejected<'a> {
+    code: &'static str,
+    field: &'a str,
+    reason: &'a str,
+}
+
+/// Writes one reply as a line without its end.
+#[must_use]
+pub fn show_reply(reply: &Reply) -> String {
+    let line = match reply {
+        Reply::Event(event) => {
+            ReplyLine { post_id: &event.post_id, sequence: event.sequence, outcome: scored(event) }
+        }
+        Reply::Rejection(rejection) => ReplyLine {
+            post_id: &rejection.post_id,
+            sequence: rejection.sequence,
+            outcome: Outcome::Rejected {
+                rejected: Rejected {
+                    code: rejection.code().name(),
+                    field: &rejection.field,
+                    reason: &rejection.reason,
+                },
+            },
+        },
+    };
+    serde_json::to_string(&line).expect("strings and finite numbers are JSON")
+}
+
+fn scored(event: &ScoredEvent) -> Outcome<'_> {
+    let probabilities = event.probabilities.unwrap_or_default();
+    Outcome::Scored {
+        sentiment: match event.sentiment() {
+            Sentiment::Unspecified => None,
+            sentiment => Some(sentiment.name()),
+        },
+        probabilities: Probabilities {
+            negative: rounded(probabilities.negative),
+            neutral: rounded(probabilities.neutral),
+            positive: rounded(probabilities.positive),
+        },
+        discontent: rounded(event.discontent),
+        severity: match event.severity() {
+            Severity::Unspecified => None,
+            severity => Some(severity.name()),
+        },
+        flags: event.flags().map(Flag::name).collect(),
+        respond_by: event
+            .respond_by
+            .and_then(|at| Some(Timestamp::new(at.seconds, at.nanos).ok()?.to_string())),
+        alert_ids: &event.alert_ids,
+    }
+}
+
+/// Six digits: more than a probability is worth, fewer than a float's tail.
+fn rounded(probability: f64) -> f64 {
+    (probability * 1e6).round() / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_becomes_a_post() {
+        let line = br#"{"id": 7, "text": "late again", "topic": "acme", "author": "ann",
+            "followers": 12, "posted_at": "2026-01-02T03:04:05+01:00"}"#;
+        let post = parse_post(line, 1).expect("a post");
+        assert_eq!((&post.id[..], &post.topic[..]), (&b"7"[..], &b"acme"[..]));
+        assert_eq!(post.author.map(|author| author.followers), Some(12));
+        assert_eq!(post.posted_at.map(|at| at.seconds), Some(1_767_319_445));
+    }
+
+    #[test]
+    fn a_line_without_an_id_gets_its_number() {
+        let post = parse_post(br#"{"text": "late again"}"#, 42).expect("a post");
+        assert_eq!(&post.id[..], b"42");
+    }
+
+    #[test]
+    fn a_bad_line_is_told_apart_without_repeating_it() {
+        for line in [&b"secret"[..], br#"{"text": 5, "x": "secret"}"#, b"\xff secret", b"[]"] {
+            let rejection = parse_post(line, 3).expect_err("no post");
+            assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
+            assert_eq!((&rejection.post_id[..], rejection.code()), ("3", RejectionCode::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_reply_becomes_a_line() {
+        let event = ScoredEvent {
+            post_id: "a".to_owned(),
+            sequence: 2,
+            sentiment: Sentiment::Negative.into(),
+            severity: Severity::High.into(),
+            flags: vec![Flag::Discontent.into(), Flag::DuplicateText.into()],
+            respond_by: Some(prost_types::Timestamp { seconds: 900, nanos: 0 }),
+            ..ScoredEvent::default()
+        };
+        let line = show_reply(&Reply::Event(Box::new(event)));
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["flags"], serde_json::json!(["discontent", "duplicate_text"]));
+        assert_eq!(line["severity"], "high");
+        assert_eq!(line["respond_by"], "1970-01-01T00:15:00Z");
+
+        let rejection = Rejection { code: RejectionCode::TooLong.into(), ..Rejection::default() };
+        let line = show_reply(&Reply::Rejection(Box::new(rejection)));
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["rejected"]["code"], "too_long");
+    }
+}

@@ -1,0 +1,200 @@
+//! A client of the service that loses nothing: what `pounce score` uses, and
+//! other Rust services may.
+//!
+//! ```no_run
+//! use futures::StreamExt;
+//! use pounce_client::{Client, StreamSpec};
+//! use pounce_proto::Post;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect("http://127.0.0.1:50051")?;
+//! let post = Post {
+//!     id: "1".into(),
+//!     text: "been on hold for 47 minutes".into(),
+//!     ..Post::default()
+//! };
+//! let mut replies = client.score_all(futures::stream::iter([Ok(post)]), StreamSpec::default());
+//! while let Some(reply) = replies.next().await {
+//!     println!("{:?}", reply?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Knows the messages; nothing of how the service answers them.
+
+mod backoff;
+mod connection;
+pub mod json;
+mod resume;
+mod watch;
+
+use std::time::Duration;
+
+use futures::Stream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+pub use self::connection::{Access, Credential, Line, line};
+pub use self::resume::{Reply, StreamSpec};
+pub use self::watch::{WatchSpec, Watched};
+use pounce_proto::alert_service_client::AlertServiceClient;
+use pounce_proto::scoring_service_client::ScoringServiceClient;
+use pounce_proto::{GetModelRequest, GetModelResponse, Post, Rejection};
+
+/// Bytes of a message from the service: a batch of events is the largest.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Why the service could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error("{addr} is no address of the form http://host:port: {reason}")]
+    Address {
+        /// What was given.
+        addr: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificates or the token are of no use.
+    #[error("{0}")]
+    Access(String),
+    /// The service can't be reached, or is going away.
+    #[error("the service can't be reached: {}", reason(.0))]
+    Unreachable(Box<Status>),
+    /// The service refused the call; trying again would not help.
+    #[error("the service refused the call ({code:?}): {message}", code = .0.code(), message = .0.message())]
+    Refused(Box<Status>),
+    /// The service could not be reached, or went away, for too long.
+    #[error("gave up after {patience:?} of failures: {message}", message = .last.message())]
+    GaveUp {
+        /// How long it was tried.
+        patience: Duration,
+        /// What was heard last.
+        last: Box<Status>,
+    },
+}
+
+impl ClientError {
+    /// What a call that was made once ended with.
+    #[must_use]
+    pub fn of(status: Status) -> Self {
+        match status.code() {
+            Code::Unavailable => Self::Unreachable(Box::new(status)),
+            _ => Self::Refused(Box::new(status)),
+        }
+    }
+}
+
+/// What the status says and, where it was made here, what caused it.
+fn reason(status: &Status) -> String {
+    let cause = std::error::Error::source(status);
+    cause.map_or_else(|| status.message().to_owned(), connection::whole)
+}
+
+/// A connection to the service that is made when needed and made anew when
+/// lost. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    service: ScoringServiceClient<Line>,
+    alerts: AlertServiceClient<Line>,
+}
+
+impl Client {
+    /// Prepares a connection to `addr`, such as `http://127.0.0.1:50051`, with
+    /// nothing to show; connects with the first call.
+    /// # Errors
+    /// [`ClientError::Address`].
+    pub fn connect(addr: &str) -> Result<Self, ClientError> {
+        Self::connect_with(addr, &Access::default())
+    }
+
+    /// As [`Client::connect`], with certificates and a token.
+    /// # Errors
+    /// [`ClientError::Address`] or [`ClientError::Access`].
+    pub fn connect_with(addr: &str, access: &Access) -> Result<Self, ClientError> {
+        Ok(Self::on(line(addr, access)?))
+    }
+
+    /// As [`Client::connect_with`], to several servers of one fleet: each call or
+    /// new stream goes to one of them, so that a job outlives whichever of them
+    /// drains or is lost.
+    /// # Errors
+    /// [`ClientError::Address`] or [`ClientError::Access`].
+    pub fn balanced<S: AsRef<str>>(addrs: &[S], access: &Access) -> Result<Self, ClientError> {
+        Ok(Self::on(connection::balanced(addrs, access)?))
+    }
+
+    /// Speaks over a channel that was made in another way.
+    #[must_use]
+    pub fn over(channel: Channel) -> Self {
+        Self::on(connection::bare(channel))
+    }
+
+    fn on(line: Line) -> Self {
+        let service = ScoringServiceClient::new(line.clone());
+        let alerts = AlertServiceClient::new(line);
+        Self {
+            service: service.max_decoding_message_size(MESSAGE_BYTES_MAX),
+            alerts: alerts.max_decoding_message_size(MESSAGE_BYTES_MAX),
+        }
+    }
+
+    /// The service that tells of alerts and topics, call by call.
+    #[must_use]
+    pub fn alerts(&self) -> AlertServiceClient<Line> {
+        self.alerts.clone()
+    }
+
+    /// What is being served.
+    /// # Errors
+    /// [`ClientError::Unreachable`] or [`ClientError::Refused`].
+    pub async fn model(&self) -> Result<GetModelResponse, ClientError> {
+        let response = self.service.clone().get_model(GetModelRequest {}).await;
+        Ok(response.map_err(ClientError::of)?.into_inner())
+    }
+
+    /// Scores posts as they come: one reply for each, in order, whatever
+    /// happens to the connection. When the server drains, restarts or is lost,
+    /// the unanswered posts go to a new stream. An `Err` among the posts is
+    /// passed through in its place. Dropping the stream cancels what is open.
+    ///
+    /// The stream ends after the last reply, or with an error.
+    pub fn score_all<S>(
+        &self,
+        posts: S,
+        spec: StreamSpec,
+    ) -> std::pin::Pin<Box<dyn Stream<Item = Result<Reply, ClientError>> + Send>>
+    where
+        S: Stream<Item = Result<Post, Rejection>> + Send + Unpin + 'static,
+    {
+        Box::pin(resume::score_all(self.service.clone(), posts, spec))
+    }
+
+    /// Tells of alerts, and of advocates if asked to, whatever happens to the
+    /// connection: when the server drains, restarts or is lost, a new stream is
+    /// opened, as often as it takes, and nothing is told twice. What opened and
+    /// ended between two streams is not told. Dropping the stream ends the watch.
+    ///
+    /// The stream ends with an error: if the first call fails, or a later one is
+    /// refused for good.
+    pub fn watch(
+        &self,
+        spec: WatchSpec,
+    ) -> std::pin::Pin<Box<dyn Stream<Item = Result<Watched, ClientError>> + Send>> {
+        Box::pin(watch::watch(self.alerts.clone(), spec))
+    }
+}
+
+/// Whether the call may succeed later or elsewhere.
+fn is_passing(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::Unknown
+            | Code::Internal
+            | Code::Cancelled
+            | Code::Aborted
+            | Code::ResourceExhausted
+    )
+}

@@ -1,0 +1,196 @@
+//! Worker threads: each owns an engine, takes a batch, runs it, answers it.
+//!
+//! Knows engines and the scheduler's two doors (take, finish); nothing of who
+//! waits for an answer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::engine::{Engine, EngineError, TokenBatch};
+use super::model::Model;
+use super::scheduler::{Forward, Job, Scheduler};
+use crate::metrics;
+use crate::traces;
+use opentelemetry::trace::SpanContext;
+
+/// Pause before an engine that could not be rebuilt is tried again; doubles up
+/// to the longest.
+const REBUILD_DELAY: Duration = Duration::from_millis(100);
+const REBUILD_DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// Hears whether a worker's engine has run.
+pub(super) type WarmUp = oneshot::Receiver<Result<(), EngineError>>;
+
+/// The running workers.
+pub(super) struct Workers {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts `count` threads; `warm` hears of each engine once it has run.
+    pub(super) fn start(
+        count: usize,
+        model: &Arc<Model>,
+        scheduler: &Arc<Scheduler>,
+    ) -> std::io::Result<(Self, Vec<WarmUp>)> {
+        let mut threads = Vec::with_capacity(count);
+        let mut warm = Vec::with_capacity(count);
+        for index in 0..count {
+            let (sender, receiver) = oneshot::channel();
+            let (model, scheduler) = (Arc::clone(model), Arc::clone(scheduler));
+            let thread = std::thread::Builder::new()
+                .name(format!("pounce-worker-{index}"))
+                .spawn(move || Worker { index, model, scheduler, engine: None }.run(sender))?;
+            threads.push(thread);
+            warm.push(receiver);
+        }
+        Ok((Self { threads }, warm))
+    }
+
+    /// Waits until all have ended; they end when the scheduler is closed and empty.
+    pub(super) fn join(self) {
+        for thread in self.threads {
+            // A worker catches its engine's panics; one of its own was logged by the hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Builds an engine and runs it once, so that the first post finds it warm.
+fn warm_up(model: &Model) -> Result<Box<dyn Engine>, EngineError> {
+    let mut engine = model.engine.build()?;
+    let text = model.normalisation.apply("warm up");
+    let tokens = model.tokenizer.encode(&text).map_err(|e| EngineError::Load(e.to_string()))?;
+    let logits = engine.logits(&TokenBatch::new([tokens.ids.as_slice()], model.padding_id))?;
+    match model.labels.probabilities(&logits) {
+        Some(_) => Ok(engine),
+        None => Err(EngineError::Load("the model answers with numbers that are not finite".into())),
+    }
+}
+
+struct Worker {
+    index: usize,
+    model: Arc<Model>,
+    scheduler: Arc<Scheduler>,
+    /// `None` after a panic: the state an engine is left in is then unknown.
+    engine: Option<Box<dyn Engine>>,
+}
+
+impl Worker {
+    fn run(mut self, warm: oneshot::Sender<Result<(), EngineError>>) {
+        match warm_up(&self.model) {
+            Ok(engine) => self.engine = Some(engine),
+            Err(error) => {
+                let _ = warm.send(Err(error));
+                return;
+            }
+        }
+        self.scheduler.worker_alive(true);
+        let _ = warm.send(Ok(()));
+        while let Some(jobs) = self.scheduler.take() {
+            metrics::worker_busy(true);
+            self.run_batch(jobs);
+            metrics::worker_busy(false);
+            if self.engine.is_none() && !self.rebuild() {
+                break;
+            }
+        }
+        self.scheduler.worker_alive(false);
+    }
+
+    /// Answers every job: a batch that fails is halved until the culprit is alone.
+    fn run_batch(&mut self, jobs: Vec<Job>) {
+        let mut pending = vec![jobs];
+        while let Some(mut jobs) = pending.pop() {
+            if self.engine.is_none() {
+                self.engine = self.try_build();
+            }
+            let Some(engine) = self.engine.as_mut() else {
+                pending.push(jobs);
+                self.scheduler.put_back(pending.into_iter().flatten().collect());
+                break;
+            };
+            let batch = TokenBatch::new(jobs.iter().map(Job::tokens), self.model.padding_id);
+            let started = Instant::now();
+            let result = catch_unwind(AssertUnwindSafe(|| engine.logits(&batch)));
+            let error = match result {
+                Ok(Ok(logits)) => {
+                    self.answer(jobs, &batch, &logits, started);
+                    continue;
+                }
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            let panicked = error.is_none();
+            if panicked {
+                self.engine = None;
+            }
+            if jobs.len() > 1 {
+                pending.push(jobs.split_off(jobs.len() / 2));
+                pending.push(jobs);
+            } else {
+                let (worker, tokens) = (self.index, batch.real_tokens());
+                let error = error.map(tracing::field::display);
+                tracing::error!(worker, panicked, error, tokens, "the model failed on a post");
+                self.scheduler.finish(jobs.into_iter().map(|job| (job, None)).collect());
+            }
+        }
+    }
+
+    fn answer(&self, jobs: Vec<Job>, batch: &TokenBatch, logits: &[f32], started: Instant) {
+        let infer = started.elapsed();
+        self.scheduler.paced(infer / u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        let posts: Vec<SpanContext> = jobs.iter().flat_map(Job::spans).cloned().collect();
+        let padded = batch.rows() * batch.width();
+        let span = traces::batch(&posts, batch.rows(), batch.real_tokens(), padded, infer);
+        let rows = logits.chunks_exact(self.model.labels.outputs());
+        let answers = rows.map(|row| {
+            let probabilities = self.model.labels.probabilities(row);
+            if probabilities.is_none() {
+                let (worker, panicked, error) = (self.index, false, "logits are not finite");
+                tracing::error!(worker, panicked, error, "the model failed on a post");
+            }
+            probabilities.map(|probabilities| Forward {
+                probabilities,
+                started,
+                infer,
+                span: span.clone(),
+            })
+        });
+        self.scheduler.finish(jobs.into_iter().zip(answers).collect());
+    }
+
+    /// Builds the engine anew until it runs; false if the scheduler closes before.
+    fn rebuild(&mut self) -> bool {
+        self.engine = self.try_build();
+        if self.engine.is_some() {
+            return true;
+        }
+        self.scheduler.worker_alive(false);
+        let mut delay = REBUILD_DELAY;
+        while self.engine.is_none() && !self.scheduler.closes_within(delay) {
+            delay = (delay * 2).min(REBUILD_DELAY_MAX);
+            self.engine = self.try_build();
+        }
+        self.scheduler.worker_alive(true);
+        self.engine.is_some()
+    }
+
+    fn try_build(&self) -> Option<Box<dyn Engine>> {
+        metrics::worker_restarted();
+        let worker = self.index;
+        match catch_unwind(AssertUnwindSafe(|| warm_up(&self.model))) {
+            Ok(Ok(engine)) => {
+                tracing::warn!(worker, "engine rebuilt after a panic");
+                return Some(engine);
+            }
+            Ok(Err(error)) => tracing::error!(worker, %error, "engine can't be rebuilt"),
+            Err(_) => tracing::error!(worker, "engine panicked while being rebuilt"),
+        }
+        None
+    }
+}

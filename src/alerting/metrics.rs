@@ -1,0 +1,127 @@
+//! Names, units, help and buckets of the metrics of alerts and topics. Call sites say what
+//! happened.
+
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use pounce_alerts::Board;
+use pounce_alerts::alert::{AlertChange, ChangeKind, Suppression};
+use pounce_alerts::key::AlertKind;
+use pounce_types::post::Timestamp;
+use pounce_types::score::Severity;
+
+/// Seconds: 10 s to 4 h, with the promised 15 minutes among them.
+const RESPONSE: [f64; 10] = [10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 14400.0];
+
+/// Upper bounds of the buckets of each histogram.
+pub(crate) const BUCKETS: [(&str, &[f64]); 2] =
+    [("pounce_alert_ack_seconds", &RESPONSE), ("pounce_alert_detection_delay_seconds", &RESPONSE)];
+
+/// Describes every metric and makes every series exist that is known from the start.
+pub(crate) fn register() {
+    describe_counter!("pounce_events_late_total", "Posts too late for their topic's statistics");
+    describe_counter!("pounce_events_duplicate_total", "Posts whose topic and id were seen before");
+    describe_counter!("pounce_alerts_opened_total", "Topic alerts opened");
+    describe_counter!("pounce_alerts_suppressed_total", "Topic alerts held back");
+    describe_counter!("pounce_board_forgotten_total", "What was dropped for want of room");
+    describe_gauge!("pounce_alerts_firing", "Topic alerts that fire");
+    describe_gauge!("pounce_topics", "Topics and places being counted");
+    describe_gauge!(
+        "pounce_watermark_timestamp_seconds",
+        Unit::Seconds,
+        "Furthest event time up to which a topic's minutes are closed"
+    );
+    describe_histogram!(
+        "pounce_alert_ack_seconds",
+        Unit::Seconds,
+        "From an alert's opening to somebody taking it"
+    );
+    describe_histogram!(
+        "pounce_alert_detection_delay_seconds",
+        Unit::Seconds,
+        "From the end of the minute that opened an alert, in event time, to its opening"
+    );
+
+    post_counted(false, false);
+    gauge!("pounce_watermark_timestamp_seconds").set(0.0);
+    for kind in AlertKind::ALL {
+        for severity in Severity::ALL {
+            alerts_opened_counter(kind, severity).absolute(0);
+        }
+        for (name, _) in BUCKETS {
+            let _ = histogram!(name, "kind" => kind.name());
+        }
+    }
+}
+
+/// A post was counted for its topic, or not.
+pub(crate) fn post_counted(late: bool, duplicate: bool) {
+    counter!("pounce_events_late_total").increment(u64::from(late));
+    counter!("pounce_events_duplicate_total").increment(u64::from(duplicate));
+}
+
+/// An alert that is told so long after its minute was not of live posts.
+const REPLAYED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An alert opened or changed; `now` is the wall clock.
+pub(crate) fn alert_changed(change: &AlertChange, now: Timestamp) {
+    if change.kind == ChangeKind::Opened {
+        let alert = &change.alert;
+        alerts_opened_counter(alert.kind, alert.severity).increment(1);
+        let delay = Duration::from_millis(now.millis().saturating_sub(alert.opened_at.millis()));
+        // Posts of long ago are being replayed: nobody waited for their alerts.
+        if delay < REPLAYED_AFTER {
+            histogram!("pounce_alert_detection_delay_seconds", "kind" => alert.kind.name())
+                .record(delay);
+        }
+    }
+}
+
+fn alerts_opened_counter(kind: AlertKind, severity: Severity) -> metrics::Counter {
+    let labels = [("kind", kind.name()), ("severity", severity.name())];
+    counter!("pounce_alerts_opened_total", &labels)
+}
+
+/// Somebody took an alert, so long after it opened.
+pub(crate) fn alert_acknowledged(kind: AlertKind, waited: Duration) {
+    histogram!("pounce_alert_ack_seconds", "kind" => kind.name()).record(waited);
+}
+
+/// What the board has to tell of itself.
+pub(crate) fn board(board: &Board) {
+    let totals = board.totals();
+    for (kind, firing) in AlertKind::ALL.into_iter().zip(board.firing()) {
+        gauge!("pounce_alerts_firing", "kind" => kind.name())
+            .set(f64::from(u32::try_from(firing).unwrap_or(u32::MAX)));
+        for reason in Suppression::ALL {
+            let labels = [("kind", kind.name()), ("reason", reason.name())];
+            counter!("pounce_alerts_suppressed_total", &labels)
+                .absolute(totals.suppressed(kind, reason));
+        }
+    }
+    for (what, forgotten) in [
+        ("topic", totals.keys_forgotten),
+        ("post_id", totals.post_ids_forgotten),
+        ("vote", totals.votes_forgotten),
+        ("reach_author", totals.reach_authors_forgotten),
+        ("resolved_alert", totals.resolved_forgotten),
+    ] {
+        counter!("pounce_board_forgotten_total", "what" => what).absolute(forgotten);
+    }
+    gauge!("pounce_topics").set(as_f64(board.keys()));
+    if let Some(watermark) = board.watermark() {
+        gauge!("pounce_watermark_timestamp_seconds").set(watermark_seconds(watermark));
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milliseconds until the year 9999 are below 2^52")]
+fn watermark_seconds(at: Timestamp) -> f64 {
+    at.millis() as f64 / 1000.0
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,176 @@
+//! `AlertService`: shells around the board.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tonic::{Request, Response, Status};
+
+use crate::alerting::advocates::Advocates;
+use crate::alerting::monitor::AlertMonitor;
+use crate::alerting::wire::{
+    Filter, show_advocate, show_alert, show_change, show_firing, show_topic,
+};
+use crate::auth::caller::Caller;
+use crate::lifecycle::drain::{Drain, Phase};
+use pounce_alerts::Acknowledged;
+use pounce_proto::alert_service_server::AlertService;
+use pounce_proto::watch_alerts_response::Message;
+use pounce_proto::{
+    AcknowledgeAlertRequest, AcknowledgeAlertResponse, GetTopicRequest, GetTopicResponse,
+    ListAlertsRequest, ListAlertsResponse, ListTopicsRequest, ListTopicsResponse,
+    WatchAlertsRequest, WatchAlertsResponse,
+};
+use pounce_types::post::{Fault, NAME_BYTES_MAX, Place, Topic};
+
+/// Bytes of a note.
+const NOTE_BYTES_MAX: usize = 1024;
+const TOPICS_DEFAULT: u32 = 100;
+const TOPICS_MAX: u32 = 1000;
+
+/// The service's handlers.
+pub(crate) struct Alerts {
+    pub(crate) monitor: AlertMonitor,
+    pub(crate) advocates: Advocates,
+    pub(crate) drain: Drain,
+}
+
+#[tonic::async_trait]
+impl AlertService for Alerts {
+    type WatchAlertsStream =
+        Pin<Box<dyn Stream<Item = Result<WatchAlertsResponse, Status>> + Send>>;
+
+    async fn watch_alerts(
+        &self,
+        request: Request<WatchAlertsRequest>,
+    ) -> Result<Response<Self::WatchAlertsStream>, Status> {
+        let mut caller = Caller::of(request.extensions());
+        let WatchAlertsRequest { filter, advocates } = request.into_inner();
+        let filter = Filter::parse(filter)?;
+        let mut advocates = advocates.then(|| self.advocates.watch());
+        let (firing, mut changes) = self.monitor.watch(|board| board.alerts(false));
+        let mut drain = self.drain.clone();
+        let watched = async_stream::stream! {
+            for alert in firing.iter().rev().filter(|alert| filter.passes(alert)) {
+                yield Message::Change(show_firing(alert));
+            }
+            loop {
+                tokio::select! {
+                    // However many advocates there are, alerts come first.
+                    biased;
+                    change = changes.recv() => match change {
+                        Ok(change) if filter.passes(&change.alert) => {
+                            yield Message::Change(show_change(&change));
+                        }
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(missed)) => yield Message::Missed(missed),
+                        Err(RecvError::Closed) => break,
+                    },
+                    advocate = next(&mut advocates) => match advocate {
+                        Ok(advocate) if filter.passes_advocate(&advocate) => {
+                            yield Message::Advocate(show_advocate(&advocate));
+                        }
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(missed)) => yield Message::AdvocatesMissed(missed),
+                        Err(RecvError::Closed) => break,
+                    },
+                }
+            }
+        };
+        let over = async move {
+            tokio::select! {
+                () = drain.reached(Phase::Draining) => {}
+                () = caller.taken_away() => {}
+            }
+        };
+        let watched = watched.map(|message| Ok(WatchAlertsResponse { message: Some(message) }));
+        Ok(Response::new(Box::pin(watched.take_until(Box::pin(over)))))
+    }
+
+    async fn list_alerts(
+        &self,
+        request: Request<ListAlertsRequest>,
+    ) -> Result<Response<ListAlertsResponse>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::parse(request.filter)?;
+        let alerts = self.monitor.read(|board| board.alerts(request.resolved));
+        let alerts = alerts.iter().filter(|alert| filter.passes(alert)).map(show_alert).collect();
+        Ok(Response::new(ListAlertsResponse { alerts }))
+    }
+
+    async fn acknowledge_alert(
+        &self,
+        request: Request<AcknowledgeAlertRequest>,
+    ) -> Result<Response<AcknowledgeAlertResponse>, Status> {
+        let AcknowledgeAlertRequest { id, by, note } = request.into_inner();
+        let acknowledged = acknowledge(&self.monitor, &id, &by, &note)?;
+        let alert = Some(show_alert(&acknowledged.alert));
+        Ok(Response::new(AcknowledgeAlertResponse { alert }))
+    }
+
+    async fn get_topic(
+        &self,
+        request: Request<GetTopicRequest>,
+    ) -> Result<Response<GetTopicResponse>, Status> {
+        let GetTopicRequest { topic, place } = request.into_inner();
+        let topic = Topic::parse(topic.as_bytes()).map_err(|fault| invalid("topic", &fault))?;
+        let place = (!place.is_empty()).then(|| Place::parse(place.as_bytes())).transpose();
+        let place = place.map_err(|fault| invalid("place", &fault))?;
+        let status = self.monitor.read(|board| board.topic(&topic, place.as_ref()));
+        let unknown = match &place {
+            Some(_) => "no post of this topic and place was counted",
+            None => "no post of this topic was counted",
+        };
+        let status = status.ok_or_else(|| Status::not_found(unknown))?;
+        Ok(Response::new(GetTopicResponse { status: Some(show_topic(&status)) }))
+    }
+
+    async fn list_topics(
+        &self,
+        request: Request<ListTopicsRequest>,
+    ) -> Result<Response<ListTopicsResponse>, Status> {
+        let max = match request.into_inner().topics_max {
+            0 => TOPICS_DEFAULT,
+            max => max,
+        };
+        if max > TOPICS_MAX {
+            let fault = Fault::OutOfRange { range: "1 to 1000" };
+            return Err(invalid("topics_max", &fault));
+        }
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let topics = self.monitor.read(|board| board.topics(max));
+        let topics = topics.iter().map(show_topic).collect();
+        Ok(Response::new(ListTopicsResponse { topics }))
+    }
+}
+
+/// Notes who took an alert.
+pub(crate) fn acknowledge(
+    monitor: &AlertMonitor,
+    id: &str,
+    by: &str,
+    note: &str,
+) -> Result<Acknowledged, Status> {
+    if by.trim().is_empty() {
+        return Err(invalid("by", &Fault::Missing));
+    }
+    for (field, value, max) in [("by", by, NAME_BYTES_MAX), ("note", note, NOTE_BYTES_MAX)] {
+        if value.len() > max {
+            return Err(invalid(field, &Fault::TooLong { bytes: value.len(), max }));
+        }
+    }
+    monitor.acknowledge(id, by, note).map_err(|error| Status::not_found(error.to_string()))
+}
+
+/// What is heard next; waits without end where nobody listens.
+async fn next<T: Clone>(receiver: &mut Option<Receiver<T>>) -> Result<T, RecvError> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn invalid(field: &str, fault: &Fault) -> Status {
+    Status::invalid_argument(format!("{field} {fault}"))
+}

@@ -1,0 +1,155 @@
+//! Alerts and topics to messages, and filters back.
+
+use tonic::Status;
+
+use crate::alerting::advocates::Advocate;
+use crate::wire::{show_duration, show_severity, show_timestamp};
+use pounce_alerts::alert::{Alert, AlertChange, ChangeKind};
+use pounce_alerts::key::AlertKind;
+use pounce_alerts::status::{TopicStatus, WindowStatus};
+use pounce_proto::{self as proto, AlertChangeKind, AlertState};
+use pounce_types::post::Place;
+use pounce_types::score::Severity;
+
+/// Which alerts somebody wants to see.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    topics: Vec<String>,
+    places: Vec<String>,
+    kinds: Vec<AlertKind>,
+    severity_min: Option<Severity>,
+}
+
+impl Filter {
+    /// Reads a filter; an unknown enum value is INVALID_ARGUMENT.
+    pub(crate) fn parse(wire: Option<proto::AlertFilter>) -> Result<Self, Status> {
+        let wire = wire.unwrap_or_default();
+        let unknown =
+            |field: &str| Status::invalid_argument(format!("filter.{field} has an unknown value"));
+        let kinds = wire.kinds.iter().map(|&kind| match proto::AlertKind::try_from(kind) {
+            Ok(proto::AlertKind::Share) => Ok(AlertKind::Share),
+            Ok(proto::AlertKind::Volume) => Ok(AlertKind::Volume),
+            Ok(proto::AlertKind::Reach) => Ok(AlertKind::Reach),
+            Ok(proto::AlertKind::Unspecified) | Err(_) => Err(unknown("kinds")),
+        });
+        let severity_min = match proto::Severity::try_from(wire.severity_min) {
+            Ok(proto::Severity::Unspecified) => None,
+            Ok(proto::Severity::Low) => Some(Severity::Low),
+            Ok(proto::Severity::Medium) => Some(Severity::Medium),
+            Ok(proto::Severity::High) => Some(Severity::High),
+            Err(_) => return Err(unknown("severity_min")),
+        };
+        Ok(Self {
+            kinds: kinds.collect::<Result<_, _>>()?,
+            topics: wire.topics,
+            places: wire.places,
+            severity_min,
+        })
+    }
+
+    /// Whether an alert passes; an empty list lets everything pass.
+    pub(crate) fn passes(&self, alert: &Alert) -> bool {
+        self.is_about(alert.key.topic.as_str(), alert.key.place.as_ref())
+            && (self.kinds.is_empty() || self.kinds.contains(&alert.kind))
+            && self.severity_min.is_none_or(|min| alert.severity >= min)
+    }
+
+    /// Whether an advocate passes: by topic and place alone.
+    pub(crate) fn passes_advocate(&self, advocate: &Advocate) -> bool {
+        let topic = advocate.topic.as_ref().map_or("", |topic| topic.as_str());
+        self.is_about(topic, advocate.place.as_ref())
+    }
+
+    fn is_about(&self, topic: &str, place: Option<&Place>) -> bool {
+        let among = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
+        among(&self.topics, topic) && among(&self.places, place.map_or("", |place| place.as_str()))
+    }
+}
+
+pub(crate) fn show_change(change: &AlertChange) -> proto::AlertChange {
+    let kind = match change.kind {
+        ChangeKind::Opened => AlertChangeKind::Opened,
+        ChangeKind::Escalated => AlertChangeKind::Escalated,
+        ChangeKind::Acknowledged => AlertChangeKind::Acknowledged,
+        ChangeKind::Resolved => AlertChangeKind::Resolved,
+    };
+    proto::AlertChange { kind: kind.into(), alert: Some(show_alert(&change.alert)) }
+}
+
+/// An alert that was firing when somebody began to watch.
+pub(crate) fn show_firing(alert: &Alert) -> proto::AlertChange {
+    proto::AlertChange { kind: AlertChangeKind::Firing.into(), alert: Some(show_alert(alert)) }
+}
+
+pub(crate) fn show_alert(alert: &Alert) -> proto::Alert {
+    let kind = match alert.kind {
+        AlertKind::Share => proto::AlertKind::Share,
+        AlertKind::Volume => proto::AlertKind::Volume,
+        AlertKind::Reach => proto::AlertKind::Reach,
+    };
+    let resolved = alert.resolved_at.is_some();
+    let state = if resolved { AlertState::Resolved } else { AlertState::Firing };
+    let evidence = &alert.evidence;
+    proto::Alert {
+        id: alert.id.to_string(),
+        kind: kind.into(),
+        state: state.into(),
+        severity: show_severity(Some(alert.severity)).into(),
+        topic: alert.key.topic.to_string(),
+        place: alert.key.place.as_ref().map(ToString::to_string).unwrap_or_default(),
+        opened_at: Some(show_timestamp(alert.opened_at)),
+        resolved_at: alert.resolved_at.map(show_timestamp),
+        respond_by: Some(show_timestamp(alert.respond_by)),
+        evidence: Some(proto::AlertEvidence {
+            window: Some(show_duration(evidence.window)),
+            posts: evidence.posts,
+            negatives: evidence.negatives,
+            observed: evidence.observed,
+            baseline: evidence.baseline,
+            threshold: evidence.threshold,
+            bound: evidence.bound,
+            sample_post_ids: evidence.sample_post_ids.iter().map(ToString::to_string).collect(),
+            busiest_author_posts: evidence.busiest_author_posts,
+            suppressed: evidence.suppressed,
+        }),
+        acknowledgement: alert.acknowledgement.as_ref().map(|taken| proto::Acknowledgement {
+            by: taken.by.clone(),
+            note: taken.note.clone(),
+            at: Some(show_timestamp(taken.at)),
+        }),
+    }
+}
+
+pub(crate) fn show_advocate(advocate: &Advocate) -> proto::Advocate {
+    proto::Advocate {
+        post_id: advocate.post_id.to_string(),
+        topic: advocate.topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+        place: advocate.place.as_ref().map(ToString::to_string).unwrap_or_default(),
+        followers: advocate.followers,
+        probability: advocate.probability.into(),
+        posted_at: Some(show_timestamp(advocate.at)),
+    }
+}
+
+pub(crate) fn show_topic(status: &TopicStatus) -> proto::TopicStatus {
+    proto::TopicStatus {
+        topic: status.key.topic.to_string(),
+        place: status.key.place.as_ref().map(ToString::to_string).unwrap_or_default(),
+        warming: status.warming,
+        baseline: status.baseline,
+        threshold: status.threshold,
+        windows: status.windows.iter().map(show_window).collect(),
+        watermark: Some(show_timestamp(status.watermark)),
+        alert_ids: status.alert_ids.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn show_window(status: &WindowStatus) -> proto::TopicWindow {
+    proto::TopicWindow {
+        window: Some(show_duration(status.window)),
+        posts: status.counts.posts,
+        negatives: status.counts.negatives,
+        share: status.counts.share(),
+        bound: status.bound,
+    }
+}

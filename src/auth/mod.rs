@@ -1,0 +1,10 @@
+//! Who may call: bearer tokens, their scopes and their rates.
+//!
+//! Knows headers and methods' names; nothing of what calls do.
+
+mod bucket;
+pub(crate) mod caller;
+pub(crate) mod guard;
+pub(crate) mod metrics;
+pub(crate) mod need;
+pub mod tokens;

@@ -1,0 +1,84 @@
+//! Which method needs what of its caller, in one table, and the answers to those who lack it.
+
+use tonic::Status;
+
+use super::tokens::{Scope, Token};
+
+/// What a method asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing.
+    Nothing,
+    /// Any token.
+    Token,
+    /// A token with this scope.
+    Scope(Scope),
+}
+
+/// Methods that do not need just any token; a name without a method stands for
+/// the rest of its service.
+const NEEDS: [(&str, &str, Need); 11] = [
+    ("pounce.v1.ScoringService", "GetModel", Need::Token),
+    ("pounce.v1.ScoringService", "", Need::Scope(Scope::Score)),
+    ("pounce.v1.AlertService", "WatchAlerts", Need::Scope(Scope::AlertsRead)),
+    ("pounce.v1.AlertService", "ListAlerts", Need::Scope(Scope::AlertsRead)),
+    ("pounce.v1.AlertService", "GetTopic", Need::Scope(Scope::AlertsRead)),
+    ("pounce.v1.AlertService", "ListTopics", Need::Scope(Scope::AlertsRead)),
+    ("pounce.v1.AlertService", "", Need::Scope(Scope::AlertsWrite)),
+    // Probes and balancers have no token.
+    ("grpc.health.v1.Health", "", Need::Nothing),
+    ("grpc.reflection.v1.ServerReflection", "", Need::Token),
+    ("grpc.reflection.v1alpha.ServerReflection", "", Need::Token),
+    // Names that do not exist.
+    ("", "", Need::Token),
+];
+
+impl Need {
+    pub(crate) fn of(path: &str) -> Self {
+        let mut parts = path.trim_start_matches('/').split('/');
+        let (service, method) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let matches = |&&(s, m, _): &&(&str, &str, Need)| {
+            (s.is_empty() || s == service) && (m.is_empty() || m == method)
+        };
+        NEEDS.iter().find(matches).map_or(Self::Token, |&(_, _, need)| need)
+    }
+
+    pub(crate) fn met_by(self, token: &Token) -> bool {
+        match self {
+            Self::Nothing | Self::Token => true,
+            Self::Scope(scope) => token.may(scope),
+        }
+    }
+}
+
+/// The answer to credentials that are missing or wrong.
+pub(crate) fn unauthenticated() -> Status {
+    Status::unauthenticated("a valid bearer token is needed")
+}
+
+/// The answer to a token that is for other things.
+pub(crate) fn permission_denied() -> Status {
+    Status::permission_denied("the token is not good for this call")
+}
+
+#[cfg(test)]
+mod tests {
+    use pounce_proto::{METHODS, Method};
+
+    use super::*;
+
+    #[test]
+    fn every_method_of_ours_needs_a_scope_and_only_health_needs_nothing() {
+        for Method { service, method, .. } in METHODS {
+            let path = format!("/{service}/{method}");
+            let need = Need::of(&path);
+            let open = *method == "GetModel";
+            assert_eq!(matches!(need, Need::Scope(_)), !open, "{path}: {need:?}");
+        }
+        assert_eq!(Need::of("/grpc.health.v1.Health/Check"), Need::Nothing);
+        assert_eq!(Need::of("/grpc.reflection.v1.ServerReflection/X"), Need::Token);
+        assert_eq!(Need::of("/nobody.Knows/This"), Need::Token);
+        let acknowledge = Need::of("/pounce.v1.AlertService/AcknowledgeAlert");
+        assert_eq!(acknowledge, Need::Scope(Scope::AlertsWrite));
+    }
+}

@@ -1,0 +1,117 @@
+//! The dashboard's HTTP routes: its state, its events and acknowledging.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Json, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::json;
+use tonic::{Code, Status};
+
+use super::page::Page;
+use super::recent::RecentPosts;
+use super::{assets, live};
+use crate::alerting::service::acknowledge;
+use crate::auth::tokens::Scope;
+use crate::lifecycle::drain::Phase;
+use crate::parts::Parts;
+
+/// Bytes of a request.
+const REQUEST_BYTES_MAX: usize = 8 << 10;
+
+/// The routes of the page.
+pub(crate) fn routes(parts: Parts, recent: RecentPosts) -> Router {
+    let page = Page::new(parts, recent);
+    Router::new()
+        .route("/board/state", get(state))
+        .route("/board/events", get(events))
+        .route("/board/acknowledgements", post(take))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(Arc::new(page))
+        .merge(assets::routes())
+}
+
+async fn state(State(page): State<Arc<Page>>, headers: HeaderMap) -> Result<Response, Refused> {
+    let caller = page.let_in(Scope::AlertsRead, &headers)?;
+    let (you, whole) = (page.you(&caller), page.view().await.whole());
+    let body = format!("{{\"you\":{you},{}", &whole[1..]);
+    let kind = (header::CONTENT_TYPE, "application/json");
+    Ok(([kind, NO_STORE, assets::NO_SNIFF], body).into_response())
+}
+
+const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
+async fn events(State(page): State<Arc<Page>>, headers: HeaderMap) -> Result<Response, Refused> {
+    let caller = page.let_in(Scope::AlertsRead, &headers)?;
+    if page.parts.drain.phase() >= Phase::Draining {
+        return Err(Status::unavailable("the server drains").into());
+    }
+    let place = Arc::clone(&page.watchers).try_acquire_owned();
+    let place = place.map_err(|_| Status::unavailable("too many pages watch already"))?;
+    // Proxies must not wait for the end of the stream.
+    let unbuffered = (header::HeaderName::from_static("x-accel-buffering"), "no");
+    let headers = [NO_STORE, assets::NO_SNIFF, unbuffered];
+    Ok((headers, live::events(page, caller, place)).into_response())
+}
+
+/// Somebody takes an alert.
+#[derive(Deserialize)]
+struct Taking {
+    id: String,
+    by: String,
+    #[serde(default)]
+    note: String,
+}
+
+async fn take(
+    State(page): State<Arc<Page>>,
+    headers: HeaderMap,
+    taking: Result<Json<Taking>, JsonRejection>,
+) -> Result<Response, Refused> {
+    page.let_in(Scope::AlertsWrite, &headers)?;
+    if page.parts.tokens.is_none() {
+        return Err(Status::permission_denied("read-only: the server has no tokens").into());
+    }
+    let Json(Taking { id, by, note }) = match taking {
+        Ok(taking) => taking,
+        Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
+    };
+    acknowledge(&page.parts.monitor, &id, &by, &note)?;
+    page.forget_last().await;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A status of the gRPC side, as HTTP has it.
+struct Refused(Status);
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self(status)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let code = match self.0.code() {
+            Code::InvalidArgument => StatusCode::BAD_REQUEST,
+            Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Code::PermissionDenied => StatusCode::FORBIDDEN,
+            Code::NotFound => StatusCode::NOT_FOUND,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let answer = failure(code, self.0.message());
+        if code == StatusCode::UNAUTHORIZED {
+            return ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response();
+        }
+        answer
+    }
+}
+
+fn failure(code: StatusCode, message: &str) -> Response {
+    let body = Json(json!({ "error": message }));
+    (code, [NO_STORE, assets::NO_SNIFF], body).into_response()
+}

@@ -1,0 +1,199 @@
+//! What the page shows, as JSON in four parts that change at their own pace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::recent::{Flagged, RecentPosts};
+use pounce_alerts::Board;
+use pounce_alerts::alert::Alert;
+use pounce_alerts::status::{ShareHistory, TopicStatus};
+use pounce_types::post::Timestamp;
+
+use crate::lifecycle::drain::Phase;
+use crate::parts::Parts;
+
+/// Topics that are shown, those that fire first.
+pub(super) const TOPICS_MAX: usize = 50;
+/// Firing alerts that are shown, newest first.
+pub(super) const FIRING_MAX: usize = 100;
+/// Resolved alerts that are shown, newest first.
+const RESOLVED_MAX: usize = 10;
+
+/// The parts, each as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) alerts: Arc<str>,
+    pub(super) posts: Arc<str>,
+    pub(super) service: Arc<str>,
+    pub(super) topics: Arc<str>,
+}
+
+impl View {
+    /// The parts with the names they travel under.
+    pub(super) fn parts(&self) -> [(&'static str, &Arc<str>); 4] {
+        [
+            ("alerts", &self.alerts),
+            ("posts", &self.posts),
+            ("service", &self.service),
+            ("topics", &self.topics),
+        ]
+    }
+
+    /// All parts as one JSON object.
+    pub(super) fn whole(&self) -> String {
+        let parts = self.parts().map(|(name, part)| format!("\"{name}\":{part}"));
+        format!("{{{}}}", parts.join(","))
+    }
+}
+
+fn text(part: &impl Serialize) -> Arc<str> {
+    // Keys are strings and numbers finite or null: this can't fail.
+    serde_json::to_string(part).unwrap_or_else(|_| "null".to_owned()).into()
+}
+
+/// What fires, and what did lately.
+pub(super) fn alerts(board: &Board) -> Arc<str> {
+    let all = board.alerts(true);
+    let (firing, resolved): (Vec<_>, Vec<_>) =
+        all.iter().partition(|alert| alert.resolved_at.is_none());
+    let firing_total = firing.len();
+    let firing: Vec<Value> = firing.into_iter().take(FIRING_MAX).map(alert).collect();
+    let resolved: Vec<Value> = resolved.into_iter().take(RESOLVED_MAX).map(alert).collect();
+    text(&json!({ "firing_total": firing_total, "firing": firing, "resolved": resolved }))
+}
+
+/// The topics that fire, then those with most discontent.
+pub(super) fn topics(board: &Board) -> Arc<str> {
+    let topics: Vec<Value> = board
+        .topics(TOPICS_MAX)
+        .iter()
+        .map(|status| topic(status, board.history(&status.key.topic).as_ref()))
+        .collect();
+    text(&json!({ "keys_total": board.keys(), "topics": topics }))
+}
+
+/// The latest flagged posts.
+pub(super) fn posts(recent: &RecentPosts) -> Arc<str> {
+    let flagged: Vec<Value> = recent.flagged().iter().map(post).collect();
+    text(&json!({ "flagged": flagged }))
+}
+
+/// How the service fares.
+pub(super) fn service(parts: &Parts, recent: &RecentPosts) -> Arc<str> {
+    let Parts { scorer, health, drain, .. } = parts;
+    let rates = recent.rates();
+    let state = match drain.phase() {
+        Phase::Serving if health.ready() => "ready",
+        Phase::Serving => "starting",
+        Phase::Notice | Phase::Draining | Phase::Stopping => "draining",
+    };
+    let took = rates.took.map(|took| took.map(millis));
+    let [p50, p95, p99] = took.map_or([None; 3], |took| took.map(Some));
+    text(&json!({
+        "state": state,
+        "version": env!("CARGO_PKG_VERSION"),
+        "model": { "name": scorer.model().name, "revision": scorer.model().revision },
+        "workers": { "alive": scorer.workers_alive(), "max": scorer.limits().workers },
+        "queue": { "posts": scorer.posts_open(), "max": scorer.limits().queue_posts_max },
+        "scored_per_second": rates.scored_per_second,
+        "scored": rates.scored,
+        "rejected_last_minute": rates.rejected,
+        "post_milliseconds": { "p50": p50, "p95": p95, "p99": p99 },
+    }))
+}
+
+fn alert(alert: &Alert) -> Value {
+    let evidence = &alert.evidence;
+    json!({
+        "id": alert.id.as_str(),
+        "kind": alert.kind.name(),
+        "severity": alert.severity.name(),
+        "topic": alert.key.topic,
+        "place": alert.key.place,
+        "opened_at": time(alert.opened_at),
+        "resolved_at": alert.resolved_at.map(time),
+        "respond_by": time(alert.respond_by),
+        "evidence": {
+            "window_minutes": evidence.window.as_secs() / 60,
+            "posts": evidence.posts,
+            "negatives": evidence.negatives,
+            "observed": rounded(evidence.observed),
+            "baseline": rounded(evidence.baseline),
+            "threshold": rounded(evidence.threshold),
+            "bound": rounded(evidence.bound),
+            "sample_post_ids": evidence.sample_post_ids,
+            "busiest_author_posts": evidence.busiest_author_posts,
+            "suppressed": evidence.suppressed,
+        },
+        "acknowledgement": alert.acknowledgement.as_ref().map(|taken| json!({
+            "by": taken.by,
+            "note": taken.note,
+            "at": time(taken.at),
+        })),
+    })
+}
+
+fn topic(status: &TopicStatus, history: Option<&ShareHistory>) -> Value {
+    let windows = status.windows.iter().map(|window| {
+        json!({
+            "minutes": window.window.as_secs() / 60,
+            "posts": window.counts.posts,
+            "negatives": window.counts.negatives,
+            "bound": rounded(window.bound),
+        })
+    });
+    json!({
+        "topic": status.key.topic,
+        "warming": status.warming,
+        "baseline": rounded(status.baseline),
+        "threshold": rounded(status.threshold),
+        "windows": windows.collect::<Vec<_>>(),
+        "watermark": time(status.watermark),
+        "alert_ids": status.alert_ids.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+        "history": history.map(|history| json!({
+            "window_minutes": history.window.as_secs() / 60,
+            "step_minutes": history.step.as_secs() / 60,
+            "posts": history.points.iter().map(|point| point.counts.posts).collect::<Vec<_>>(),
+            "negatives":
+                history.points.iter().map(|point| point.counts.negatives).collect::<Vec<_>>(),
+            "bound":
+                history.points.iter().map(|point| rounded(point.bound)).collect::<Vec<_>>(),
+        })),
+    })
+}
+
+fn post(post: &Flagged) -> Value {
+    let mut shown = json!({
+        "id": post.id,
+        "topic": post.topic,
+        "place": post.place,
+        "followers": post.followers,
+        "flag": if post.severity.is_some() { "discontent" } else { "advocate" },
+        "severity": post.severity,
+        "probability": rounded(post.probability.into()),
+        "at": time(post.at),
+        "respond_by": post.respond_by.map(time),
+    });
+    if let Some(text) = &post.text {
+        shown["text"] = json!(text);
+    }
+    shown
+}
+
+/// Four digits after the point are more than anybody sees.
+fn rounded(number: f64) -> f64 {
+    (number * 1e4).round() / 1e4
+}
+
+fn millis(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e4).round() / 10.0
+}
+
+/// RFC 3339; every timestamp of ours lies in jiff's range.
+fn time(at: Timestamp) -> Option<String> {
+    let millis = i64::try_from(at.millis()).ok()?;
+    Some(jiff::Timestamp::from_millisecond(millis).ok()?.to_string())
+}

@@ -1,0 +1,84 @@
+//! Health that tells the truth, over gRPC and HTTP alike.
+//!
+//! Ready: the model has run, a worker has an engine, and nobody is draining.
+//! Alive: a worker has asked for work lately. Overload touches neither.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::lifecycle::drain::{Drain, Phase};
+use pounce_inference::scorer::Scorer;
+
+/// How often health is looked at; a drain is heard of at once.
+const LOOK: Duration = Duration::from_millis(500);
+/// Silence of all workers that counts as death. The largest batch of the
+/// slowest model takes seconds, not minutes.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// gRPC services whose health is readiness; the empty name is the server's.
+const READINESS: [&str; 3] = ["", "pounce.v1.ScoringService", "pounce.v1.AlertService"];
+/// Name under which gRPC health tells liveness.
+pub const LIVENESS: &str = "liveness";
+
+/// What is known of the service's health. Cheap to clone.
+#[derive(Clone)]
+pub struct Health {
+    scorer: Scorer,
+    drain: Drain,
+    warm: Arc<AtomicBool>,
+}
+
+impl Health {
+    /// Not ready until [`Health::warmed`].
+    #[must_use]
+    pub fn new(scorer: Scorer, drain: Drain) -> Self {
+        Self { scorer, drain, warm: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// The model has run.
+    pub fn warmed(&self) {
+        self.warm.store(true, Ordering::Release);
+    }
+
+    /// Whether new calls should come here.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.warm.load(Ordering::Acquire)
+            && self.scorer.workers_alive() > 0
+            && self.drain.phase() == Phase::Serving
+    }
+
+    /// Whether a restart would not help.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        self.scorer.since_last_beat() < SILENCE_MAX
+    }
+
+    /// Says so to gRPC's health service until the process stops.
+    pub(crate) async fn report(self, reporter: HealthReporter) {
+        let mut drain = self.drain.clone();
+        loop {
+            self.report_once(&reporter).await;
+            let serving = drain.phase() == Phase::Serving;
+            let next = if serving { Phase::Notice } else { Phase::Stopping };
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = drain.reached(next) => if next == Phase::Stopping { break },
+            }
+        }
+    }
+
+    /// Sets every name; call it before a socket opens, since tonic-health
+    /// says SERVING of the server from birth.
+    pub(crate) async fn report_once(&self, reporter: &HealthReporter) {
+        let status = |up| if up { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in READINESS {
+            reporter.set_service_status(name, status(self.ready())).await;
+        }
+        reporter.set_service_status(LIVENESS, status(self.alive())).await;
+    }
+}

@@ -1,0 +1,26 @@
+//! What the gRPC port, the HTTP port and the dashboard share.
+
+use crate::alerting::monitor::AlertMonitor;
+use crate::auth::tokens::Tokens;
+use crate::dashboard::recent::RecentPosts;
+use crate::lifecycle::drain::Drain;
+use crate::lifecycle::health::Health;
+use crate::lifecycle::reload::Reloaded;
+use pounce_inference::scorer::Scorer;
+
+/// The running parts of a service. Cheap to clone.
+#[derive(Clone)]
+pub struct Parts {
+    /// With tokens, only their holders may call.
+    pub tokens: Option<Reloaded<Tokens>>,
+    /// Scores texts.
+    pub scorer: Scorer,
+    /// Counts scored posts by topic.
+    pub monitor: AlertMonitor,
+    /// Remembers what the page shows of posts, if there is a page.
+    pub recent: Option<RecentPosts>,
+    /// What is known of the service's health.
+    pub health: Health,
+    /// Tells of the end.
+    pub drain: Drain,
+}

@@ -1,0 +1,9 @@
+//! Posts in, events out: the calls of `ScoringService` and the pipeline that they share.
+//!
+//! Knows the scorer, the flags and the messages; nothing of tensors, batches or worker threads.
+
+pub(crate) mod metrics;
+pub(crate) mod pipeline;
+pub(crate) mod service;
+mod stream;
+pub(crate) mod wire;

@@ -1,0 +1,197 @@
+//! `ScoringService`: shells around the pipeline and the stream.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use futures::future::join_all;
+use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Response, Status, Streaming};
+
+use crate::auth::caller::Caller;
+use crate::lifecycle::drain::{Drain, Phase};
+use crate::scoring::pipeline::{CallOptions, Pipeline};
+use crate::scoring::stream::{self, StreamLimits};
+use crate::scoring::wire::{self, Refusal};
+use pounce_inference::scorer::WhenFull;
+use pounce_proto::post_result::Result as PostResultKind;
+use pounce_proto::scoring_service_server::ScoringService;
+use pounce_proto::{
+    self as proto, GetModelRequest, GetModelResponse, PostResult, ScoreBatchRequest,
+    ScoreBatchResponse, ScoreRequest, ScoreResponse, ScoreStreamRequest, ScoreStreamResponse,
+};
+use pounce_types::post::Fault;
+
+/// The service's handlers.
+pub(crate) struct Scoring {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) limits: proto::Limits,
+    pub(crate) batch_posts_max: usize,
+    pub(crate) stream_posts_in_flight_max: usize,
+    pub(crate) stream_age_max: Option<Duration>,
+    pub(crate) drain: Drain,
+}
+
+impl Scoring {
+    fn terms(
+        &self,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+        thresholds: Option<&proto::Thresholds>,
+    ) -> Result<CallOptions, Status> {
+        let thresholds = wire::thresholds(thresholds, &self.pipeline.thresholds)
+            .map_err(|error| Refusal::from(error).status())?;
+        Ok(CallOptions {
+            thresholds,
+            deadline: deadline(metadata),
+            when_full: WhenFull::Refuse,
+            span: extensions.get().cloned(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl ScoringService for Scoring {
+    async fn score(
+        &self,
+        request: Request<ScoreRequest>,
+    ) -> Result<Response<ScoreResponse>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
+        Caller::of(&extensions).pay(1)?;
+        let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
+        let lane = self.pipeline.scorer.lane();
+        let event = self.pipeline.answer(&lane, &terms, &post, 1).await;
+        let event = event.map_err(|refusal| refusal.status())?;
+        Ok(Response::new(ScoreResponse { event: Some(event) }))
+    }
+
+    async fn score_batch(
+        &self,
+        request: Request<ScoreBatchRequest>,
+    ) -> Result<Response<ScoreBatchResponse>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
+        if request.posts.is_empty() {
+            return Err(refused(Fault::Missing, "posts"));
+        }
+        if request.posts.len() > self.batch_posts_max {
+            return Err(Status::invalid_argument(format!(
+                "posts has {} posts, more than the limit of {}",
+                request.posts.len(),
+                self.batch_posts_max
+            )));
+        }
+        Caller::of(&extensions).pay(request.posts.len())?;
+        let (pipeline, lane) = (&self.pipeline, self.pipeline.scorer.lane());
+        let results = (1..).zip(&request.posts).map(|(sequence, post)| {
+            let (lane, terms) = (&lane, &terms);
+            async move {
+                let result = match pipeline.answer(lane, terms, post, sequence).await {
+                    Ok(event) => PostResultKind::Event(event),
+                    Err(refusal) => PostResultKind::Rejection(
+                        refusal.rejection(wire::echoed_id(&post.id), sequence),
+                    ),
+                };
+                PostResult { result: Some(result) }
+            }
+        });
+        Ok(Response::new(ScoreBatchResponse { results: join_all(results).await }))
+    }
+
+    type ScoreStreamStream =
+        Pin<Box<dyn Stream<Item = Result<ScoreStreamResponse, Status>> + Send>>;
+
+    async fn score_stream(
+        &self,
+        request: Request<Streaming<ScoreStreamRequest>>,
+    ) -> Result<Response<Self::ScoreStreamStream>, Status> {
+        if self.drain.phase() >= Phase::Draining {
+            return Err(Status::unavailable("the server is draining"));
+        }
+        let terms = StreamLimits {
+            posts_in_flight_max: self.stream_posts_in_flight_max,
+            age_max: self.stream_age_max.map(with_jitter),
+            deadline: deadline(request.metadata()),
+            span: request.extensions().get().cloned(),
+            drain: self.drain.clone(),
+        };
+        let requests = Caller::of(request.extensions()).paced(request.into_inner());
+        let replies = stream::replies(Arc::clone(&self.pipeline), terms, requests);
+        Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn get_model(
+        &self,
+        request: Request<GetModelRequest>,
+    ) -> Result<Response<GetModelResponse>, Status> {
+        let mut limits = self.limits;
+        if let Some(own) = Caller::of(request.extensions()).posts_per_second_max() {
+            limits.token_posts_per_second_max = own.get();
+        }
+        let model = self.pipeline.scorer.model();
+        Ok(Response::new(GetModelResponse {
+            name: model.name.clone(),
+            revision: model.revision.clone(),
+            labels: model.labels.names().to_vec(),
+            languages: model.languages.clone(),
+            engine: model.engine.name().to_owned(),
+            limits: Some(limits),
+            thresholds: Some(wire::show_thresholds(&self.pipeline.thresholds)),
+            label_weights: Some(wire::show_label_weights(model.labels.weights())),
+        }))
+    }
+}
+
+fn refused(fault: Fault, field: &'static str) -> Status {
+    Refusal::from(fault.of(field)).status()
+}
+
+/// Shortens an age by up to a fifth, so that streams opened together do not
+/// all move at once.
+fn with_jitter(age: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    // Each RandomState has keys of its own: enough chance for a jitter.
+    let fraction = RandomState::new().hash_one(0) % 1000;
+    age.mul_f64(1.0 - f64::from(u32::try_from(fraction).unwrap_or(0)) / 5000.0)
+}
+
+/// When the caller stops waiting, from the `grpc-timeout` header: at most
+/// eight digits and a unit.
+fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let value: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    };
+    Instant::now().checked_add(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_grpc_timeout_header_sets_the_deadline() {
+        let of = |value: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", value.parse().expect("ascii"));
+            deadline(&metadata).map(|at| at - Instant::now())
+        };
+        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(of("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(of("123456789S"), None);
+        assert_eq!(of("S"), None);
+        assert_eq!(of(""), None);
+    }
+}

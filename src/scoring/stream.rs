@@ -1,0 +1,326 @@
+//! One `ScoreStream` call as one stream expression: dropping it drops its work.
+//!
+//! Each message read becomes a future that ends in a reply; at most
+//! `posts_in_flight_max` are unanswered, and the next message is read only
+//! while there is room. The transport polls this stream when it can send, so a
+//! reader that stalls stops the reading, and a reply counts as unanswered until
+//! the transport took it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesOrdered, FuturesUnordered};
+use futures::{Stream, StreamExt};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::metrics;
+use crate::alerting::wire::show_change;
+use crate::lifecycle::drain::{Drain, Phase};
+use crate::scoring::pipeline::{CallOptions, Pipeline, ScoredPost};
+use crate::scoring::wire::{self, Refusal};
+use opentelemetry::trace::SpanContext;
+use pounce_alerts::alert::AlertChange;
+use pounce_inference::scorer::{Lane, WhenFull};
+use pounce_proto::score_stream_request::Request;
+use pounce_proto::score_stream_response::Reply;
+use pounce_proto::{
+    self as proto, ReplyOrder, ScoreStreamRequest, ScoreStreamResponse, StreamOptions,
+    StreamSummary,
+};
+use pounce_types::post::Fault;
+
+/// What the server grants every stream.
+#[derive(Clone)]
+pub(crate) struct StreamLimits {
+    pub(crate) posts_in_flight_max: usize,
+    /// Age at which the stream is asked to move to another server.
+    pub(crate) age_max: Option<Duration>,
+    pub(crate) deadline: Option<Instant>,
+    /// The call's span, if it is sampled.
+    pub(crate) span: Option<SpanContext>,
+    pub(crate) drain: Drain,
+}
+
+/// Answers the messages of one stream; see the module's words for how.
+pub(crate) fn replies<S>(
+    pipeline: Arc<Pipeline>,
+    mut terms: StreamLimits,
+    mut requests: S,
+) -> impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send
+where
+    S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin,
+{
+    let rotation = terms.age_max.map(|age| Instant::now() + age);
+    let mut session = Session::new(pipeline, &terms);
+    async_stream::stream! {
+        let _open = OpenStream::new();
+        let mut reading = true;
+        let mut broken = None;
+        loop {
+            match session.step(&mut requests, reading, &mut terms.drain, rotation).await {
+                Step::Reply(reply) => yield Ok(session.hand_over(reply)),
+                Step::Alert(change) => yield Ok(message(Reply::AlertChange(show_change(&change)))),
+                Step::Request(Ok(request)) => session.accept(request),
+                Step::Request(Err(status)) => {
+                    broken = Some(status);
+                    reading = false;
+                }
+                Step::InputEnded => reading = false,
+                Step::Drain => {
+                    reading = false;
+                    yield Ok(message(Reply::Drain(proto::Drain {
+                        accepted_through: session.summary.received,
+                    })));
+                }
+                Step::Stop => {
+                    broken = Some(Status::unavailable("the server has stopped"));
+                    break;
+                }
+                Step::Answered => break,
+            }
+        }
+        match broken {
+            Some(status) => yield Err(status),
+            None if terms.deadline.is_some_and(|at| at <= Instant::now()) => {
+                yield Err(Status::deadline_exceeded("the deadline of the stream passed"));
+            }
+            None => yield Ok(message(Reply::Summary(session.summary))),
+        }
+    }
+}
+
+fn message(reply: Reply) -> ScoreStreamResponse {
+    ScoreStreamResponse { reply: Some(reply) }
+}
+
+#[allow(clippy::large_enum_variant, reason = "a step lives for one turn of the loop")]
+enum Step {
+    Reply(Finished),
+    Alert(Arc<AlertChange>),
+    Request(Result<ScoreStreamRequest, Status>),
+    InputEnded,
+    Drain,
+    Stop,
+    Answered,
+}
+
+/// A reply, and since when it has been ready to leave.
+struct Finished {
+    reply: Result<ScoredPost, proto::Rejection>,
+    ready: Instant,
+}
+
+type Pending = Pin<Box<dyn Future<Output = Finished> + Send>>;
+
+enum InFlight {
+    Ordered(FuturesOrdered<Pending>),
+    AsReady(FuturesUnordered<Pending>),
+}
+
+impl InFlight {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ordered(futures) => futures.len(),
+            Self::AsReady(futures) => futures.len(),
+        }
+    }
+
+    fn push(&mut self, future: Pending) {
+        match self {
+            Self::Ordered(futures) => futures.push_back(future),
+            Self::AsReady(futures) => futures.push(future),
+        }
+    }
+
+    /// The next reply; waits without end while nothing is in flight.
+    async fn next(&mut self) -> Finished {
+        let next = match self {
+            Self::Ordered(futures) => futures.next().await,
+            Self::AsReady(futures) => futures.next().await,
+        };
+        match next {
+            Some(finished) => finished,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Session {
+    pipeline: Arc<Pipeline>,
+    lane: Arc<Lane>,
+    post_terms: CallOptions,
+    posts_in_flight_max: usize,
+    server_in_flight_max: usize,
+    in_flight: InFlight,
+    /// Set if the stream asked for the changes of topic alerts.
+    alerts: Option<Receiver<Arc<AlertChange>>>,
+    begun: bool,
+    summary: StreamSummary,
+}
+
+impl Session {
+    fn new(pipeline: Arc<Pipeline>, terms: &StreamLimits) -> Self {
+        Self {
+            lane: Arc::new(pipeline.scorer.lane()),
+            post_terms: CallOptions {
+                thresholds: pipeline.thresholds,
+                deadline: terms.deadline,
+                when_full: WhenFull::Wait,
+                span: terms.span.clone(),
+            },
+            posts_in_flight_max: terms.posts_in_flight_max,
+            server_in_flight_max: terms.posts_in_flight_max,
+            in_flight: InFlight::Ordered(FuturesOrdered::new()),
+            alerts: None,
+            begun: false,
+            summary: StreamSummary::default(),
+            pipeline,
+        }
+    }
+
+    /// Waits for whatever comes next; replies before requests, so that room is
+    /// made before more is taken in. Safe to drop.
+    async fn step<S>(
+        &mut self,
+        requests: &mut S,
+        reading: bool,
+        drain: &mut Drain,
+        rotation: Option<Instant>,
+    ) -> Step
+    where
+        S: Stream<Item = Result<ScoreStreamRequest, Status>> + Unpin,
+    {
+        if !reading && self.in_flight.len() == 0 {
+            return Step::Answered;
+        }
+        let room = self.in_flight.len() < self.posts_in_flight_max;
+        let next_phase = if reading { Phase::Draining } else { Phase::Stopping };
+        tokio::select! {
+            biased;
+            change = next_change(&mut self.alerts) => Step::Alert(change),
+            reply = self.in_flight.next() => Step::Reply(reply),
+            () = drain.reached(next_phase) => if reading { Step::Drain } else { Step::Stop },
+            () = at(rotation), if reading => Step::Drain,
+            request = requests.next(), if reading && room => match request {
+                Some(request) => Step::Request(request),
+                None => Step::InputEnded,
+            },
+        }
+    }
+
+    fn accept(&mut self, request: ScoreStreamRequest) {
+        let begun = std::mem::replace(&mut self.begun, true);
+        match request.request {
+            Some(Request::Post(post)) => self.accept_post(*post),
+            Some(Request::Options(options)) if !begun => {
+                if let Err(refusal) = self.set_options(&options) {
+                    self.refuse(refusal);
+                }
+            }
+            Some(Request::Options(_)) => {
+                let first = "options must be the first message of a stream";
+                self.refuse(Fault::OutOfRange { range: first }.of("options").into());
+            }
+            None => self.refuse(Fault::Unknown { value: 0 }.of("request").into()),
+        }
+    }
+
+    fn accept_post(&mut self, post: proto::Post) {
+        self.summary.received += 1;
+        let sequence = self.summary.received;
+        let (pipeline, lane, terms) =
+            (Arc::clone(&self.pipeline), Arc::clone(&self.lane), self.post_terms.clone());
+        self.in_flight.push(Box::pin(async move {
+            let reply = pipeline
+                .score_post(&lane, &terms, &post, sequence)
+                .await
+                .map_err(|refusal| refusal.rejection(wire::echoed_id(&post.id), sequence));
+            Finished { reply, ready: Instant::now() }
+        }));
+    }
+
+    fn set_options(&mut self, options: &StreamOptions) -> Result<(), Refusal> {
+        let order = ReplyOrder::try_from(options.reply_order)
+            .map_err(|_| Fault::Unknown { value: options.reply_order }.of("options.reply_order"))?;
+        self.post_terms.thresholds =
+            wire::thresholds(options.thresholds.as_ref(), &self.pipeline.thresholds)?;
+        if order == ReplyOrder::Ready {
+            self.in_flight = InFlight::AsReady(FuturesUnordered::new());
+        }
+        if options.alerts {
+            self.alerts = Some(self.pipeline.monitor.watch(|_| ()).1);
+        }
+        if let wanted @ 1.. = options.posts_in_flight_max {
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            self.posts_in_flight_max = wanted.min(self.server_in_flight_max);
+        }
+        Ok(())
+    }
+
+    /// Tells of a message that is no post; the stream goes on as it was.
+    fn refuse(&mut self, refusal: Refusal) {
+        metrics::post_rejected(refusal.code());
+        let rejection = refusal.rejection(String::new(), 0);
+        let finished = Finished { reply: Err(rejection), ready: Instant::now() };
+        self.in_flight.push(Box::pin(std::future::ready(finished)));
+    }
+
+    fn hand_over(&mut self, finished: Finished) -> ScoreStreamResponse {
+        metrics::reply_sent(finished.ready.elapsed());
+        match finished.reply {
+            Ok(scored_post) => {
+                let event = self.pipeline.commit(&scored_post);
+                self.summary.scored += 1;
+                let discontent = i32::from(proto::Flag::Discontent);
+                self.summary.flagged += u64::from(event.flags.contains(&discontent));
+                message(Reply::Event(event))
+            }
+            Err(rejection) => {
+                self.summary.rejected += u64::from(rejection.sequence > 0);
+                message(Reply::Rejection(rejection))
+            }
+        }
+    }
+}
+
+/// The next change of an alert; waits without end where none were asked for. A
+/// stream that reads too slowly misses some: a watch tells how many.
+async fn next_change(alerts: &mut Option<Receiver<Arc<AlertChange>>>) -> Arc<AlertChange> {
+    if let Some(alerts) = alerts {
+        loop {
+            match alerts.recv().await {
+                Ok(change) => return change,
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Counts a stream for as long as it lives.
+struct OpenStream;
+
+impl OpenStream {
+    fn new() -> Self {
+        metrics::stream_open(true);
+        Self
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        metrics::stream_open(false);
+    }
+}

@@ -1,0 +1,167 @@
+//! The gRPC server: its services, layers, windows and limits put together.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+
+use super::calls::CountCalls;
+use crate::alerting::advocates::Advocates;
+use crate::alerting::service::Alerts;
+use crate::auth::guard::Guard;
+use crate::lifecycle::drain::Phase;
+use crate::parts::Parts;
+use crate::scoring;
+use crate::scoring::pipeline::Pipeline;
+use crate::scoring::service::Scoring;
+use crate::wire::show_duration;
+use pounce_alerts::flags::Thresholds;
+use pounce_inference::scorer::Scorer;
+use pounce_proto::alert_service_server::AlertServiceServer;
+use pounce_proto::scoring_service_server::ScoringServiceServer;
+use pounce_proto::{DESCRIPTOR_SET, Limits};
+
+/// Unread bytes of one stream that h2 takes in before the sender must wait.
+/// Small, so that backpressure reaches a writer soon.
+const STREAM_WINDOW: u32 = 32 * 1024;
+/// Unread bytes of one connection. h2 0.4.20 answers too many unread tiny
+/// frames with GOAWAY; its budget is half of this window.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// How often an idle connection is asked whether it lives, and how long it may
+/// take to answer.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the service grants its callers.
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    /// Probabilities from which posts are flagged.
+    pub thresholds: Thresholds,
+    /// Bytes of a post's text.
+    pub text_bytes_max: usize,
+    /// Bytes of a gRPC message.
+    pub message_bytes_max: usize,
+    /// Posts of a `ScoreBatch` call.
+    pub batch_posts_max: usize,
+    /// Unanswered posts of a stream.
+    pub stream_posts_in_flight_max: usize,
+    /// Open streams a connection.
+    pub connection_streams_max: u32,
+    /// Age at which a stream is asked to move.
+    pub stream_age_max: Option<Duration>,
+    /// Topics that metrics may name.
+    pub topic_labels: Vec<String>,
+    /// Whether reflection is offered.
+    pub reflection: bool,
+    /// Open connections.
+    pub connections_max: usize,
+    /// Posts a second of a token that has no limit of its own.
+    pub token_posts_per_second_max: Option<NonZeroU32>,
+}
+
+impl ServiceSpec {
+    /// As `GetModel` shows it.
+    fn limits(&self, scorer: &Scorer) -> Limits {
+        let shown = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+        Limits {
+            text_bytes_max: shown(self.text_bytes_max),
+            text_tokens_max: shown(scorer.model().tokens_max),
+            message_bytes_max: shown(self.message_bytes_max),
+            batch_posts_max: shown(self.batch_posts_max),
+            stream_posts_in_flight_max: shown(self.stream_posts_in_flight_max),
+            queue_posts_max: shown(scorer.limits().queue_posts_max),
+            connection_streams_max: self.connection_streams_max,
+            connections_max: shown(self.connections_max),
+            token_posts_per_second_max: self.token_posts_per_second_max.map_or(0, NonZeroU32::get),
+            stream_age_max: self.stream_age_max.map(show_duration),
+        }
+    }
+}
+
+/// Serves gRPC on `incoming` until the drain has begun and all calls have
+/// ended.
+/// # Errors
+/// If the transport fails.
+pub async fn serve<I, IO, E>(
+    incoming: I,
+    spec: ServiceSpec,
+    parts: Parts,
+) -> Result<(), tonic::transport::Error>
+where
+    I: Stream<Item = Result<IO, E>>,
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    for topic in spec.topic_labels.iter().map(String::as_str).chain([scoring::metrics::TOPIC_OTHER])
+    {
+        scoring::metrics::topic_known(topic);
+    }
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    parts.health.report_once(&reporter).await;
+    let reporting = tokio::spawn(parts.health.clone().report(reporter));
+
+    let (monitor, mut drain) = (parts.monitor.clone(), parts.drain.clone());
+    let advocates = Advocates::new();
+    let alerts = Alerts { monitor, advocates: advocates.clone(), drain: drain.clone() };
+    let alerts = AlertServiceServer::new(alerts).max_decoding_message_size(spec.message_bytes_max);
+    let mut routes = Routes::new(scoring_service(&spec, &parts, advocates))
+        .add_service(alerts)
+        .add_service(health_service);
+    if spec.reflection {
+        let known = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let words = "the descriptor sets were written by the build";
+        // v1alpha too: the Python and Java libraries ask for nothing else.
+        routes = routes
+            .add_service(known().build_v1().expect(words))
+            .add_service(known().build_v1alpha().expect(words));
+    }
+    let served = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(spec.connection_streams_max)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(CountCalls::new())
+        .layer(Guard::new(parts.tokens))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, async move {
+            drain.reached(Phase::Draining).await;
+        })
+        .await;
+    reporting.abort();
+    served
+}
+
+fn scoring_service(
+    spec: &ServiceSpec,
+    parts: &Parts,
+    advocates: Advocates,
+) -> ScoringServiceServer<Scoring> {
+    let pipeline = Pipeline {
+        scorer: parts.scorer.clone(),
+        monitor: parts.monitor.clone(),
+        recent: parts.recent.clone(),
+        advocates,
+        thresholds: spec.thresholds,
+        text_bytes_max: spec.text_bytes_max,
+        topic_labels: spec.topic_labels.clone(),
+    };
+    ScoringServiceServer::new(Scoring {
+        pipeline: Arc::new(pipeline),
+        limits: spec.limits(&parts.scorer),
+        batch_posts_max: spec.batch_posts_max,
+        stream_posts_in_flight_max: spec.stream_posts_in_flight_max,
+        stream_age_max: spec.stream_age_max,
+        drain: parts.drain.clone(),
+    })
+    .max_decoding_message_size(spec.message_bytes_max)
+}
