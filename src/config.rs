@@ -188,7 +188,7 @@ pub struct ServeFlags {
     /// them; 0: never
     #[arg(long, env = "POUNCE_STREAM_AGE_MAX", default_value_t = 1800, value_name = "SECONDS")]
     stream_age_max: u64,
-    /// P(negative) from which a post is discontent of severity low, medium, high [default: what the
+    /// P(discontent) from which a post is flagged with severity low, medium, high [default: what the
     /// model's folder says, or 0.6,0.8,0.95]
     #[arg(long, env = "POUNCE_DISCONTENT", value_delimiter = ',', value_name = "LOW,MEDIUM,HIGH")]
     discontent: Option<Vec<f64>>,
@@ -444,6 +444,10 @@ fn normalisations() -> impl TypedValueParser<Value = Normalisation> {
         }
         Normalisation::SocialV1 => {
             "Mentions, links, e-mail addresses, long numbers, entities, emoji and white space"
+        }
+        Normalisation::SocialV2 => {
+            "As social-v1; then without mentions in front, links at the end, quotes round it and a \
+             full stop"
         }
         Normalisation::TweetEval => {
             "Mentions and links alone, as the models of the TweetEval benchmark were trained"
