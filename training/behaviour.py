@@ -1,9 +1,9 @@
 """A suite of behaviours: what a model must do with posts that are made to test one capability.
 
-After CheckList (Ribeiro et al., ACL 2020). A test of expectation fills templates with words and says
-which answers are right. A test of sameness fills a template with every word of one slot (`vary`), or
-changes a post in a way that means nothing (`change`): each set must get one answer. The templates,
-words and posts are the project's own and are in no training data.
+After CheckList (Ribeiro et al., ACL 2020). A test of expectation fills templates with words and
+says which answers are right. A test of sameness fills a template with every word of one slot
+(`vary`), or changes a post in a way that means nothing (`change`): each set must get one answer.
+The templates, words and posts are the project's own and are in no training data.
 """
 
 import itertools
@@ -131,7 +131,9 @@ def _sets(capability, name, templates, slots, vary, rng) -> Test:
     return Test(capability, name, sets)
 
 
-def _filled(template: str, slots: Slots, rng: random.Random, most: int = CASES_MAX) -> Iterator[str]:
+def _filled(
+    template: str, slots: Slots, rng: random.Random, most: int = CASES_MAX
+) -> Iterator[str]:
     """`template` with every choice of words, or `most` of them."""
     named = [slot for slot in re.findall(r"\{(\w+)\}", template) if slot in slots]
     named = list(dict.fromkeys(named))

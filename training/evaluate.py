@@ -193,7 +193,9 @@ def made_up(true: Validation, models: dict[str, Scored]) -> str:
         if source in twins:
             pairs = twins[source]
             right = [_percent((m.chosen == true.sentiment)[pairs].all(-1)) for m in models.values()]
-            told = [_percent((m.flagged == (true.unhappy == 1))[pairs].all(-1)) for m in models.values()]
+            told = [
+                _percent((m.flagged == (true.unhappy == 1))[pairs].all(-1)) for m in models.values()
+            ]
             lines.append([source, "twins, both right", len(pairs), *right, *told])
     head = ["made-up posts", "kind", "rows"]
     head += [f"{what}, {name}" for what in ("right class", "flagged") for name in models]
@@ -209,8 +211,16 @@ def thresholds(true: Validation, model: Scored) -> str:
     for name, threshold in model.scorer.severities.items():
         flagged = scores >= threshold
         right = _percent(unhappy[flagged]) if flagged.any() else "-"
-        lines.append([name, f"{threshold:.2f}", _percent(flagged), right, _percent(flagged[unhappy])])
-    head = ["severity", "P(discontent) at least", "posts flagged", "of them complaints", "of the complaints"]
+        lines.append(
+            [name, f"{threshold:.2f}", _percent(flagged), right, _percent(flagged[unhappy])]
+        )
+    head = [
+        "severity",
+        "P(discontent) at least",
+        "posts flagged",
+        "of them complaints",
+        "of the complaints",
+    ]
     return table(head, lines)
 
 

@@ -1,6 +1,7 @@
-"""What a post's text becomes before it is tokenised: social-v1, and social-v2, which adds five rules.
+"""What a post's text becomes before it is tokenised: social-v1, and social-v2 with five rules more.
 
-The same rules stand in the service (Rust); `tests/data/normalisation.jsonl` holds both to them.
+The same rules stand in the service (Rust); `tests/data/normalisation.jsonl` and
+`normalisation_v2.jsonl` hold both to them.
 They are written for engines without look-around (Rust `regex`, RE2). Applied once, in this order:
 
 1.  A literal `\\uXXXX` (4 hex digits, an accident of double-escaped JSON) becomes its character,

@@ -24,7 +24,9 @@ ANSWERS = {
     "sad": ("negative", 0),  # about the weather, a match, an illness: nobody delivered it
 }
 KINDS = {
-    **dict.fromkeys("waiting missing broken charged churn sarcasm wrong staff".split(), "complaint"),
+    **dict.fromkeys(
+        "waiting missing broken charged churn sarcasm wrong staff".split(), "complaint"
+    ),
     "praise": "praise",
     "sad": "sad",
     **dict.fromkeys("question neutral narrative advert job news others identity".split(), "plain"),
@@ -57,8 +59,8 @@ SLOTS = {
     "French|Irish|Italian|Iranian|Japanese|Korean|Somali|Jamaican|Brazilian|Greek|deaf|blind|"
     "disabled|autistic|diabetic|elderly|young|old|thirty year old|pregnant|tall|fat|thin|"
     "red-haired|immigrant|refugee|rich|poor|homeless|divorced|vegan".split("|"),
-    "good": "great|lovely|excellent|brilliant|good|nice|wonderful|amazing|perfect|clean|quick|comfy|"
-    "tasty|fun|reliable|helpful".split("|"),
+    "good": "great|lovely|excellent|brilliant|good|nice|wonderful|amazing|perfect|clean|quick|"
+    "comfy|tasty|fun|reliable|helpful".split("|"),
     "bad": "awful|terrible|horrible|bad|rubbish|poor|dreadful|nasty|dirty|slow|useless|boring|"
     "disappointing|rude|noisy|cheap".split("|"),
     "plain": "blue|public|private|electric|plastic|annual|spare|second|local|daily|round|big|"

@@ -13,7 +13,6 @@ from transformers import BertForSequenceClassification
 from labels import Labels
 from normalise import SCHEMES
 
-
 # The service's, for models that say nothing.
 SEVERITIES = {"low": 0.60, "medium": 0.80, "high": 0.95}
 

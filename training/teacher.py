@@ -96,7 +96,12 @@ def taught(encoder: Path, rows: list[Row], state: Path, lessons=LESSONS):
     network = mpnet.network(encoder, seed=1)
     for lesson in lessons:
         train.run(
-            network.model, network.forward, network.tokenise, sample(rows, lesson), lesson.plan, state
+            network.model,
+            network.forward,
+            network.tokenise,
+            sample(rows, lesson),
+            lesson.plan,
+            state,
         )
     return network
 

@@ -1,8 +1,9 @@
 """Training: one loop for the teachers (labels) and the students (labels and the teachers' scores).
 
 A post's loss is that of both answers, as far as they are known: cross-entropy of sentiment, binary
-cross-entropy of discontent. bf16 autocast, AdamW, warm-up and linear decay; batches of posts of like length, cut to a number of
-tokens. The state is saved every few minutes: a run that was interrupted goes on where it was.
+cross-entropy of discontent. bf16 autocast, AdamW, warm-up and linear decay; batches of posts of
+like length, cut to a number of tokens. The state is saved every few minutes: a run that was
+interrupted goes on where it was.
 """
 
 import logging
@@ -69,9 +70,9 @@ def pad(encoded, pad_id=0):
 
 
 def loss_of(scores, answers, weights, plan, teacher=None):
-    """The loss of `[batch, outputs]` logits: of the labels, `[batch, 2]` with `UNKNOWN` where nobody
-    was asked, and the distance (KL) to the teacher's `[batch, outputs]` probabilities; rows that it
-    hasn't scored are NaN."""
+    """The loss of `[batch, outputs]` logits: of the labels, `[batch, 2]` with `UNKNOWN` where
+    nobody was asked, and the distance (KL) to the teacher's `[batch, outputs]` probabilities; rows
+    that it hasn't scored are NaN."""
     logp, logit = F.log_softmax(scores[:, :DISCONTENT].float(), -1), scores[:, DISCONTENT].float()
     sentiment, discontent = answers.unbind(-1)
     index = sentiment.clamp(min=0)
@@ -93,7 +94,7 @@ def loss_of(scores, answers, weights, plan, teacher=None):
 
 
 def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, teacher=None):
-    """Trains `model` in place; `teacher` maps a text to its probabilities, `[outputs]`, if it has any.
+    """Trains `model` in place; `teacher` maps the texts that it knows to `[outputs]` probabilities.
 
     `forward(ids, mask, dropout)` gives logits; `tokenise(texts, tokens_max)` gives lists of ids.
     """

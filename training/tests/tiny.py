@@ -82,7 +82,7 @@ def scored(rows: list[data.Row]) -> Scores:
     scores = Scores()
     for row in rows:
         said = [any(word in row.text.split() for word in WORDS[label]) for label in data.LABELS]
-        label = max((1, *(i for i in (0, 2) if said[i])))  if not said[0] else 0
+        label = max((1, *(i for i in (0, 2) if said[i]))) if not said[0] else 0
         sentiment = np.full(3, 0.05) + 0.85 * np.eye(3)[label]
         scores.add([row.text], np.append(sentiment, 0.9 if label == 0 else 0.1)[None])
     return scores
