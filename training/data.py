@@ -79,7 +79,7 @@ SOURCES = [
     Source("care_telecom_set1", CARE, held_out=0.35, draws=2.0),
     Source("complaints_financial", CARE, held_out=0.25),
     Source("complaints_reviews", CARE, held_out=0.25),
-    Source("goemotions_train", EMOTIONS, draws=0.4, weight=0.5, words_min=3),
+    Source("goemotions_train", EMOTIONS, draws=0.3, weight=0.5, words_min=3),
     Source("sst2_train", THREE, held_out=0.01, draws=0.4, weight=0.5, words_min=6),
     Source("tweet_emotion", EMOTIONS, weight=0.5),
     Source("sarcasm", None, draws=2.0),
@@ -117,12 +117,16 @@ def load(folder: Path) -> tuple[list[Row], list[Row]]:
     return _distinct(train, {k for row in held_out for k in _keys(row.text)}), held_out
 
 
-def epoch(rows: list[Row], seed: int, drawn: bool = True) -> list[Row]:
-    """One epoch's rows, shuffled: each source's draws (whole copies, then a random part), or all
-    rows once."""
-    draws = {source.name: source.draws for source in SOURCES} | {OWN: 2.0}
+def epoch(rows: list[Row], seed: int, share: float | None = 1.0) -> list[Row]:
+    """One epoch's rows, shuffled: each source's draws (whole copies, then a random part) times
+    `share`; without one, all rows once."""
+    draws = {source.name: source.draws for source in SOURCES} | {OWN: 3.0}
     rng = random.Random(seed)
-    chosen = [r for r in rows for _ in range(int(draws[r.source] + rng.random()) if drawn else 1)]
+
+    def times(row):
+        return 1 if share is None else int(share * draws[row.source] + rng.random())
+
+    chosen = [row for row in rows for _ in range(times(row))]
     rng.shuffle(chosen)
     return chosen
 

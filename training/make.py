@@ -59,6 +59,19 @@ class Recipe:
         slips=0.1,
         renames=0.1,
     )
+    # Instead of both, for a model that goes on from an earlier revision.
+    further: Plan = Plan(
+        "further",
+        epochs=1,
+        rate=1e-4,
+        seed=5,
+        batch=64,
+        dropout=0.0,
+        distil=0.3,
+        slips=0.15,
+        renames=0.1,
+        share=0.3,
+    )
     students: tuple[Student, ...] = (
         Student("pounce-social-en", "5", (0, 2, 3, 5), "."),
         Student("pounce-social-en-small", "2", (0, 2, 5), "small"),
@@ -75,6 +88,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path(".cache/training"))
     parser.add_argument("--model", type=Path, default=Path("model"))
     parser.add_argument("--golden", type=Path, default=Path("tests/data/golden_scores"))
+    parser.add_argument("--base", type=Path, help="a folder of the earlier revision to go on from")
     parser.add_argument("--parent", type=Path, help="a folder for the parent too, to compare")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -90,6 +104,7 @@ def main() -> None:
         options.model,
         options.golden,
         options.parent,
+        options.base,
     )
 
 
@@ -101,14 +116,23 @@ def make(
     out: Path,
     golden_out: Path,
     parent_out: Path | None = None,
+    base: Path | None = None,
 ) -> None:
     """Runs every step that `state` does not hold yet and writes the students' folders and golden
-    scores."""
+    scores. With a `base`, the first student alone goes on from that revision."""
     rows, held_out = data.load(data_folder)
     wanted = lessons(rows, Scores.read(scores_file))
     rows = [row for row in rows if row.answers != data.UNLABELLED or row.text in wanted]
     log.info("%d training rows, %d with a teacher's scores, %d validation rows",
              len(rows), len(wanted), len(held_out))  # fmt: skip
+    if base:
+        student = recipe.students[0]
+        network = models.shipped(base, recipe.further.seed)
+        plan = recipe.further
+        train.run(network.model, network.forward, network.tokenise, rows, plan, state, wanted)
+        finish(network, held_out, recipe, student, out / student.folder)
+        golden.write(out / student.folder, golden_out / f"{student.name}.jsonl")
+        return
     parent = models.minilm(recipe.parent.seed)
     train.run(parent.model, parent.forward, parent.tokenise, rows, recipe.parent, state, wanted)
     for student in recipe.students:

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
 import encoder
+import names
 import vocabulary
-from data import OUTPUTS
+from data import DISCONTENT, OUTPUTS
 from normalise import SCHEMES
 
 NORMALISATION = "social-v2"
@@ -69,6 +70,24 @@ def e5(folder: Path, seed: int) -> Network:
     )
     tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
     return Network(model, tokeniser, prefix="query: ", mean=True)
+
+
+def shipped(folder: Path, seed: int) -> Network:
+    """An earlier revision, to go on from. One that knew sentiment alone gets an output for
+    discontent, which starts as what sets negative apart from the other classes."""
+    tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    config = BertConfig.from_pretrained(folder)
+    weights = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
+    for key in ("classifier.weight", "classifier.bias"):
+        known = weights[key][:DISCONTENT]
+        apart = known[:1] - known[1:].mean(0, keepdim=True)
+        weights[key] = torch.cat([known, weights[key][DISCONTENT:], apart])[: len(OUTPUTS)]
+    config.num_labels = len(OUTPUTS)
+    torch.manual_seed(seed)
+    model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
+    model.load_state_dict(weights)
+    known = sorted({tokeniser.token_to_id(name.lower()) for name in names.KNOWN} - {None})
+    return Network(model, tokeniser, known)
 
 
 def student(teacher: Network, layers: list[int]) -> Network:

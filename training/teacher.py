@@ -40,7 +40,7 @@ class Lesson:
     rows: dict[str, int]
 
 
-ONCE = Plan("", epochs=1, rate=0.0, seed=0, batch=32, slips=0.0, renames=0.0, drawn=False)
+ONCE = Plan("", epochs=1, rate=0.0, seed=0, batch=32, slips=0.0, renames=0.0, share=None)
 LESSONS = (
     Lesson(
         replace(ONCE, name="mpnet-sentiment", rate=4e-5, seed=1),

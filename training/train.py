@@ -28,8 +28,8 @@ UNSCORED = torch.full((len(OUTPUTS),), math.nan)
 class Plan:
     """One run. `distil` is the share of the loss that is the distance to the teacher's scores;
     `cooldown` (step, steps) ends the run early: from that step the rate falls to 0 in so many.
-    `slips` and `renames` are the shares of posts that augment.py changes. `drawn`: a row comes as
-    often as its source says, else once an epoch."""
+    `slips` and `renames` are the shares of posts that augment.py changes. An epoch is `share` of
+    what the sources say (`data.epoch`)."""
 
     name: str
     epochs: int
@@ -44,7 +44,7 @@ class Plan:
     cooldown: tuple[int, int] | None = None
     slips: float = 0.2
     renames: float = 0.2
-    drawn: bool = True
+    share: float | None = 1.0
 
 
 def batches(rows, encode, size, seed):
@@ -100,7 +100,7 @@ def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, tea
     """
     folder.mkdir(parents=True, exist_ok=True)
     state_file = folder / f"{plan.name}.pt"
-    epochs = [epoch(rows, plan.seed * 1000 + e, plan.drawn) for e in range(plan.epochs)]
+    epochs = [epoch(rows, plan.seed * 1000 + e, plan.share) for e in range(plan.epochs)]
     steps_whole = sum(math.ceil(len(e) / plan.batch) for e in epochs)
     steps_total = min(steps_whole, sum(plan.cooldown)) if plan.cooldown else steps_whole
     optimiser = torch.optim.AdamW(_groups(model, plan), fused=True)

@@ -143,6 +143,36 @@ class Pipeline(unittest.TestCase):
             self.assertEqual(config["num_hidden_layers"], len(student.layers))
             self.assertEqual(config["pounce"]["name"], student.name)
 
+    def test_a_model_can_go_on_from_an_earlier_revision(self):
+        further = dataclasses.replace(self.recipe.further, name="further", batch=16, rate=1e-3)
+        recipe = dataclasses.replace(self.recipe, further=further)
+        out = self.root / "further"
+        make.make(
+            recipe,
+            self.root / "data",
+            self.root / "scores.bin",
+            self.root / "state",
+            out,
+            self.root / "golden_further",
+            base=self.root / "model",
+        )
+        rows = [r for r in self.rows if r.source in data.CARE_SETS]
+        found = scoring.Scorer(out, scoring.Int8(out))([r.text for r in rows])
+        right = (found[:, data.DISCONTENT] > 0.5) == [r.answers.discontent for r in rows]
+        self.assertGreater(right.mean(), 0.9)
+
+    def test_a_model_of_three_classes_gets_an_output_for_discontent(self):
+        network = tiny.network(2, outputs=3)
+        folder = self.root / "three"
+        network.model.save_pretrained(folder)
+        network.tokeniser.save(str(folder / "tokenizer.json"))
+        given = network.model.eval().classifier
+        got = models.shipped(folder, 1).model.classifier
+        torch.testing.assert_close(got.weight[:3], given.weight)
+        apart = given.weight[0] - (given.weight[1] + given.weight[2]) / 2
+        torch.testing.assert_close(got.weight[3], apart)
+        self.assertEqual(got.bias.shape, (4,))
+
     def test_a_finished_run_is_not_trained_again(self):
         before = (self.root / "state" / "student.pt").stat().st_mtime_ns
         self.make()
