@@ -62,8 +62,9 @@ def thresholds(
     probabilities: torch.Tensor, targets: torch.Tensor, precisions: Sequence[float]
 ) -> list[float]:
     """The lowest probability from which on at least such a share of the posts is discontent, for
-    each of `precisions`; in hundredths, and increasing. Where none reaches it, that of the surest
-    tenth of a per cent."""
+    each of `precisions`; in hundredths, increasing, and not below a half: many care posts are
+    complaints, other streams hold fewer. Where none reaches it, that of the surest tenth of a per
+    cent."""
     surest, order = probabilities.sort(descending=True)
     share = targets[order].double().cumsum(0) / torch.arange(1, len(order) + 1)
     out = []
@@ -71,7 +72,7 @@ def thresholds(
         enough = (share >= precision).nonzero()
         at = int(enough.max()) if len(enough) else len(order) // 1000
         found = (int(surest[at] * 100) + 1) / 100
-        out.append(min(max([found, *(t + 0.01 for t in out[-1:])]), 0.99))
+        out.append(min(max([0.5, found, *(t + 0.01 for t in out[-1:])]), 0.99))
     return [round(t, 2) for t in out]
 
 

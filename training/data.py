@@ -95,7 +95,8 @@ TWEETS = {"semeval_train", "tweets_2009", "brands_sxsw", "apple", "selfdriving"}
 @dataclass(frozen=True)
 class Row:
     """A normalised post. `kind` and `pair`, which twins share, are set on made-up posts alone;
-    `meaning` is what a sarcastic post says, in its author's plain words."""
+    `meaning` is what a sarcastic post says, in its author's plain words; it is drawn `draws` times
+    as often as its source says."""
 
     text: str
     answers: Answers
@@ -104,6 +105,7 @@ class Row:
     kind: str = ""
     pair: str = ""
     meaning: str = ""
+    draws: float = 1.0
 
 
 def load(folder: Path) -> tuple[list[Row], list[Row]]:
@@ -120,11 +122,11 @@ def load(folder: Path) -> tuple[list[Row], list[Row]]:
 def epoch(rows: list[Row], seed: int, share: float | None = 1.0) -> list[Row]:
     """One epoch's rows, shuffled: each source's draws (whole copies, then a random part) times
     `share`; without one, all rows once."""
-    draws = {source.name: source.draws for source in SOURCES} | {OWN: 3.0}
+    draws = {source.name: source.draws for source in SOURCES} | {OWN: 2.0}
     rng = random.Random(seed)
 
     def times(row):
-        return 1 if share is None else int(share * draws[row.source] + rng.random())
+        return 1 if share is None else int(share * row.draws * draws[row.source] + rng.random())
 
     chosen = [row for row in rows for _ in range(times(row))]
     rng.shuffle(chosen)
@@ -156,10 +158,12 @@ def _read(folder, source):
 
 
 def _own(part):
-    return [
-        Row(clean(p.text), Answers(LABELS.index(p.label), p.discontent), OWN, 1.0, p.kind, p.pair)
-        for p in posts.posts(part)
-    ]
+    def row(post):
+        answers = Answers(LABELS.index(post.label), post.discontent)
+        kept = {"kind": post.kind, "pair": post.pair, "draws": post.draws}
+        return Row(clean(post.text), answers, OWN, **kept)
+
+    return [row(post) for post in posts.posts(part)]
 
 
 def _answers(record, labels):

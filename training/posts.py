@@ -31,7 +31,9 @@ KINDS = {
     "sad": "sad",
     **dict.fromkeys("question neutral narrative advert job news others identity".split(), "plain"),
 }
-COPIES, COPIES_MANY = 4, 16
+COPIES, COPIES_MANY = 4, 24
+# How often a post is drawn beside others, by its file: one of a kind more often than one of many.
+DRAWS = {"twins": 3.0, "twins_long": 3.0, "kinds": 3.0, "identity": 0.5, "phrases": 0.5}
 MANY = re.compile("{(?:identity|good|bad|plain)}")
 
 SLOTS = {
@@ -58,7 +60,11 @@ SLOTS = {
     "American|Chinese|Indian|Mexican|Nigerian|Russian|Polish|Pakistani|German|Turkish|Syrian|"
     "French|Irish|Italian|Iranian|Japanese|Korean|Somali|Jamaican|Brazilian|Greek|deaf|blind|"
     "disabled|autistic|diabetic|elderly|young|old|thirty year old|pregnant|tall|fat|thin|"
-    "red-haired|immigrant|refugee|rich|poor|homeless|divorced|vegan".split("|"),
+    "red-haired|immigrant|refugee|rich|poor|homeless|divorced|vegan|epileptic|dyspraxic|asthmatic|"
+    "visually impaired|hearing-impaired|bipolar|bearded|pale|scarred|curvy|sixty year old|"
+    "middle-class|white-collar|jobless|wealthy|native-born|asylum-seeking|expat|gender-fluid|"
+    "agender|homosexual|heterosexual|demisexual|Taoist|Orthodox|Pentecostal|Kurdish|"
+    "Samoan|Chilean|Ghanaian|Vietnamese|Finnish|Saudi".split("|"),
     "good": "great|lovely|excellent|brilliant|good|nice|wonderful|amazing|perfect|clean|quick|"
     "comfy|tasty|fun|reliable|helpful".split("|"),
     "bad": "awful|terrible|horrible|bad|rubbish|poor|dreadful|nasty|dirty|slow|useless|boring|"
@@ -79,6 +85,7 @@ class Post:
     discontent: int
     kind: str
     pair: str = ""
+    draws: float = 1.0
 
 
 def posts(part: str) -> list[Post]:
@@ -98,7 +105,7 @@ def posts(part: str) -> list[Post]:
                 text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
                 text = article(text) if MANY.search(template) else text
                 text = text if part == "validation" else _spelt(text, rng)
-                out[text] = Post(text, label, discontent, kind, pair)
+                out[text] = Post(text, label, discontent, kind, pair, DRAWS.get(file.stem, 1.0))
     return list(out.values())
 
 

@@ -47,6 +47,11 @@ class Plan:
     share: float | None = 1.0
 
 
+def rows_of(rows: list[Row], plan: Plan, number: int) -> list[Row]:
+    """The rows that `plan` draws in its epoch of that number."""
+    return epoch(rows, plan.seed * 1000 + number, plan.share)
+
+
 def batches(rows, encode, size, seed):
     """Index lists of posts of like length, in random order."""
     rng = random.Random(seed)
@@ -71,8 +76,8 @@ def pad(encoded, pad_id=0):
 
 def loss_of(scores, answers, weights, plan, teacher=None):
     """The loss of `[batch, outputs]` logits: of the labels, `[batch, 2]` with `UNKNOWN` where
-    nobody was asked, and the distance (KL) to the teacher's `[batch, outputs]` probabilities; rows
-    that it hasn't scored are NaN."""
+    nobody was asked, and the distance (KL) to the teacher's `[batch, outputs]` probabilities; an
+    answer that it hasn't given is NaN."""
     logp, logit = F.log_softmax(scores[:, :DISCONTENT].float(), -1), scores[:, DISCONTENT].float()
     sentiment, discontent = answers.unbind(-1)
     index = sentiment.clamp(min=0)
@@ -84,13 +89,13 @@ def loss_of(scores, answers, weights, plan, teacher=None):
     hard = (hard * weights).mean()
     if teacher is None:
         return hard
-    scored = ~teacher.isnan().any(-1)
-    teacher = teacher.nan_to_num(0.5)
-    soft = F.kl_div(logp, teacher[:, :DISCONTENT], reduction="none").sum(-1)
-    wanted = teacher[:, DISCONTENT]
-    soft = soft + F.binary_cross_entropy_with_logits(logit, wanted, reduction="none")
-    soft = soft - F.binary_cross_entropy(wanted, wanted, reduction="none")  # KL: less its entropy
-    return (1 - plan.distil) * hard + plan.distil * (soft * scored).mean()
+    given, taught = ~teacher.isnan(), teacher.nan_to_num(0.5)
+    apart = F.kl_div(logp, taught[:, :DISCONTENT], reduction="none").sum(-1)
+    wanted = taught[:, DISCONTENT]
+    unlike = F.binary_cross_entropy_with_logits(logit, wanted, reduction="none")
+    unlike = unlike - F.binary_cross_entropy(wanted, wanted, reduction="none")  # less its entropy
+    soft = (apart * given[:, 0] + unlike * given[:, DISCONTENT]).mean()
+    return (1 - plan.distil) * hard + plan.distil * soft
 
 
 def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, teacher=None):
@@ -100,7 +105,7 @@ def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, tea
     """
     folder.mkdir(parents=True, exist_ok=True)
     state_file = folder / f"{plan.name}.pt"
-    epochs = [epoch(rows, plan.seed * 1000 + e, plan.share) for e in range(plan.epochs)]
+    epochs = [rows_of(rows, plan, number) for number in range(plan.epochs)]
     steps_whole = sum(math.ceil(len(e) / plan.batch) for e in epochs)
     steps_total = min(steps_whole, sum(plan.cooldown)) if plan.cooldown else steps_whole
     optimiser = torch.optim.AdamW(_groups(model, plan), fused=True)

@@ -261,6 +261,8 @@ class Loss(unittest.TestCase):
         self.assertGreater(loss(same[:, [2, 1, 0, 3]]), 0.1)
         self.assertGreater(loss(torch.cat([same[:, :3], 1 - same[:, 3:]], -1)), 0.1)
         self.assertEqual(loss(torch.full((1, 4), torch.nan)), 0)
+        half = torch.cat([torch.full((1, 3), torch.nan), 1 - same[:, 3:]], -1)
+        self.assertGreater(loss(half), 0.1)
 
 
 class Posts(unittest.TestCase):
@@ -354,6 +356,17 @@ class Teacher(unittest.TestCase):
         self.assertEqual(set(lessons), {"love waiting", "late"})
         self.assertGreater(lessons["love waiting"][0], 0.85)
         self.assertGreater(lessons["late"][3], 0.9)
+
+    def test_a_base_teaches_what_it_was_taught(self):
+        care = data.Row("where is my parcel", data.Answers(discontent=1), "complaints")
+        tweet = data.Row("what a day", data.Answers(data.POSITIVE, 0), "semeval_train")
+        plan = dataclasses.replace(teacher.ONCE, name="p")
+        base = mock.Mock(side_effect=lambda texts: np.tile([0.6, 0.3, 0.1, 0.6], (len(texts), 1)))
+        wanted = {tweet.text: torch.tensor([0.2, 0.1, 0.7, 0.1])}
+        out = make.with_base(wanted, plan, [care, tweet], base)
+        nan = torch.nan
+        for row, said in ((care, [nan, nan, nan, 0.6]), (tweet, [0.4, 0.2, 0.4, 0.1])):
+            torch.testing.assert_close(out[row.text], torch.tensor(said), equal_nan=True)
 
     def test_it_learns_its_lessons_and_padding_means_nothing(self):
         words = Tokenizer.from_str(tiny.network(1).tokeniser.to_str())
