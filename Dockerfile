@@ -6,7 +6,7 @@
 #                                   --build-arg TORCH_CUDA=cu121 (or cu118)
 # Both run as 65532, need no writable root, and hold the model of `model/`.
 
-ARG RUST_VERSION=1.95
+ARG RUST_VERSION=1.95.0
 
 # --- tools -------------------------------------------------------------------------
 FROM rust:${RUST_VERSION}-slim-bookworm AS chef

@@ -1,42 +1,65 @@
-# Two targets are all there is to know: `make serve` and `make test`.
+# Three targets are all there is to know: `make demo`, `make serve` and `make test`.
 
 .DEFAULT_GOAL := help
 ARGS ?=
 TOOLS := .cache/tools
 DENY_VERSION := 0.20.2
 BUF_VERSION := 1.75.0
+TYPOS_VERSION := 1.52.0
+MACHETE_VERSION := 0.9.2
+SEMVER_VERSION := 0.51.0
 DENY := $(TOOLS)/bin/cargo-deny
 BUF := $(TOOLS)/buf/bin/buf
+TYPOS := $(TOOLS)/typos/bin/typos
+MACHETE := $(TOOLS)/bin/cargo-machete
+SEMVER := $(TOOLS)/bin/cargo-semver-checks
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk)
 
-.PHONY: help serve test lint test-rust test-board try-replicas proto deny bench trials
+.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials
 
-help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for the other engine
+demo: ## Serve, replay made-up posts, show a first alert; ARGS=--once to end by itself
+	scripts/demo $(ARGS)
+
+serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for libtorch
 	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
 
-test: lint proto test-rust test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s check-live) ## Everything that CI runs; installs what it needs
+test: lint proto test-rust test-demo test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
 
-lint: ## Format and clippy
+lint: $(TYPOS) $(MACHETE) lint-workflows ## Check format, spelling, clippy, docs, unused dependencies, workflows
+	$(TYPOS)
 	cargo fmt --all --check
+	$(MACHETE)
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
-test-rust: ## Tests of all crates
+lint-workflows: ## Check .github/workflows with actionlint
+	scripts/lint_workflows
+
+test-rust: ## Run the tests of all crates
 	cargo test --locked --workspace
 
-test-board: ## The live board in headless Chromium; PICTURES=docs takes its pictures anew
+test-demo: ## Run `make demo` with a debug build; fails unless its alert fires
+	cargo build --locked
+	POUNCE=target/debug/pounce scripts/demo --once
+
+test-board: ## Test the dashboard in headless Chromium; PICTURES=docs renews its pictures
 	scripts/board_test
 
-try-replicas: ## Three servers under load: one is killed, one drained, nothing is lost
+try-replicas: ## Kill one of three servers under load and drain another; no post is lost
 	cargo test --locked --test replicas -- --nocapture
 
-bench: ## Engines side by side (ENGINE=torch: and precisions), and the service; flags in ARGS
+bench: ## Measure the engines and the service on the same posts; flags in ARGS
 	cargo run --release --locked $(ENGINE_FEATURES) -- bench $(ARGS)
 
-proto: $(BUF) ## Lint the interface and hold it against the last tag's before HEAD, else the parent commit's
+bench-load: ## Measure the service from idle to saturated: rates, latencies, memory; flags in ARGS
+	cargo build --release --locked
+	scripts/load_table $(ARGS)
+
+proto: $(BUF) ## Lint the messages; fail on a breaking change since the last tag, else the parent commit
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
 	@base=$$(git describe --tags --abbrev=0 HEAD^ 2>/dev/null || echo HEAD^); \
@@ -45,21 +68,28 @@ proto: $(BUF) ## Lint the interface and hold it against the last tag's before HE
 	  git archive "$$base" proto buf.yaml | $(BUF) breaking --against '-#format=tar'; \
 	else echo "breaking: not checked, $$base has no interface"; fi
 
-trials: ## See the promises kept: order, streams, bad posts, restart, memory
+trials: ## Try the promises on a release build: order, streams, bad posts, restart, memory
 	cargo build --release --locked
 	cargo run --release --locked --example trials
 
-deny: $(DENY) ## Licences, bans and sources of dependencies; advisories where their database can be reached
+deny: $(DENY) ## Check licences and sources of dependencies, and advisories where reachable
 	$(DENY) --all-features check licenses bans sources
 	@$(DENY) --all-features fetch db >/dev/null 2>&1 \
 	  && $(DENY) --all-features check advisories --disable-fetch \
 	  || echo "advisories: not checked, the advisory database can't be reached"
 
+semver: ## Compare the client's public interface with its last release
+	@tag=$$(git describe --tags --abbrev=0 HEAD^ 2>/dev/null || true); \
+	if [ -n "$$tag" ] && git rev-parse --quiet --verify "$$tag:crates/pounce-client" >/dev/null; then \
+	  $(MAKE) --no-print-directory $(SEMVER) && \
+	  PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo semver-checks --package pounce-client --baseline-rev "$$tag"; \
+	else echo "semver: nothing to compare with yet, no tag has crates/pounce-client"; fi
+
 .PHONY: check-k8s check-live
-check-k8s: ## Manifests, rules, dashboard, Dockerfile
+check-k8s: ## Check manifests, rules, dashboards and the Dockerfile
 	k8s/check
 
-check-live: ## Rules and dashboard against a real Prometheus and a server under load
+check-live: ## Check rules and dashboards with a real Prometheus and a server under load
 	cargo build --locked
 	k8s/check --live --pounce target/debug/pounce --seconds 20
 
@@ -69,3 +99,13 @@ $(DENY):
 $(BUF):
 	python3 -m venv $(TOOLS)/buf
 	$(TOOLS)/buf/bin/pip install --quiet --disable-pip-version-check buf-bin==$(BUF_VERSION)
+
+$(TYPOS):
+	python3 -m venv $(TOOLS)/typos
+	$(TOOLS)/typos/bin/pip install --quiet --disable-pip-version-check typos==$(TYPOS_VERSION)
+
+$(MACHETE):
+	cargo install --locked --quiet cargo-machete@$(MACHETE_VERSION) --root $(TOOLS)
+
+$(SEMVER):
+	cargo install --locked --quiet cargo-semver-checks@$(SEMVER_VERSION) --root $(TOOLS)

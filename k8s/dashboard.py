@@ -64,8 +64,8 @@ ROWS = {
     "Discontent": [
         Panel(
             "Discontent about $topic",
-            "Share of negative posts in the last 15 minutes, its lower bound (Wilson, 99.6 %), what is usual "
-            "(baseline) and what the bound has to pass for an alert (threshold), over all replicas.",
+            "Share of negative posts in the last 15 minutes, its lower bound (Wilson, 99.6 %), the topic's usual share "
+            "(baseline), and the threshold that the bound must exceed for an alert. Over all replicas.",
             "percentunit",
             [(topic_rule(name), name) for name in ("share", "bound", "baseline", "threshold")],
             width=12,
@@ -80,7 +80,7 @@ ROWS = {
         ),
         Panel(
             "Negative posts a minute",
-            "Of the chosen topics.",
+            "For the topics selected above.",
             "cpm",
             [
                 (
@@ -91,7 +91,7 @@ ROWS = {
         ),
         Panel(
             "Topic alerts firing",
-            "What the replicas themselves report, by the rule that found it; each replica counts its own.",
+            "Reported by the replicas, by kind of alert. Each replica counts only its own posts.",
             "short",
             [(f"sum by (kind) (pounce_alerts_firing{{{HERE}}})", "{{kind}}")],
             stacked=True,
@@ -113,7 +113,7 @@ ROWS = {
         ),
         Panel(
             "Time to acknowledge",
-            "From an alert's opening to somebody taking it, over the last day. The promise is 15 minutes.",
+            "Time from the opening of an alert to its acknowledgement, over the last day. The target is 15 minutes.",
             "s",
             quantiles("pounce_alert_ack_seconds", by="kind", window="1d")[:2],
             limit=900,
@@ -128,7 +128,7 @@ ROWS = {
     "Posts": [
         Panel(
             "Posts a second by result",
-            "Scored, rejected (the sender is told why), and taken out of the queue unscored.",
+            "Posts scored, rejected (the sender gets the reason), and removed from the queue without a score.",
             "cps",
             [
                 (f"sum(rate(pounce_posts_total{{{HERE}}}[{RATE}]))", "scored"),
@@ -145,7 +145,7 @@ ROWS = {
         ),
         Panel(
             "Refused against the error budget",
-            "Share of posts refused for no fault of their sender. The budget is 0.1 % over 30 days.",
+            "Share of posts rejected through a fault of the service. The budget is 0.1 % over 30 days.",
             "percentunit",
             [
                 (f"namespace:pounce_post_errors:ratio_rate5m{{{HERE}}}", "5 minutes"),
@@ -189,7 +189,7 @@ ROWS = {
     "Capacity": [
         Panel(
             "Queue fill",
-            "Share of each replica's queue that is taken. The autoscaler aims at 60 %; the alert is at 90 % of the fleet's.",
+            "Share of each replica's queue in use. The autoscaler aims at 60 %; the alert fires at 90 % over all replicas.",
             "percentunit",
             [(f"pounce_queue_posts{{{HERE}}} / pounce_queue_capacity{{{HERE}}}", "{{pod}} {{instance}}")],
             limit=0.9,
@@ -197,7 +197,7 @@ ROWS = {
         ),
         Panel(
             "Workers busy",
-            "Workers in the model, against those there are.",
+            "Workers that run the model now, and all workers.",
             "short",
             [
                 (f"sum(avg_over_time(pounce_workers_busy{{{HERE}}}[{RATE}]))", "busy"),
@@ -206,7 +206,7 @@ ROWS = {
         ),
         Panel(
             "Streams",
-            "Open streams of each replica: they should be even.",
+            "Open streams of each replica. They should be about equal.",
             "short",
             [(f"pounce_streams_open{{{HERE}}}", "{{pod}} {{instance}}")],
         ),
@@ -227,7 +227,7 @@ ROWS = {
         ),
         Panel(
             "Padding",
-            "Share of the tokens that the model reads for nothing, and the padded size of a batch.",
+            "Share of the tokens in a batch that are padding, not text.",
             "percentunit",
             [
                 (
@@ -290,14 +290,14 @@ ROWS = {
         ),
         Panel(
             "Topic alerts opened an hour",
-            "By the rule that found the change and its severity.",
+            "By kind of alert and severity.",
             "short",
             [(f"sum by (kind, severity) (increase(pounce_alerts_opened_total{{{HERE}}}[1h]))", "{{kind}} {{severity}}")],
             stacked=True,
         ),
         Panel(
             "Workers rebuilt and replicas draining",
-            "Workers rebuilt after a failure in the last 15 minutes; replicas that are going away.",
+            "Workers rebuilt after a failure in the last 15 minutes; replicas that are shutting down.",
             "short",
             [
                 (f"sum(increase(pounce_worker_restarts_total{{{HERE}}}[15m]))", "workers rebuilt"),
@@ -444,7 +444,7 @@ def dashboard() -> dict:
     return {
         "uid": "pounce",
         "title": "Pounce",
-        "description": "Streaming sentiment: what the crowd feels, and how the service does.",
+        "description": "Sentiment by topic, alerts, and the health of the service.",
         "tags": ["pounce"],
         "schemaVersion": 39,
         "version": 1,

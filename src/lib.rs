@@ -4,6 +4,7 @@
 //! The map is ARCHITECTURE.md.
 
 pub mod alerting;
+pub mod app;
 pub mod auth;
 pub mod config;
 pub mod dashboard;

@@ -5,8 +5,8 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use pounce::app;
 use pounce::config::{ConfigError, ServeFlags};
-use pounce::server;
 use pounce::telemetry;
 
 /// Tensors come and go with every batch. jemalloc keeps their pages while batches follow; mimalloc
@@ -46,6 +46,8 @@ enum Command {
     CheckConfig(Box<ServeFlags>),
     /// Measure engines side by side, and the service beside its bare engine
     Bench(Box<commands::bench::BenchFlags>),
+    /// Send a load to a running service and measure how long replies take
+    Load(Box<commands::load::LoadFlags>),
     /// Ask a running service for its health: exit code 0 if it serves, 1 if not
     Healthcheck(commands::healthcheck::HealthcheckFlags),
     /// Make a bearer token: the token goes to stdout, its line for `serve --tokens` to stderr
@@ -64,6 +66,7 @@ async fn main() -> ExitCode {
     match cli.command {
         Command::Serve(flags) => serve(*flags).await,
         Command::Bench(flags) => report(Box::pin(commands::bench::run(*flags)).await),
+        Command::Load(flags) => report(Box::pin(commands::load::run(*flags)).await),
         Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
         Command::Watch(flags) => report(Box::pin(commands::watch::run(flags)).await),
         Command::Acknowledge(flags) => report(commands::acknowledge::run(flags).await),
@@ -81,7 +84,7 @@ async fn serve(flags: ServeFlags) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, BAD_CONFIGURATION),
     };
-    match Box::pin(server::run(config)).await {
+    match Box::pin(app::run(config)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, if error.is_configuration() { BAD_CONFIGURATION } else { 1 }),
     }
@@ -96,6 +99,6 @@ fn report(outcome: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "the last word to a person")]
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("pounce: {error}");
+    eprintln!("pounce: {}", commands::terminal::escaped(&error.to_string()));
     ExitCode::from(code)
 }

@@ -38,6 +38,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     crate::traces::describe_metrics();
     describe_gauge!("pounce_build_info", "1; the label tells the version");
     describe_gauge!("pounce_model_info", "1; the labels tell the model");
+    describe_gauge!("pounce_engine_info", "1; the labels tell the engine and its kernel");
     Ok(handle)
 }
 
@@ -47,4 +48,9 @@ pub fn serving(version: &'static str, model: &str, revision: &str) {
     gauge!("pounce_model_info", "model" => model.to_owned(), "revision" => revision.to_owned())
         .set(1.0);
     scoring::metrics::model_known(model);
+}
+
+/// The process runs this engine, with this kernel if it chose one itself.
+pub fn engine(name: &'static str, kernel: &'static str) {
+    gauge!("pounce_engine_info", "engine" => name, "kernel" => kernel).set(1.0);
 }

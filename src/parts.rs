@@ -3,9 +3,11 @@
 use crate::alerting::monitor::AlertMonitor;
 use crate::auth::tokens::Tokens;
 use crate::dashboard::recent::RecentPosts;
+use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
+use crate::scoring::backlog::Backlog;
 use pounce_inference::scorer::Scorer;
 
 /// The running parts of a service. Cheap to clone.
@@ -15,12 +17,16 @@ pub struct Parts {
     pub tokens: Option<Reloaded<Tokens>>,
     /// Scores texts.
     pub scorer: Scorer,
+    /// What streams have accepted and not yet scored.
+    pub backlog: Backlog,
     /// Counts scored posts by topic.
     pub monitor: AlertMonitor,
     /// Remembers what the page shows of posts, if there is a page.
     pub recent: Option<RecentPosts>,
     /// What is known of the service's health.
     pub health: Health,
+    /// Calls that are open.
+    pub calls: OpenCalls,
     /// Tells of the end.
     pub drain: Drain,
 }

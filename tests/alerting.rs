@@ -260,6 +260,37 @@ async fn a_slow_watcher_is_told_how_many_advocates_it_missed_and_misses_no_alert
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn posts_in_a_language_that_the_model_does_not_know_are_counted_apart() {
+    let mut spec = Spec::default();
+    spec.service.topic_labels = vec!["babel".to_owned()];
+    let service = Service::start(spec).await;
+    let foreign = "pounce_events_foreign_total";
+    let before = metric(foreign);
+    let tagged = |n: i64, language: &'static str| Post {
+        topic: "babel".into(),
+        language: language.into(),
+        ..angry(n)
+    };
+    // A tag is taken at its word, although the text is English.
+    let mut posts: Vec<_> = (0..60).map(|n| tagged(n, "de-AT")).collect();
+    posts.push(tagged(100, "en"));
+    let (events, changes) = exchange(&service, posts).await;
+    assert!(changes.is_empty(), "{changes:?}");
+    let unknown = |event: &ScoredEvent| event.flags().any(|f| f == Flag::LanguageUnknownToModel);
+    assert_eq!(events.iter().filter(|event| unknown(event)).count(), 60);
+    let last = tagged(110, "en");
+    exchange(&service, vec![last]).await;
+    let topic = GetTopicRequest { topic: "babel".to_owned(), place: String::new() };
+    let status = alerts(&service).await.get_topic(topic).await.expect("a topic").into_inner();
+    let windows = status.status.expect("a status").windows;
+    assert!(windows.iter().all(|window| window.posts == 1), "{windows:?}");
+    assert!(metric(foreign) - before >= 59.9);
+    let counted = r#"pounce_topic_posts_total{topic="babel",sentiment="negative"}"#;
+    assert!((metric(counted) - 2.0).abs() < 0.1, "the rule over replicas counts alike");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_and_a_late_post_are_scored_but_not_counted() {
     let service = Service::start(Spec::default()).await;
     let late = Post { posted_at: angry(0).posted_at, ..angry(1000) };

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use pounce::auth::tokens::{self, NewToken, Scope};
 use pounce::lifecycle::drain::Phase;
-use pounce_proto::Post;
+use pounce_proto::{Post, ScoreRequest};
 use serde_json::{Value, json};
-use support::{Service, Spec, angry, metric};
+use support::{Service, Spec, angry, eventually, metric, post};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -246,6 +246,13 @@ async fn a_drain_ends_the_streams_of_events_even_those_that_nobody_reads() {
     let mut events = Events::open(&service, "").await;
     events.next("service").await.expect("a part");
     let _unread = send(&service, "GET", "/board/events", "", "").await;
+    // A post in the model keeps the drain from its end.
+    service.script.hold();
+    let mut client = service.connect().await;
+    let scored = tokio::spawn(async move {
+        client.score(ScoreRequest { post: Some(post(1, "good")), thresholds: None }).await
+    });
+    eventually("the post is accepted", || service.scorer.posts_open() == 1).await;
     service.drain.advance(Phase::Draining);
     while events.line().await.is_some() {}
     assert_eq!(get(&service, "/board/events").await.status, 503);
@@ -255,6 +262,7 @@ async fn a_drain_ends_the_streams_of_events_even_those_that_nobody_reads() {
     };
     tokio::time::timeout(LIMIT, drains).await.expect("the page tells of it");
     tokio::time::timeout(LIMIT, service.stop()).await.expect("nobody holds it up");
+    scored.await.expect("no panic").expect("an accepted post is answered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,7 +303,7 @@ async fn without_tokens_everybody_may_look_and_nobody_may_take() {
     let taking = json!({ "id": state["alerts"]["firing"][0]["id"], "by": "ann" });
     assert_eq!(take(&service, "", &taking).await.status, 403);
     let state = get(&service, "/board/state").await.json();
-    assert_eq!(state["alerts"]["firing"][0]["acknowledgement"], Value::Null);
+    assert_eq!(state["alerts"]["firing"][0]["acknowledged_by"], Value::Null);
     service.stop().await;
 }
 
@@ -352,8 +360,9 @@ async fn with_tokens_each_scope_opens_its_own_door() {
     assert_eq!(take(&service, &write, &taking).await.status, 204);
     let state = call(&service, "GET", "/board/state", &write, "").await.json();
     assert_eq!(state["you"]["may_acknowledge"], true);
-    let taken = &state["alerts"]["firing"][0]["acknowledgement"];
-    assert_eq!((&taken["by"], &taken["note"]), (&json!("ann"), &json!("calling")));
+    let alert = &state["alerts"]["firing"][0];
+    let (by, note) = (&alert["acknowledged_by"], &alert["acknowledged_note"]);
+    assert_eq!((by, note), (&json!("ann"), &json!("calling")));
 
     // A token that is taken away takes its open stream with it.
     let mut events = Events::open(&service, &bearer(&reader)).await;

@@ -64,7 +64,10 @@ async fn bad_security_settings_end_with_one_line_and_code_2() {
         (vec!["--tls-cert", "/none", "--tls-key", "/none"], "/none: No such file"),
         (vec!["--tokens", file], "line 1: the second word"),
         (vec!["--token-posts-per-second-max", "5"], "without --tokens"),
-        (vec!["--connections-max", "0"], "--connections-max must be at least 1"),
+        (vec!["--connections-max", "0"], "--connections-max is 0; it must be from 1 to"),
+        (vec!["--workers", "100000"], "--workers is 100000; it must be from 1 to 1024"),
+        (vec!["--queue-posts-max", "99999999999"], "--queue-posts-max is 99999999999"),
+        (vec!["--batch-posts-max", "9000"], "from 1 to 8192"),
         (vec!["--otlp-endpoint", "not an address"], "--otlp-endpoint: "),
         (vec!["--otlp-root-share", "2"], "--otlp-root-share"),
     ] {
@@ -97,4 +100,21 @@ async fn the_documented_settings_are_those_of_the_binary() {
     let written = std::fs::read_to_string("docs/configuration.md").expect("the page is there");
     let shown = String::from_utf8(shown.stdout).expect("text");
     assert!(shown == written, "out of date: cargo run -- docs > docs/configuration.md");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn load_counts_every_post_of_its_schedule_once() {
+    let service = Service::start(Spec::default()).await;
+    let url = service.url();
+    let lasts = ["load", "--addr", &url, "--seconds", "1", "--rate", "200", "--json"];
+    for shape in [&["--streams", "3"][..], &["--unary", "--streams", "2"], &["--batch", "10"]] {
+        let ended = pounce([arguments(&lasts), arguments(shape)].concat()).await;
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        let result: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+        let count = |name: &str| result[name].as_u64().expect("a count");
+        assert_eq!((count("rejected"), count("failed")), (0, 0), "{result}");
+        assert!((190..=200).contains(&count("scored")), "{result}");
+        assert!(result["p50"].as_f64() <= result["max"].as_f64(), "{result}");
+    }
+    service.stop().await;
 }

@@ -22,6 +22,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
+/// What is accepted follows the pace of the machine: the tests must not take it from each other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const STREAMS: usize = 50;
 const NOTICE: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +33,17 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 fn post(stream: usize, n: u64) -> Post {
     let text = format!("parcel {n} of van {stream} is late again and nobody picks up the phone");
     Post { id: format!("{stream}-{n}").into(), text: text.into(), ..Post::default() }
+}
+
+/// A post that is as long as the model reads.
+fn long_post(stream: usize, n: u64) -> Post {
+    let short = post(stream, n);
+    let mut text = String::from_utf8(short.text.to_vec()).expect("text");
+    for word in 0..500 {
+        text += ["parcel", "late", "phone", "again", "driver"][word % 5];
+        text += " ";
+    }
+    Post { text: text.into(), ..short }
 }
 
 /// How a stream went.
@@ -44,12 +58,13 @@ struct Told {
 async fn endless(
     mut client: ScoringServiceClient<Channel>,
     stream: usize,
+    make: fn(usize, u64) -> Post,
     begun: Arc<AtomicUsize>,
 ) -> Told {
     let (sender, receiver) = mpsc::channel(4);
     let sending = tokio::spawn(async move {
         for n in 1.. {
-            let request = Some(Request::Post(Box::new(post(stream, n))));
+            let request = Some(Request::Post(Box::new(make(stream, n))));
             if sender.send(ScoreStreamRequest { request }).await.is_err() {
                 break;
             }
@@ -85,6 +100,7 @@ async fn endless(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_fifty_streams_loses_no_accepted_post() {
+    let _alone = ALONE.lock().await;
     let mut server = Server::start_with(
         0,
         &["--stream-posts-in-flight-max", "4", "--drain-notice", "2", "--drain-timeout", "30"],
@@ -94,7 +110,12 @@ async fn sigterm_under_fifty_streams_loses_no_accepted_post() {
     let begun = Arc::new(AtomicUsize::new(0));
     let streams: Vec<_> = (0..STREAMS)
         .map(|n| {
-            tokio::spawn(endless(ScoringServiceClient::new(channel.clone()), n, begun.clone()))
+            tokio::spawn(endless(
+                ScoringServiceClient::new(channel.clone()),
+                n,
+                post,
+                begun.clone(),
+            ))
         })
         .collect();
     let all = async {
@@ -130,8 +151,66 @@ async fn sigterm_under_fifty_streams_loses_no_accepted_post() {
     assert!(answered >= STREAMS as u64, "{answered}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_accepted_than_a_drain_can_answer() {
+    let _alone = ALONE.lock().await;
+    const TIMEOUT: Duration = Duration::from_secs(8);
+    let mut server =
+        Server::start_with(0, &["--drain-notice", "0", "--drain-timeout", "8", "--workers", "2"]);
+    let channel = Channel::from_shared(server.addr.clone()).expect("an address");
+    let channel = channel.connect().await.expect("it listens");
+    let begun = Arc::new(AtomicUsize::new(0));
+    // As many posts in flight as a stream may have would take minutes.
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|n| {
+            let client = ScoringServiceClient::new(channel.clone());
+            tokio::spawn(endless(client, n, long_post, begun.clone()))
+        })
+        .collect();
+    let all = async {
+        while begun.load(Ordering::SeqCst) < STREAMS {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(self::TIMEOUT * 2, all).await.expect("all streams are served");
+    let signalled = Instant::now();
+    server.signal("-TERM");
+    for stream in streams {
+        let told = tokio::time::timeout(TIMEOUT * 2, stream).await.expect("in time");
+        let told = told.expect("no panic");
+        assert_eq!(told.answered, told.accepted.0, "what was accepted was answered");
+    }
+    let status = server.ended_within(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0));
+    assert!(signalled.elapsed() < TIMEOUT, "{:?}", signalled.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_calls_do_not_hold_up_a_drain() {
+    let mut server = Server::start(0);
+    let addr = server.addr.trim_start_matches("http://").to_owned();
+    // One says nothing at all, one nothing after HTTP/2's preface and its (empty) settings.
+    let _silent = TcpStream::connect(&addr).expect("it listens");
+    let mut idle = TcpStream::connect(&addr).expect("it listens");
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("sent");
+    idle.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).expect("sent");
+    // One watches health, which has no end.
+    let channel = Channel::from_shared(server.addr.clone()).expect("an address");
+    let channel = channel.connect().await.expect("it listens");
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let request = tonic_health::pb::HealthCheckRequest::default();
+    let mut watch = health.watch(request).await.expect("a watch").into_inner();
+    watch.message().await.expect("a status").expect("a status");
+    let signalled = Instant::now();
+    server.signal("-TERM");
+    let status = server.ended_within(Duration::from_secs(30));
+    assert_eq!(status.code(), Some(0));
+    assert!(signalled.elapsed() < Duration::from_secs(10), "{:?}", signalled.elapsed());
+}
+
 #[test]
 fn a_second_signal_exits_at_once() {
+    let _alone = ALONE.blocking_lock();
     for second in ["-TERM", "-INT"] {
         let mut server = Server::start_with(0, &["--drain-notice", "600"]);
         server.signal("-TERM");
@@ -144,6 +223,7 @@ fn a_second_signal_exits_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_older_than_their_limit_move_and_lose_nothing() {
+    let _alone = ALONE.lock().await;
     const POSTS: u64 = 120;
     let server = Server::start_with(0, &["--stream-age-max", "1"]);
     let client = Client::connect(&server.addr).expect("an address");

@@ -161,7 +161,7 @@ fn a_damaged_state_is_set_aside_with_a_word_and_topics_warm_up() {
     assert_eq!(line["level"], "ERROR");
     assert!(line["file"].as_str().is_some_and(|file| file.ends_with("topics.snapshot")), "{line}");
     assert!(line["error"].as_str().is_some_and(|error| error.contains("damaged")), "{line}");
-    assert_eq!(std::fs::read(folder.path().join("topics.snapshot.bad")).expect("kept"), bytes);
+    assert_eq!(std::fs::read(folder.path().join("topics.snapshot.bad-1")).expect("kept"), bytes);
     let (topics, _) = finish(&["topics", "--addr", &server.addr]);
     assert!(topics.is_empty(), "{topics:?}");
     finish(&["score", posts, "--addr", &server.addr]);

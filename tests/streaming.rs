@@ -415,29 +415,35 @@ async fn a_client_that_never_reads_is_not_read_from_without_bound() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_tiny_frames_under_backpressure_do_not_kill_the_connection() {
-    let service = Service::start(Spec::default()).await;
-    service.script.hold();
-    let client = service.connect().await;
-    let streams = (0..16).map(|stream| {
-        let mut client = client.clone();
-        tokio::spawn(async move {
-            let posts = (0..3125).map(move |n| message(post(n, format!("{stream}-{n}"))));
-            let stream = client.score_stream(futures::stream::iter(posts)).await;
-            let mut replies = stream.expect("a stream").into_inner();
-            let mut scored = 0;
-            while let Some(reply) = replies.message().await.expect("no GOAWAY") {
-                scored += usize::from(matches!(reply.reply, Some(Wire::Event(_))));
-            }
-            scored
-        })
-    });
-    let streams: Vec<_> = streams.collect();
-    eventually("the queue is full", || service.scorer.posts_open() == 1000).await;
-    service.script.release();
-    for stream in streams {
-        assert_eq!(stream.await.expect("no panic"), 3125);
+    // Short posts, each in a frame of its own, on so many streams of one connection as it may have.
+    for (streams, posts) in [(16, 3125), (64, 800), (128, 800)] {
+        let service = Service::start(Spec::default()).await;
+        service.script.hold();
+        let client = service.connect().await;
+        let streams = (0..streams).map(|stream| {
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                let posts = (0..posts).map(move |n| message(post(n, format!("{stream}-{n}"))));
+                let stream = client.score_stream(futures::stream::iter(posts)).await;
+                let mut replies = stream.expect("a stream").into_inner();
+                let mut scored = 0;
+                while let Some(reply) = replies.message().await.expect("no GOAWAY") {
+                    scored += usize::from(matches!(reply.reply, Some(Wire::Event(_))));
+                }
+                scored
+            })
+        });
+        let streams: Vec<_> = streams.collect();
+        // The last quarter of the room is kept for callers and streams that hold little.
+        eventually("the queue is full", || service.scorer.posts_open() >= 750).await;
+        // What is not read yet fills every stream's window.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        service.script.release();
+        for stream in streams {
+            assert_eq!(stream.await.expect("no panic"), posts);
+        }
+        service.stop().await;
     }
-    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 //!
 //! Usage: `evaluate_alerts [NAB_FOLDER] [PLOT.svg]`, by default
 //! `../shared/data/nab` and `docs/alert-replay.svg`. Every figure comes from a
-//! fixed seed; every post goes through the board as a live one would.
+//! fixed seed; every post goes through the engine as a live one would.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its purpose")]
 

@@ -69,13 +69,13 @@ fn draw() -> String {
     for (minute, posts) in (0..DAY + SHOWN).zip(mood) {
         player.play(posts);
         let Some(at) = minute.checked_sub(DAY) else { continue };
-        let Some(status) = player.board.topic(player.topic(), None) else { continue };
+        let Some(status) = player.engine.topic(player.topic(), None) else { continue };
         let window = &status.windows[0];
         share.to(at, window.counts.share());
         bound.to(at, window.bound);
         baseline.to(at, status.baseline);
         threshold.to(at, status.threshold);
-        if player.board.alerts(false).iter().any(|alert| alert.kind == AlertKind::Share) {
+        if player.engine.alerts(false).iter().any(|alert| alert.kind == AlertKind::Share) {
             firing.push(at);
         }
     }

@@ -71,7 +71,7 @@ impl Running {
     fn is_firing(&self) -> bool {
         match &self.rules {
             Rules::Pounce(player, kind) => {
-                player.board.alerts(false).iter().any(|alert| alert.kind == *kind)
+                player.engine.alerts(false).iter().any(|alert| alert.kind == *kind)
             }
             Rules::Naive(_) => false,
             Rules::Oracle(oracle) => oracle.is_pausing(),

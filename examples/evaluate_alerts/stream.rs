@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use pounce_alerts::alert::{AlertChange, ChangeKind};
-use pounce_alerts::{Board, Observation, Settings};
+use pounce_alerts::{AlertEngine, Observation, Settings};
 use pounce_types::post::{PostId, Timestamp, Topic};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -80,9 +80,9 @@ impl Iterator for Mood {
     }
 }
 
-/// A board with one topic, played to in its own time.
+/// A engine with one topic, played to in its own time.
 pub(crate) struct Player {
-    pub(crate) board: Board,
+    pub(crate) engine: AlertEngine,
     topic: Topic,
     posts: u64,
     minute: u64,
@@ -91,7 +91,7 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(settings: Settings) -> Self {
         let topic = Topic::parse(b"kite").expect("a topic");
-        Self { board: Board::new(settings, 10), topic, posts: 0, minute: 0 }
+        Self { engine: AlertEngine::new(settings, 10), topic, posts: 0, minute: 0 }
     }
 
     /// Plays a minute's posts evenly spread, and the seconds between. Returns
@@ -112,7 +112,7 @@ impl Player {
                 next += 1;
             }
             let now = start + (tick + 1) * 10_000;
-            let changes = self.board.tick(Timestamp::from_millis(now));
+            let changes = self.engine.tick(Timestamp::from_millis(now));
             told.extend(changes.into_iter().map(|change| (minutes(now), change)));
         }
         told
@@ -131,7 +131,7 @@ impl Player {
             negative,
             severity: None,
         };
-        self.board.observe(&observation, at).changes
+        self.engine.observe(&observation, at).changes
     }
 
     pub(crate) fn topic(&self) -> &Topic {

@@ -2,7 +2,7 @@
 
 use pounce_alerts::alert::ChangeKind;
 use pounce_alerts::key::AlertKind;
-use pounce_alerts::{Board, Observation, Settings};
+use pounce_alerts::{AlertEngine, Observation, Settings};
 use pounce_types::post::{PostId, Timestamp, Topic};
 
 use super::nab::Series;
@@ -61,9 +61,9 @@ fn total(scores: impl IntoIterator<Item = Score>) -> Score {
     sum
 }
 
-/// Plays a series to a board; returns when alerts opened.
+/// Plays a series to an engine; returns when alerts opened.
 fn play(series: &Series, settings: &Settings) -> Vec<u64> {
-    let mut board = Board::new(settings.clone(), 10);
+    let mut engine = AlertEngine::new(settings.clone(), 10);
     let topic = Topic::parse(series.name.as_bytes()).expect("a topic");
     let (mut opened, mut posts) = (Vec::new(), 0_u64);
     let mut observed = |changes: Vec<pounce_alerts::alert::AlertChange>| {
@@ -87,9 +87,9 @@ fn play(series: &Series, settings: &Settings) -> Vec<u64> {
                 negative: true,
                 severity: None,
             };
-            observed(board.observe(&observation, at).changes);
+            observed(engine.observe(&observation, at).changes);
         }
-        observed(board.tick(Timestamp::from_millis((start + STEP_SECONDS) * 1000)));
+        observed(engine.tick(Timestamp::from_millis((start + STEP_SECONDS) * 1000)));
     }
     opened
 }

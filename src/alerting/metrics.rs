@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use pounce_alerts::Board;
+use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::{AlertChange, ChangeKind, Suppression};
 use pounce_alerts::key::AlertKind;
 use pounce_types::post::Timestamp;
@@ -23,9 +23,19 @@ pub(crate) const BUCKETS: [(&str, &[f64]); 2] =
 pub(crate) fn register() {
     describe_counter!("pounce_events_late_total", "Posts too late for their topic's statistics");
     describe_counter!("pounce_events_duplicate_total", "Posts whose topic and id were seen before");
+    describe_counter!(
+        "pounce_events_foreign_total",
+        "Posts of a topic in a language that the model does not know: not counted"
+    );
     describe_counter!("pounce_alerts_opened_total", "Topic alerts opened");
     describe_counter!("pounce_alerts_suppressed_total", "Topic alerts held back");
     describe_counter!("pounce_board_forgotten_total", "What was dropped for want of room");
+    describe_counter!("pounce_state_saves_total", "Writes of the state to its folder");
+    describe_gauge!(
+        "pounce_topics_bytes",
+        Unit::Bytes,
+        "Memory of what is known of topics and places"
+    );
     describe_gauge!("pounce_alerts_firing", "Topic alerts that fire");
     describe_gauge!("pounce_topics", "Topics and places being counted");
     describe_gauge!(
@@ -45,6 +55,10 @@ pub(crate) fn register() {
     );
 
     post_counted(false, false);
+    counter!("pounce_events_foreign_total").absolute(0);
+    for written in [true, false] {
+        state_saves_counter(written).absolute(0);
+    }
     gauge!("pounce_watermark_timestamp_seconds").set(0.0);
     for kind in AlertKind::ALL {
         for severity in Severity::ALL {
@@ -54,6 +68,21 @@ pub(crate) fn register() {
             let _ = histogram!(name, "kind" => kind.name());
         }
     }
+}
+
+/// A post of a topic is in a language that the model does not know: it is not counted.
+pub(crate) fn post_foreign() {
+    counter!("pounce_events_foreign_total").increment(1);
+}
+
+/// The state was written to its file, or not.
+pub(crate) fn state_saved(written: bool) {
+    state_saves_counter(written).increment(1);
+}
+
+fn state_saves_counter(written: bool) -> metrics::Counter {
+    let result = if written { "written" } else { "failed" };
+    counter!("pounce_state_saves_total", "result" => result)
 }
 
 /// A post was counted for its topic, or not.
@@ -89,10 +118,10 @@ pub(crate) fn alert_acknowledged(kind: AlertKind, waited: Duration) {
     histogram!("pounce_alert_ack_seconds", "kind" => kind.name()).record(waited);
 }
 
-/// What the board has to tell of itself.
-pub(crate) fn board(board: &Board) {
-    let totals = board.totals();
-    for (kind, firing) in AlertKind::ALL.into_iter().zip(board.firing()) {
+/// What the engine has to tell of itself.
+pub(crate) fn engine_state(engine: &AlertEngine) {
+    let totals = engine.totals();
+    for (kind, firing) in AlertKind::ALL.into_iter().zip(engine.firing()) {
         gauge!("pounce_alerts_firing", "kind" => kind.name())
             .set(f64::from(u32::try_from(firing).unwrap_or(u32::MAX)));
         for reason in Suppression::ALL {
@@ -110,8 +139,9 @@ pub(crate) fn board(board: &Board) {
     ] {
         counter!("pounce_board_forgotten_total", "what" => what).absolute(forgotten);
     }
-    gauge!("pounce_topics").set(as_f64(board.keys()));
-    if let Some(watermark) = board.watermark() {
+    gauge!("pounce_topics").set(as_f64(engine.keys()));
+    gauge!("pounce_topics_bytes").set(as_f64(engine.history_bytes()));
+    if let Some(watermark) = engine.watermark() {
         gauge!("pounce_watermark_timestamp_seconds").set(watermark_seconds(watermark));
     }
 }

@@ -1,6 +1,6 @@
-//! The board of topics behind a lock, and those who hear of its changes.
+//! The engine of topics behind a lock, and those who hear of its changes.
 //!
-//! The only place that drives the board: it reads the clock, counts, and tells.
+//! The only place that drives the engine: it reads the clock, counts, and tells.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,15 +9,19 @@ use tokio::sync::broadcast;
 
 use super::metrics;
 use pounce_alerts::alert::{AlertChange, ChangeKind};
-use pounce_alerts::{Acknowledged, Board, Observation, Observed, UnknownAlert};
+use pounce_alerts::key::AlertId;
+use pounce_alerts::{
+    Acknowledged, AlertEngine, Observation, Observed, Snapshot, Ticket, UnknownAlert,
+};
 use pounce_types::clock::now;
+use pounce_types::post::{Place, Timestamp, Topic};
 
 /// Changes that a slow watcher may be behind before it misses some.
 const CHANGES_MAX: usize = 1024;
 /// How often time moves on for topics that no post comes for.
 pub const TICK: Duration = Duration::from_secs(1);
 
-/// The board and its watchers. Cheap to clone.
+/// The engine and its watchers. Cheap to clone.
 #[derive(Clone)]
 pub struct AlertMonitor {
     inner: Arc<Inner>,
@@ -25,35 +29,37 @@ pub struct AlertMonitor {
 
 struct Inner {
     // std Mutex: held for a few map operations, never across an await.
-    board: Mutex<Board>,
+    engine: Mutex<AlertEngine>,
     changes: broadcast::Sender<Arc<AlertChange>>,
 }
 
 impl AlertMonitor {
-    /// Takes over a board, new or restored.
+    /// Takes over an engine, new or restored.
     #[must_use]
-    pub fn new(board: Board) -> Self {
-        metrics::board(&board);
+    pub fn new(engine: AlertEngine) -> Self {
+        metrics::engine_state(&engine);
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        Self { inner: Arc::new(Inner { board: Mutex::new(board), changes }) }
+        Self { inner: Arc::new(Inner { engine: Mutex::new(engine), changes }) }
     }
 
-    /// Counts a scored post.
-    pub(crate) fn observe(&self, observation: &Observation) -> Observed {
-        let mut board = self.board();
-        let observed = board.observe(observation, now());
-        self.tell(&observed.changes);
-        drop(board);
-        metrics::post_counted(observed.late, observed.duplicate);
-        observed
+    /// Registers a post of `topic` that arrived: the topic's watermark waits for it until it
+    /// is counted, or the admission is dropped.
+    pub(crate) fn admit(&self, topic: &Topic, at: Timestamp) -> Admission {
+        let ticket = self.engine().admit(topic, at, now());
+        Admission { monitor: self.clone(), ticket: Some(ticket) }
+    }
+
+    /// Ids of the alerts that fire for a topic, and for a place within it.
+    pub(crate) fn alert_ids(&self, topic: &Topic, place: Option<&Place>) -> Vec<AlertId> {
+        self.engine().alert_ids(topic, place)
     }
 
     /// Moves time on; due every [`TICK`].
     pub fn tick(&self) {
-        let mut board = self.board();
-        let changes = board.tick(now());
+        let mut engine = self.engine();
+        let changes = engine.tick(now());
         self.tell(&changes);
-        metrics::board(&board);
+        metrics::engine_state(&engine);
     }
 
     /// Notes who took an alert; tells of it if they are the first.
@@ -63,8 +69,8 @@ impl AlertMonitor {
         by: &str,
         note: &str,
     ) -> Result<Acknowledged, UnknownAlert> {
-        let mut board = self.board();
-        let acknowledged = board.acknowledge(id, by, note, now())?;
+        let mut engine = self.engine();
+        let acknowledged = engine.acknowledge(id, by, note, now())?;
         if let Some(waited) = acknowledged.waited {
             metrics::alert_acknowledged(acknowledged.alert.kind, waited);
             let alert = acknowledged.alert.clone();
@@ -73,27 +79,25 @@ impl AlertMonitor {
         Ok(acknowledged)
     }
 
-    /// Looks at the board.
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&Board) -> T) -> T {
-        look(&self.board())
+    /// Looks at the engine.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&AlertEngine) -> T) -> T {
+        look(&self.engine())
     }
 
     /// What `look` sees, and every change after that.
     pub(crate) fn watch<T>(
         &self,
-        look: impl FnOnce(&Board) -> T,
+        look: impl FnOnce(&AlertEngine) -> T,
     ) -> (T, broadcast::Receiver<Arc<AlertChange>>) {
         // Changes are told under the lock: none can fall in between.
-        let board = self.board();
-        (look(&board), self.inner.changes.subscribe())
+        let engine = self.engine();
+        (look(&engine), self.inner.changes.subscribe())
     }
 
-    /// Everything that is known, as bytes.
+    /// Everything that is known now. Posts do not wait for its encoding.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
-        // A copy, so that posts don't wait for the encoding.
-        let board = self.board().clone();
-        board.snapshot()
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine().snapshot()
     }
 
     fn tell(&self, changes: &[AlertChange]) {
@@ -111,7 +115,35 @@ impl AlertMonitor {
         }
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.inner.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn engine(&self) -> MutexGuard<'_, AlertEngine> {
+        self.inner.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A post that arrived and is not counted yet.
+pub(crate) struct Admission {
+    monitor: AlertMonitor,
+    /// Taken out once the post is counted.
+    ticket: Option<Ticket>,
+}
+
+impl Admission {
+    /// Counts the post, which was scored.
+    pub(crate) fn observe(mut self, observation: &Observation) -> Observed {
+        let Some(ticket) = self.ticket.take() else { return Observed::default() };
+        let mut engine = self.monitor.engine();
+        let observed = engine.observe_admitted(observation, &ticket, now());
+        self.monitor.tell(&observed.changes);
+        drop(engine);
+        metrics::post_counted(observed.late, observed.duplicate);
+        observed
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(ticket) = &self.ticket {
+            self.monitor.engine().release(ticket);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `AlertService`: shells around the board.
+//! `AlertService`: shells around the engine.
 
 use std::pin::Pin;
 
@@ -49,7 +49,7 @@ impl AlertService for Alerts {
         let WatchAlertsRequest { filter, advocates } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let mut advocates = advocates.then(|| self.advocates.watch());
-        let (firing, mut changes) = self.monitor.watch(|board| board.alerts(false));
+        let (firing, mut changes) = self.monitor.watch(|engine| engine.alerts(false));
         let mut drain = self.drain.clone();
         let watched = async_stream::stream! {
             for alert in firing.iter().rev().filter(|alert| filter.passes(alert)) {
@@ -94,7 +94,7 @@ impl AlertService for Alerts {
     ) -> Result<Response<ListAlertsResponse>, Status> {
         let request = request.into_inner();
         let filter = Filter::parse(request.filter)?;
-        let alerts = self.monitor.read(|board| board.alerts(request.resolved));
+        let alerts = self.monitor.read(|engine| engine.alerts(request.resolved));
         let alerts = alerts.iter().filter(|alert| filter.passes(alert)).map(show_alert).collect();
         Ok(Response::new(ListAlertsResponse { alerts }))
     }
@@ -117,7 +117,7 @@ impl AlertService for Alerts {
         let topic = Topic::parse(topic.as_bytes()).map_err(|fault| invalid("topic", &fault))?;
         let place = (!place.is_empty()).then(|| Place::parse(place.as_bytes())).transpose();
         let place = place.map_err(|fault| invalid("place", &fault))?;
-        let status = self.monitor.read(|board| board.topic(&topic, place.as_ref()));
+        let status = self.monitor.read(|engine| engine.topic(&topic, place.as_ref()));
         let unknown = match &place {
             Some(_) => "no post of this topic and place was counted",
             None => "no post of this topic was counted",
@@ -139,7 +139,7 @@ impl AlertService for Alerts {
             return Err(invalid("topics_max", &fault));
         }
         let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let topics = self.monitor.read(|board| board.topics(max));
+        let topics = self.monitor.read(|engine| engine.topics(max));
         let topics = topics.iter().map(show_topic).collect();
         Ok(Response::new(ListTopicsResponse { topics }))
     }

@@ -1,66 +1,86 @@
-//! The board's file: read at start, written every few seconds and on drain.
+//! The engine's file: read at start, written every few seconds and on drain.
 //!
 //! Written aside, flushed to the disk and renamed, so that a reader finds the
-//! old state or the new one, whole. Knows files; what is in them is the board's.
+//! old state or the new one, whole. A file that can't be read is never replaced. Knows files;
+//! what is in them is the engine's.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, File, TryLockError};
+use std::io::{BufReader, BufWriter, Error, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pounce_alerts::{Board, Settings};
+use super::metrics;
+use pounce_alerts::{AlertEngine, Settings, Snapshot, SnapshotError};
 
 /// How often the state is written: what a killed process loses at most.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 const NAME: &str = "topics.snapshot";
+const LOCK: &str = ".lock";
+/// Bytes that are read or written at a time.
+const BUFFER_BYTES: usize = 1 << 20;
 
-/// The folder in which the state is kept.
+/// The folder in which the state is kept: of one server at a time.
 #[derive(Debug, Clone)]
 pub struct StateDir {
     folder: PathBuf,
+    /// Locked for as long as this lives; the system unlocks it when the process ends.
+    _lock: Arc<File>,
     /// Held while a snapshot is taken and written: the last one taken is the
     /// last one written, and two never share the file aside.
     writing: Arc<Mutex<()>>,
 }
 
 impl StateDir {
-    /// Makes the folder if it is not there, and makes sure of writing to it.
+    /// Makes the folder if it is not there, makes sure of writing to it, and locks it.
     /// # Errors
-    /// If it can't be made or written to.
+    /// If it can't be made or written to, or another server uses it.
     pub fn open(folder: &Path) -> std::io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let probe = folder.join(".probe");
-        File::create(&probe)?;
-        fs::remove_file(&probe)?;
-        Ok(Self { folder: folder.to_owned(), writing: Arc::default() })
+        let lock = File::create(folder.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let used = "another running server uses it; give each server a folder of its own";
+                return Err(Error::new(ErrorKind::ResourceBusy, used));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(Self { folder: folder.to_owned(), _lock: Arc::new(lock), writing: Arc::default() })
     }
 
-    /// The board as it was written last. A file that is damaged or of another
+    /// The engine as it was written last. A file that is damaged or of another
     /// kind is set aside, and topics start to warm up.
-    #[must_use]
-    pub fn restore(&self, settings: Settings, topics_max: usize) -> Board {
+    /// # Errors
+    /// If the file is there and can't be read, or can't be set aside: to go on would replace
+    /// what may be good.
+    pub fn restore(&self, settings: Settings, topics_max: usize) -> std::io::Result<AlertEngine> {
         let file = self.folder.join(NAME);
-        let bytes = match fs::read(&file) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                if error.kind() != std::io::ErrorKind::NotFound {
-                    tracing::error!(file = %file.display(), %error, "state can't be read: topics warm up");
-                }
-                return Board::new(settings, topics_max);
-            }
+        let unreadable = |kind: ErrorKind| {
+            let told = format!("{} can't be read: {kind}", file.display());
+            Error::new(kind, told)
         };
-        match Board::restore(&bytes, settings.clone(), topics_max) {
-            Ok(board) => {
-                tracing::info!(file = %file.display(), keys = board.keys(), "state restored");
-                board
+        let reader = match File::open(&file) {
+            Ok(reader) => BufReader::with_capacity(BUFFER_BYTES, reader),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(AlertEngine::new(settings, topics_max));
             }
+            Err(error) => return Err(unreadable(error.kind())),
+        };
+        match AlertEngine::restore(reader, settings.clone(), topics_max) {
+            Ok(engine) => {
+                tracing::info!(file = %file.display(), keys = engine.keys(), "state restored");
+                Ok(engine)
+            }
+            Err(SnapshotError::Unreadable(kind)) => Err(unreadable(kind)),
             Err(error) => {
-                let aside = file.with_extension("snapshot.bad");
-                let kept = fs::rename(&file, &aside).is_ok();
-                tracing::error!(file = %file.display(), %error, kept, "state set aside: topics warm up");
-                Board::new(settings, topics_max)
+                let aside = self.set_aside(&file)?;
+                tracing::error!(
+                    file = %file.display(), aside = %aside.display(), %error,
+                    "state set aside: topics warm up"
+                );
+                Ok(AlertEngine::new(settings, topics_max))
             }
         }
     }
@@ -69,16 +89,35 @@ impl StateDir {
     /// written before. Blocks.
     /// # Errors
     /// If the disk refuses; what was written before is then still there.
-    pub fn save(&self, snapshot: impl FnOnce() -> Vec<u8>) -> std::io::Result<()> {
+    pub fn save(&self, snapshot: impl FnOnce() -> Snapshot) -> std::io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = snapshot();
+        let saved = self.write(snapshot());
+        metrics::state_saved(saved.is_ok());
+        saved
+    }
+
+    fn write(&self, snapshot: Snapshot) -> std::io::Result<()> {
         let aside = self.folder.join(".topics.snapshot.new");
-        let mut file = File::create(&aside)?;
-        file.write_all(&snapshot)?;
-        file.sync_all()?;
+        let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&aside)?);
+        snapshot.write(&mut file)?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
         fs::rename(&aside, self.folder.join(NAME))?;
         // The rename itself is in the folder.
         File::open(&self.folder)?.sync_all()
+    }
+
+    /// Renames the file to the first free name of its kind.
+    fn set_aside(&self, file: &Path) -> std::io::Result<PathBuf> {
+        let free = (1..).map(|nth| self.folder.join(format!("{NAME}.bad-{nth}")));
+        for aside in free {
+            match File::create_new(&aside) {
+                Ok(_) => return fs::rename(file, &aside).map(|()| aside),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::other("no free name"))
     }
 }
 
@@ -88,8 +127,8 @@ mod tests {
     use pounce_alerts::Observation;
     use pounce_types::post::{PostId, Timestamp, Topic};
 
-    fn board() -> Board {
-        let mut board = Board::new(Settings::default(), 10);
+    fn engine() -> AlertEngine {
+        let mut engine = AlertEngine::new(Settings::default(), 10);
         let at = Timestamp::from_millis(1_800_000_000_000);
         let observation = Observation {
             topic: Topic::parse(b"acme").expect("a topic"),
@@ -101,18 +140,22 @@ mod tests {
             negative: true,
             severity: None,
         };
-        board.observe(&observation, at);
-        board
+        engine.observe(&observation, at);
+        engine
     }
 
     #[test]
     fn a_board_comes_back_as_it_was_saved() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(&folder.path().join("new")).expect("writable");
-        assert_eq!(state.restore(Settings::default(), 10).keys(), 0);
-        state.save(|| board().snapshot()).expect("saved");
-        state.save(|| board().snapshot()).expect("saved again");
-        assert_eq!(state.restore(Settings::default(), 10).keys(), 1);
+        assert_eq!(restored(&state).keys(), 0);
+        state.save(|| engine().snapshot()).expect("saved");
+        state.save(|| engine().snapshot()).expect("saved again");
+        assert_eq!(restored(&state).keys(), 1);
+    }
+
+    fn restored(state: &StateDir) -> AlertEngine {
+        state.restore(Settings::default(), 10).expect("readable")
     }
 
     #[test]
@@ -120,30 +163,54 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(folder.path()).expect("writable");
         std::thread::scope(|threads| {
-            for nth in 1..=4_u8 {
+            for _ in 0..4 {
                 let state = state.clone();
                 threads.spawn(move || {
                     for _ in 0..10 {
-                        let bytes = vec![nth; usize::from(nth) << 20];
-                        state.save(|| bytes).expect("saved");
+                        state.save(|| engine().snapshot()).expect("saved");
                     }
                 });
             }
         });
-        let bytes = fs::read(folder.path().join(NAME)).expect("saved");
-        assert_eq!(bytes.len(), usize::from(bytes[0]) << 20);
-        assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+        assert_eq!(restored(&state).keys(), 1);
     }
 
     #[test]
-    fn a_damaged_state_is_set_aside() {
+    fn each_damaged_state_is_set_aside_under_a_name_of_its_own() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(folder.path()).expect("writable");
-        let mut bytes = board().snapshot();
-        bytes.pop();
-        state.save(|| bytes).expect("saved");
-        assert_eq!(state.restore(Settings::default(), 10).keys(), 0);
-        assert!(folder.path().join("topics.snapshot.bad").exists());
-        assert!(!folder.path().join(NAME).exists());
+        let file = folder.path().join(NAME);
+        for nth in 1..=3 {
+            fs::write(&file, format!("damaged {nth}")).expect("written");
+            assert_eq!(restored(&state).keys(), 0);
+            assert!(!file.exists());
+        }
+        for nth in 1..=3 {
+            let kept = fs::read_to_string(folder.path().join(format!("{NAME}.bad-{nth}")));
+            assert_eq!(kept.expect("kept"), format!("damaged {nth}"));
+        }
+    }
+
+    #[test]
+    fn a_state_that_can_not_be_read_is_neither_replaced_nor_moved() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateDir::open(folder.path()).expect("writable");
+        // Reading a folder fails for everybody, root as well.
+        let file = folder.path().join(NAME);
+        fs::create_dir(&file).expect("made");
+        let error = state.restore(Settings::default(), 10).expect_err("no file");
+        assert!(error.to_string().contains("topics.snapshot can't be read"), "{error}");
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn a_second_server_is_refused_for_as_long_as_the_first_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = StateDir::open(folder.path()).expect("writable");
+        let kept = first.clone();
+        let error = StateDir::open(folder.path()).expect_err("in use");
+        assert!(error.to_string().contains("another running server"), "{error}");
+        drop((first, kept));
+        StateDir::open(folder.path()).expect("free again");
     }
 }

@@ -52,6 +52,11 @@ impl Caller {
         self.identity.as_ref().is_none_or(|identity| identity.token.may(scope))
     }
 
+    /// Name of the token, where tokens are asked for.
+    pub(crate) fn token_name(&self) -> Option<&str> {
+        self.identity.as_ref().map(|identity| identity.token.name.as_str())
+    }
+
     /// Posts a second, if there is a limit.
     pub(crate) fn posts_per_second_max(&self) -> Option<NonZeroU32> {
         self.identity.as_ref()?.token.posts_per_second_max

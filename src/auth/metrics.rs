@@ -11,7 +11,7 @@ pub(crate) enum CallRefusal {
     UnknownToken,
     /// Its token is not for this.
     MissingScope,
-    /// Its token has sent too many posts of late.
+    /// Its token is above its limit of posts a second.
     PostsPerSecond,
 }
 
@@ -31,7 +31,7 @@ impl CallRefusal {
 
 /// Describes the metric and makes every series exist.
 pub(crate) fn register() {
-    describe_counter!("pounce_calls_refused_total", "Calls turned away for want of a right");
+    describe_counter!("pounce_calls_refused_total", "Calls refused because of their token");
     for refusal in CallRefusal::ALL {
         counter!("pounce_calls_refused_total", "reason" => refusal.name()).absolute(0);
     }

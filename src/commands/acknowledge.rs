@@ -9,6 +9,7 @@ use pounce_proto::AcknowledgeAlertRequest;
 
 use super::alert_line;
 use super::connection::ConnectionFlags;
+use super::terminal::escaped;
 
 /// The flags of `pounce acknowledge`.
 #[derive(Debug, Args)]
@@ -32,6 +33,7 @@ pub(crate) async fn run(flags: AcknowledgeFlags) -> Result<ExitCode, Box<dyn std
     let request = AcknowledgeAlertRequest { id, by, note };
     let taken = connection.client()?.alerts().acknowledge_alert(request).await;
     let alert = taken.map_err(ClientError::of)?.into_inner().alert.unwrap_or_default();
-    writeln!(std::io::stdout(), "{}", alert_line::alert_line("acknowledged", &alert))?;
+    let line = alert_line::alert_line("acknowledged", &alert);
+    writeln!(std::io::stdout(), "{}", escaped(&line))?;
     Ok(ExitCode::SUCCESS)
 }

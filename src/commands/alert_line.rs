@@ -2,6 +2,7 @@
 //! people.
 
 use jiff::Timestamp;
+use pounce_client::json::show_alert;
 use pounce_proto::{Advocate, Alert, AlertChange, AlertEvidence, AlertKind};
 use serde_json::{Value, json};
 
@@ -28,33 +29,9 @@ pub(super) fn advocate_line(advocate: &Advocate) -> String {
 
 /// An alert as a JSON object, and what happened to it.
 pub(super) fn alert_line(change: &str, alert: &Alert) -> String {
-    let evidence = alert.evidence.clone().unwrap_or_default();
-    let taken = alert.acknowledgement.as_ref();
-    json!({
-        "change": change,
-        "id": alert.id,
-        "kind": kind(alert),
-        "severity": severity(alert),
-        "topic": alert.topic,
-        "place": alert.place,
-        "opened_at": time(alert.opened_at),
-        "resolved_at": time(alert.resolved_at),
-        "respond_by": time(alert.respond_by),
-        "evidence": {
-            "window_seconds": evidence.window.map(|window| window.seconds),
-            "posts": evidence.posts,
-            "negatives": evidence.negatives,
-            "observed": evidence.observed,
-            "baseline": evidence.baseline,
-            "threshold": evidence.threshold,
-            "bound": evidence.bound,
-            "sample_post_ids": evidence.sample_post_ids,
-            "busiest_author_posts": evidence.busiest_author_posts,
-            "suppressed": evidence.suppressed,
-        },
-        "acknowledged_by": taken.map(|taken| taken.by.as_str()),
-    })
-    .to_string()
+    let mut line = show_alert(alert);
+    line["change"] = change.into();
+    line.to_string()
 }
 
 /// A change in one line for a person.
@@ -79,16 +56,16 @@ pub(super) fn reason(alert: &Alert) -> String {
     let minutes = evidence.window.map_or(0, |window| window.seconds / 60);
     match alert.kind() {
         AlertKind::Volume => format!(
-            "{negatives} negative posts in {minutes} min, usual {baseline:.1}, more than \
+            "{negatives} negative posts in {minutes} min, baseline {baseline:.1}, threshold \
              {threshold:.1} (z {bound:.1})"
         ),
         AlertKind::Reach => format!(
-            "{bound} authors with {observed} followers unhappy in {minutes} min, from \
-             {threshold} on"
+            "{bound} authors with {observed} followers posted negatively in {minutes} min, \
+             threshold {threshold} followers"
         ),
         AlertKind::Share | AlertKind::Unspecified => format!(
-            "{negatives} of {posts} posts negative in {minutes} min, usual {baseline:.2}, surely \
-             over {bound:.2}, more than {threshold:.2}"
+            "{negatives} of {posts} posts negative in {minutes} min, baseline {baseline:.2}, lower \
+             bound {bound:.2}, threshold {threshold:.2}"
         ),
     }
 }

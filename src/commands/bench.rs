@@ -1,30 +1,23 @@
 //! `pounce bench`: engines side by side, then the service beside its bare engine.
 
 mod engines;
+mod figures;
 mod service;
 
-use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use pounce::config::ServeFlags;
 use pounce_proto::Post;
 
 use self::engines::Contender;
-use super::made_up;
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
-
-/// Posts of which the latency is measured one at a time.
-const SINGLES: usize = 200;
+use self::figures::Outcome;
+use super::sample_posts;
 
 /// The flags of `pounce bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchFlags {
-    #[command(flatten)]
-    serve: ServeFlags,
     /// JSON lines with `text` to score instead of made-up posts
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -38,6 +31,9 @@ pub(crate) struct BenchFlags {
     /// Streams at once in the second service run; 0 leaves the service out
     #[arg(long, default_value_t = 50, value_name = "N")]
     streams: usize,
+    // Last, since its headings go on to whatever follows.
+    #[command(flatten)]
+    serve: ServeFlags,
 }
 
 /// Measures and prints; every figure is of this machine, now.
@@ -45,7 +41,7 @@ pub(crate) struct BenchFlags {
 pub(crate) async fn run(flags: BenchFlags) -> Outcome<ExitCode> {
     let posts = match &flags.file {
         Some(file) => read(file, flags.posts)?,
-        None => made_up::posts(flags.posts),
+        None => sample_posts::posts(flags.posts),
     };
     if posts.is_empty() {
         return Err("there are no posts to score".into());
@@ -54,7 +50,7 @@ pub(crate) async fn run(flags: BenchFlags) -> Outcome<ExitCode> {
     // A post that was scored before costs nothing: it must not count here.
     config.scorer.cache_bytes_max = 0;
     let contenders = match flags.engines {
-        none if none.is_empty() => Contender::all(&config.model),
+        none if none.is_empty() => Contender::all(&config.model.folder),
         named => named,
     };
     engines::compare(&config, &contenders, &posts)?;
@@ -72,25 +68,11 @@ fn read(file: &std::path::Path, count: usize) -> Outcome<Vec<Post>> {
     let mut posts = Vec::new();
     for (line, number) in lines.split(|byte| *byte == b'\n').zip(1..) {
         if !line.trim_ascii().is_empty() && posts.len() < count {
-            let post = pounce_client::json::parse_post(line, number);
+            let post = pounce_client::json::parse_post(line, "line", number);
             posts.push(post.map_err(|rejection| rejection.reason)?);
         }
     }
     Ok(posts)
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn rate(posts: usize, elapsed: Duration) -> f64 {
-    posts as f64 / elapsed.as_secs_f64()
-}
-
-fn median<T: PartialOrd + Copy + Default>(mut values: Vec<T>) -> T {
-    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
 }
 
 /// MiB that this process holds and has held at most, where the system tells.

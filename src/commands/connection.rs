@@ -17,7 +17,7 @@ pub(crate) struct ConnectionFlags {
         value_name = "URL,.."
     )]
     addr: Vec<String>,
-    /// Certificates in PEM, one of which must vouch for the service [default: the system's]
+    /// CA bundle (PEM) used to verify the server's certificate [default: the system's]
     #[arg(long, env = "POUNCE_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// Own certificate in PEM, where the service asks for one

@@ -7,10 +7,18 @@ pub(crate) mod check_config;
 pub(crate) mod connection;
 pub(crate) mod docs;
 pub(crate) mod healthcheck;
-mod made_up;
+pub(crate) mod load;
 pub(crate) mod replay;
+mod sample_posts;
 pub(crate) mod score;
+pub(crate) mod terminal;
 pub(crate) mod token;
 pub(crate) mod topics;
 pub(crate) mod watch;
 mod watch_table;
+
+/// A random prefix for the ids of one run's posts that have none: with line numbers alone, the next
+/// run's posts would be taken for duplicates of this one's.
+fn run_id() -> Result<String, getrandom::Error> {
+    Ok(format!("{:08x}", getrandom::u32()?))
+}

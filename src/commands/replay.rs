@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::alert_line;
 use super::connection::ConnectionFlags;
+use super::terminal::escaped;
 
 /// Silence after the last reply that ends the wait for changes of alerts: the
 /// service moves idle topics on every second.
@@ -23,7 +24,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// The flags of `pounce replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayFlags {
-    /// JSON lines with `text` and `posted_at`, as for `pounce score`
+    /// JSON lines with `text` and `posted_at`, as for `pounce score`; a post without an id gets a
+    /// random prefix of this run and its line's number
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -73,12 +75,12 @@ pub(crate) async fn run(flags: ReplayFlags) -> Result<ExitCode, Box<dyn std::err
 /// The posts of a file in the order of their times.
 fn read(file: &Path, topic: Option<&str>) -> Result<Vec<Post>, Box<dyn std::error::Error>> {
     let lines = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let mut posts = Vec::new();
+    let (mut posts, run) = (Vec::new(), super::run_id()?);
     for (line, number) in lines.split(|byte| *byte == b'\n').zip(1..) {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let post = json::parse_post(line, number);
+        let post = json::parse_post(line, &run, number);
         let mut post = post.map_err(|bad| format!("line {number}: {}", bad.reason))?;
         if post.posted_at.is_none() {
             return Err(format!("line {number}: a replay needs posted_at").into());
@@ -148,7 +150,7 @@ impl Summary {
         } else {
             alert_line::json_line(&change)
         };
-        progress.suspend(|| writeln!(out, "{line}"))?;
+        progress.suspend(|| writeln!(out, "{}", escaped(&line)))?;
         Ok(())
     }
 
@@ -169,7 +171,7 @@ impl std::fmt::Display for Summary {
              duplicate {duplicate}"
         )?;
         for ((subject, kind), count) in opened {
-            writeln!(f, "{subject}: {count} {kind}")?;
+            writeln!(f, "{}: {count} {kind}", escaped(subject))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::oneshot;
 
 use super::connection::ConnectionFlags;
+use super::terminal::escaped;
 
 /// Bytes of a line; a longer one is rejected without being kept.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -21,8 +22,9 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 /// The flags of `pounce score`.
 #[derive(Debug, Args)]
 pub(crate) struct ScoreFlags {
-    /// JSON lines with `text` and optionally id, topic, place, author, followers,
-    /// posted_at, language; `-` reads standard input
+    /// JSON lines with `text` and optionally id, topic, place, author, followers, posted_at,
+    /// language; `-` reads standard input. A post without an id gets a random prefix of this run
+    /// and its line's number
     #[arg(default_value = "-", value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -60,7 +62,7 @@ pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::erro
         ..StreamSpec::default()
     };
     let (unread, mut unreadable) = oneshot::channel();
-    let mut replies = client.score_all(Box::pin(posts(input, unread)), spec);
+    let mut replies = client.score_all(Box::pin(posts(super::run_id()?, input, unread)), spec);
     let progress = progress();
     let mut summary = Summary::default();
     let mut out = std::io::stdout().lock();
@@ -69,7 +71,7 @@ pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::erro
         match reply {
             Ok(reply) => {
                 summary.count(&reply);
-                writeln!(out, "{}", json::show_reply(&reply))?;
+                writeln!(out, "{}", escaped(&json::show_reply(&reply)))?;
                 progress.inc(1);
             }
             Err(error) => failure = Some(error),
@@ -112,9 +114,10 @@ fn progress() -> ProgressBar {
     progress
 }
 
-/// The posts of a file's lines; blank lines are passed over. `unread` hears why the input
+/// The posts of a file's lines; blank lines are skipped. `unread` hears why the input
 /// ended before its end.
 fn posts(
+    run: String,
     mut input: impl AsyncBufRead + Send + Unpin,
     unread: oneshot::Sender<std::io::Error>,
 ) -> impl Stream<Item = Result<Post, Rejection>> + Send {
@@ -133,13 +136,13 @@ fn posts(
             }
             let whole = line.ends_with(b"\n") || (line.len() as u64) < LINE_BYTES_MAX;
             if !whole {
-                yield Err(too_long(number));
+                yield Err(too_long(&run, number));
                 if let Err(error) = skip_line(&mut input).await {
                     let _ = unread.send(error);
                     break;
                 }
             } else if !line.trim_ascii().is_empty() {
-                yield json::parse_post(&line, number);
+                yield json::parse_post(&line, &run, number);
             }
         }
     }
@@ -158,9 +161,9 @@ async fn skip_line(input: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<(
     }
 }
 
-fn too_long(number: u64) -> Rejection {
+fn too_long(run: &str, number: u64) -> Rejection {
     Rejection {
-        post_id: number.to_string(),
+        post_id: format!("{run}-{number}"),
         code: RejectionCode::TooLong.into(),
         field: format!("line {number}"),
         reason: format!("the line has more than {LINE_BYTES_MAX} bytes"),

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::alert_line::time;
 use super::connection::ConnectionFlags;
+use super::terminal::escaped;
 
 /// The flags of `pounce topics`.
 #[derive(Debug, Args)]
@@ -63,7 +64,7 @@ pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::err
             "watermark": time(topic.watermark),
             "alert_ids": topic.alert_ids,
         });
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", escaped(&line.to_string()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use pounce_proto::{AlertFilter, Severity};
 
 use super::alert_line;
 use super::connection::ConnectionFlags;
+use super::terminal::escaped;
 use super::watch_table::Table;
 
 /// The flags of `pounce watch`.
@@ -63,7 +64,7 @@ pub(crate) async fn run(flags: WatchFlags) -> Result<ExitCode, Box<dyn std::erro
             table.apply(news);
             write!(out, "{table}")?;
         } else if let Some(line) = line(&news) {
-            writeln!(out, "{line}")?;
+            writeln!(out, "{}", escaped(&line))?;
         } else {
             tell(&news);
         }
@@ -87,7 +88,9 @@ fn line(news: &Watched) -> Option<String> {
 fn tell(news: &Watched) {
     match news {
         Watched::Connected => eprintln!("watching"),
-        Watched::Lost(reason) => eprintln!("connection lost, trying again: {reason}"),
+        Watched::Lost(reason) => {
+            eprintln!("connection lost, trying again: {}", escaped(reason));
+        }
         Watched::Missed(missed) => eprintln!("missed {missed} changes"),
         Watched::AdvocatesMissed(missed) => eprintln!("missed {missed} advocates"),
         Watched::Change(_) | Watched::Forgotten(_) | Watched::Advocate(_) => {}

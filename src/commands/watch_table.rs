@@ -8,6 +8,7 @@ use pounce_client::Watched;
 use pounce_proto::{Advocate, Alert, AlertChangeKind};
 
 use super::alert_line;
+use super::terminal::escaped;
 
 /// Advocates shown, the newest first.
 const ADVOCATES_MAX: usize = 10;
@@ -65,7 +66,7 @@ impl fmt::Display for Table {
             write!(f, ", missed {} changes", self.missed)?;
         }
         if let Some(reason) = &self.lost {
-            write!(f, ", connection lost, trying again: {reason}")?;
+            write!(f, ", connection lost, trying again: {}", escaped(reason))?;
         }
         writeln!(f, "\n")?;
         writeln!(
@@ -74,8 +75,7 @@ impl fmt::Display for Table {
             "opened", "kind", "severity", "topic", "taken by", "alert"
         )?;
         for alert in self.firing.values() {
-            writeln!(
-                f,
+            let line = format!(
                 "{:<21} {:<7} {:<8} {:<24} {:<12} {:<32} {}",
                 alert_line::time(alert.opened_at).as_str().unwrap_or("-"),
                 alert_line::kind(alert),
@@ -84,7 +84,8 @@ impl fmt::Display for Table {
                 alert.acknowledgement.as_ref().map_or("", |taken| taken.by.as_str()),
                 alert.id,
                 alert_line::reason(alert),
-            )?;
+            );
+            writeln!(f, "{}", escaped(&line))?;
         }
         if self.advocates.is_empty() {
             return Ok(());
@@ -99,15 +100,15 @@ impl fmt::Display for Table {
             "posted", "followers", "positive", "topic"
         )?;
         for advocate in &self.advocates {
-            writeln!(
-                f,
+            let line = format!(
                 "{:<24} {:>9} {:>8.2} {:<24} {}",
                 alert_line::time(advocate.posted_at).as_str().unwrap_or("-"),
                 advocate.followers,
                 advocate.probability,
                 alert_line::subject(&advocate.topic, &advocate.place),
                 advocate.post_id,
-            )?;
+            );
+            writeln!(f, "{}", escaped(&line))?;
         }
         Ok(())
     }
@@ -140,6 +141,20 @@ mod tests {
         table.apply(change(AlertChangeKind::Resolved));
         let shown = table.to_string();
         assert!(shown.contains("0 firing\n") && !shown.contains("kite"), "{shown}");
+    }
+
+    #[test]
+    fn names_can_neither_move_the_cursor_nor_make_up_a_line() {
+        let mut table = Table::default();
+        let alert = Alert { topic: "kite\n\u{1b}[2J\u{9b}A".to_owned(), ..Alert::default() };
+        let kind = AlertChangeKind::Opened.into();
+        table.apply(Watched::Change(Box::new(AlertChange { kind, alert: Some(alert) })));
+        let advocate = Advocate { post_id: "1\u{1b}]0;x".to_owned(), ..Advocate::default() };
+        table.apply(Watched::Advocate(advocate));
+        let shown = table.to_string();
+        let body = shown.strip_prefix("\x1b[H\x1b[J").expect("the table's own");
+        assert!(body.chars().all(|c| c == '\n' || !c.is_control()), "{body:?}");
+        assert!(body.contains(r"kite\u000a\u001b[2J\u009bA"), "{body}");
     }
 
     #[test]

@@ -7,11 +7,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::recent::{Flagged, RecentPosts};
-use pounce_alerts::Board;
+use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::Alert;
 use pounce_alerts::status::{ShareHistory, TopicStatus};
+use pounce_client::json::show_alert;
 use pounce_types::post::Timestamp;
 
+use crate::alerting::wire;
 use crate::lifecycle::drain::Phase;
 use crate::parts::Parts;
 
@@ -55,8 +57,8 @@ fn text(part: &impl Serialize) -> Arc<str> {
 }
 
 /// What fires, and what did lately.
-pub(super) fn alerts(board: &Board) -> Arc<str> {
-    let all = board.alerts(true);
+pub(super) fn alerts(engine: &AlertEngine) -> Arc<str> {
+    let all = engine.alerts(true);
     let (firing, resolved): (Vec<_>, Vec<_>) =
         all.iter().partition(|alert| alert.resolved_at.is_none());
     let firing_total = firing.len();
@@ -66,13 +68,13 @@ pub(super) fn alerts(board: &Board) -> Arc<str> {
 }
 
 /// The topics that fire, then those with most discontent.
-pub(super) fn topics(board: &Board) -> Arc<str> {
-    let topics: Vec<Value> = board
+pub(super) fn topics(engine: &AlertEngine) -> Arc<str> {
+    let topics: Vec<Value> = engine
         .topics(TOPICS_MAX)
         .iter()
-        .map(|status| topic(status, board.history(&status.key.topic).as_ref()))
+        .map(|status| topic(status, engine.history(&status.key.topic).as_ref()))
         .collect();
-    text(&json!({ "keys_total": board.keys(), "topics": topics }))
+    text(&json!({ "keys_total": engine.keys(), "topics": topics }))
 }
 
 /// The latest flagged posts.
@@ -106,34 +108,7 @@ pub(super) fn service(parts: &Parts, recent: &RecentPosts) -> Arc<str> {
 }
 
 fn alert(alert: &Alert) -> Value {
-    let evidence = &alert.evidence;
-    json!({
-        "id": alert.id.as_str(),
-        "kind": alert.kind.name(),
-        "severity": alert.severity.name(),
-        "topic": alert.key.topic,
-        "place": alert.key.place,
-        "opened_at": time(alert.opened_at),
-        "resolved_at": alert.resolved_at.map(time),
-        "respond_by": time(alert.respond_by),
-        "evidence": {
-            "window_minutes": evidence.window.as_secs() / 60,
-            "posts": evidence.posts,
-            "negatives": evidence.negatives,
-            "observed": rounded(evidence.observed),
-            "baseline": rounded(evidence.baseline),
-            "threshold": rounded(evidence.threshold),
-            "bound": rounded(evidence.bound),
-            "sample_post_ids": evidence.sample_post_ids,
-            "busiest_author_posts": evidence.busiest_author_posts,
-            "suppressed": evidence.suppressed,
-        },
-        "acknowledgement": alert.acknowledgement.as_ref().map(|taken| json!({
-            "by": taken.by,
-            "note": taken.note,
-            "at": time(taken.at),
-        })),
-    })
+    show_alert(&wire::show_alert(alert))
 }
 
 fn topic(status: &TopicStatus, history: Option<&ShareHistory>) -> Value {

@@ -16,8 +16,8 @@ pub enum Phase {
     Stopping,
 }
 
-/// Tells the phases.
-#[derive(Debug)]
+/// Tells the phases. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct DrainSender(watch::Sender<Phase>);
 
 /// Hears of the phases. Cheap to clone.

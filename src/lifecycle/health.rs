@@ -1,7 +1,7 @@
 //! Health that tells the truth, over gRPC and HTTP alike.
 //!
 //! Ready: the model has run, a worker has an engine, and nobody is draining.
-//! Alive: a worker has asked for work lately. Overload touches neither.
+//! Alive: no worker is stuck in a run of the model. Overload touches neither.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,8 @@ use pounce_inference::scorer::Scorer;
 
 /// How often health is looked at; a drain is heard of at once.
 const LOOK: Duration = Duration::from_millis(500);
-/// Silence of all workers that counts as death. The largest batch of the
-/// slowest model takes seconds, not minutes.
+/// A run of the model that is longer than this is taken to hang. The largest batch of
+/// the slowest model takes seconds, not minutes.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// gRPC services whose health is readiness; the empty name is the server's.
@@ -55,7 +55,7 @@ impl Health {
     /// Whether a restart would not help.
     #[must_use]
     pub fn alive(&self) -> bool {
-        self.scorer.since_last_beat() < SILENCE_MAX
+        self.scorer.longest_run() < SILENCE_MAX
     }
 
     /// Says so to gRPC's health service until the process stops.

@@ -2,6 +2,7 @@
 //!
 //! Knows whether the scorer lives; nothing of calls.
 
+pub mod calls;
 pub mod drain;
 pub mod health;
 pub(crate) mod metrics;

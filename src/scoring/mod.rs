@@ -2,6 +2,8 @@
 //!
 //! Knows the scorer, the flags and the messages; nothing of tensors, batches or worker threads.
 
+pub mod backlog;
+mod in_flight;
 pub(crate) mod metrics;
 pub(crate) mod pipeline;
 pub(crate) mod service;

@@ -1,4 +1,4 @@
-//! The path of one post through the service: parse, score, flag, count, show.
+//! The path of one post through the service: accept, score, count, answer.
 //!
 //! Parts by the unary, batch and stream calls; the only place where a scored
 //! post becomes an event.
@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::metrics;
 use crate::alerting::advocates::{Advocate, Advocates};
-use crate::alerting::monitor::AlertMonitor;
+use crate::alerting::metrics as alerting_metrics;
+use crate::alerting::monitor::{Admission, AlertMonitor};
 use crate::dashboard::recent::RecentPosts;
 use crate::scoring::wire::{self, Refusal};
 use crate::traces::{self, PostSpan};
@@ -17,10 +18,10 @@ use crate::wire::{show_duration, show_severity, show_timestamp};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::flags::{PostFlags, Thresholds};
 use pounce_alerts::{Observation, Observed};
-use pounce_inference::scorer::{Lane, Scored, Scorer, WhenFull, Wish};
+use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
-use pounce_types::post::{Post, Timestamp};
+use pounce_types::post::{Post, PostError, Timestamp};
 use pounce_types::score::Sentiment;
 
 /// Time within which somebody should answer an unhappy author.
@@ -49,13 +50,43 @@ pub(crate) struct CallOptions {
     pub(crate) span: Option<SpanContext>,
 }
 
-/// A scored post that has not been counted.
-pub(crate) struct ScoredPost {
+/// A post that was read, and is registered with its topic.
+pub(crate) struct AcceptedPost {
     post: Post,
-    scored: Scored,
     /// Event time.
     at: Timestamp,
+    /// None without a topic.
+    admission: Option<Admission>,
+    sequence: u64,
+    accepted: Instant,
+    span: Option<PostSpan>,
+}
+
+impl AcceptedPost {
+    /// Its number within its call.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+/// A post that was scored, and has not been counted.
+pub(crate) struct ScoredPost {
+    post: Post,
+    at: Timestamp,
+    admission: Option<Admission>,
+    scored: Scored,
     thresholds: Thresholds,
+    sequence: u64,
+    accepted: Instant,
+}
+
+/// A post that was scored and counted, and has not been answered.
+pub(crate) struct CountedPost {
+    post: Post,
+    scored: Scored,
+    flags: PostFlags,
+    respond_by: Option<Timestamp>,
+    observed: Observed,
     sequence: u64,
     accepted: Instant,
 }
@@ -65,79 +96,70 @@ impl Pipeline {
     /// takes the post out of the queue.
     pub(crate) async fn answer(
         &self,
-        lane: &Lane,
+        flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         sequence: u64,
     ) -> Result<ScoredEvent, Refusal> {
-        self.score_post(lane, terms, wire, sequence)
-            .await
-            .map(|scored_post| self.commit(&scored_post))
+        let accepted = self.accept(terms, post, sequence)?;
+        let scored = self.score(flow, terms, accepted).await?;
+        Ok(self.event(&self.count(scored)))
     }
 
-    /// The first half of [`Pipeline::answer`]: what takes time and may go on beside
-    /// others. Dropping the future takes the post out of the queue.
-    pub(crate) async fn score_post(
+    /// Registers a post with its topic. Call it in the order of arrival: posts
+    /// are counted in that order, however long each takes to score.
+    pub(crate) fn accept(
         &self,
-        lane: &Lane,
         terms: &CallOptions,
-        wire: &proto::Post,
+        post: Result<Post, PostError>,
         sequence: u64,
-    ) -> Result<ScoredPost, Refusal> {
+    ) -> Result<AcceptedPost, Refusal> {
         let accepted = Instant::now();
-        let received_at = now();
         let span = traces::post(terms.span.as_ref(), sequence);
-        let span_context = span.as_ref().map(PostSpan::span_context);
-        let answered = self.scored(lane, terms, wire, span_context).await;
-        match answered {
-            Ok((post, scored)) => {
-                if let Some(span) = span {
-                    let (tokens, timings) = (scored.tokens_used, &scored.timings);
-                    span.scored(post.id.as_str(), tokens, timings, scored.batch.clone());
-                }
-                let at = post.posted_at.unwrap_or(received_at);
-                let thresholds = terms.thresholds;
-                Ok(ScoredPost { post, scored, at, thresholds, sequence, accepted })
+        match post {
+            Ok(post) => {
+                let at = post.posted_at.unwrap_or_else(now);
+                let admission = post.topic.as_ref().map(|topic| self.monitor.admit(topic, at));
+                Ok(AcceptedPost { post, at, admission, sequence, accepted, span })
             }
-            Err(refusal) => {
-                if let Some(span) = span {
-                    span.rejected(refusal.code());
-                }
-                metrics::post_rejected(refusal.code());
-                if let Some(recent) = &self.recent {
-                    recent.rejected();
-                }
-                Err(refusal)
-            }
+            Err(error) => Err(self.refused(error.into(), span)),
         }
     }
 
-    async fn scored(
+    /// Scores a post. Dropping the future takes the post out of the queue and withdraws its
+    /// registration.
+    pub(crate) async fn score(
         &self,
-        lane: &Lane,
+        flow: &Flow,
         terms: &CallOptions,
-        wire: &proto::Post,
-        span: Option<SpanContext>,
-    ) -> Result<(Post, Scored), Refusal> {
-        let post = wire::post(wire, self.text_bytes_max)?;
-        let wish = Wish {
+        accepted: AcceptedPost,
+    ) -> Result<ScoredPost, Refusal> {
+        let AcceptedPost { post, at, admission, sequence, accepted, span } = accepted;
+        let options = ScoreOptions {
             language: post.language.as_ref(),
             deadline: terms.deadline,
             when_full: terms.when_full,
-            span,
+            span: span.as_ref().map(PostSpan::span_context),
         };
-        let scored = lane.score(&post.text, &wish).await?;
-        Ok((post, scored))
+        let scored = match flow.score(&post.text, &options).await {
+            Ok(scored) => scored,
+            Err(error) => return Err(self.refused(error.into(), span)),
+        };
+        if let Some(span) = span {
+            let (tokens, timings) = (scored.tokens_used, &scored.timings);
+            span.scored(post.id.as_str(), tokens, timings, scored.batch.clone());
+        }
+        let thresholds = terms.thresholds;
+        Ok(ScoredPost { post, at, admission, scored, thresholds, sequence, accepted })
     }
 
-    /// The second half: flags the post, counts it, and makes the event. Called
-    /// in the order of the replies, so that a stream in event time is counted in
-    /// event time, however its batches finish.
-    pub(crate) fn commit(&self, scored_post: &ScoredPost) -> ScoredEvent {
-        let &ScoredPost { ref post, ref scored, at, thresholds, sequence, accepted } = scored_post;
+    /// Flags a post and counts it for its topic.
+    pub(crate) fn count(&self, scored_post: ScoredPost) -> CountedPost {
+        let ScoredPost { post, at, admission, scored, thresholds, sequence, accepted } =
+            scored_post;
         let flags = thresholds.flags(&scored.probabilities, post.followers());
         let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
-        let observed = self.count(post, scored, &flags, at);
+        let observed = observe(&post, &scored, &flags, at, admission);
         if flags.advocate && !observed.duplicate {
             self.advocates.tell(Advocate {
                 topic: post.topic.clone(),
@@ -148,19 +170,49 @@ impl Pipeline {
                 at,
             });
         }
-        let total = accepted.elapsed();
-        self.record(post, scored, &flags, &observed, total);
+        let took = accepted.elapsed();
+        self.record(&post, &scored, &flags, &observed, took);
         if let Some(recent) = &self.recent {
-            recent.scored(post, &scored.probabilities, &flags, (at, respond_by), total);
+            recent.scored(&post, &scored.probabilities, &flags, (at, respond_by), took);
         }
+        CountedPost { post, scored, flags, respond_by, observed, sequence, accepted }
+    }
+
+    /// A post is answered with a rejection.
+    fn refused(&self, refusal: Refusal, span: Option<PostSpan>) -> Refusal {
+        if let Some(span) = span {
+            span.rejected(refusal.code());
+        }
+        metrics::post_rejected(refusal.code());
+        if let Some(recent) = &self.recent {
+            recent.rejected();
+        }
+        refusal
+    }
+
+    /// The event of a post, with the alerts that fire now. Call it when the reply is to be
+    /// sent.
+    pub(crate) fn event(&self, counted: &CountedPost) -> ScoredEvent {
+        let &CountedPost { ref post, ref scored, ref flags, respond_by, .. } = counted;
+        let alert_ids = post
+            .topic
+            .as_ref()
+            .map_or_else(Vec::new, |topic| self.monitor.alert_ids(topic, post.place.as_ref()));
+        let topic_alert = (!alert_ids.is_empty()).then_some(Flag::TopicAlert);
+        if let Some(flag) = topic_alert {
+            metrics::post_flagged(flag);
+        }
+        let mut shown: Vec<i32> =
+            shown(flags, scored, &counted.observed).chain(topic_alert).map(i32::from).collect();
+        shown.sort_unstable();
         ScoredEvent {
             post_id: post.id.to_string(),
-            sequence,
+            sequence: counted.sequence,
             probabilities: Some(wire::show_probabilities(&scored.probabilities)),
             sentiment: wire::show_sentiment(scored.sentiment).into(),
             discontent: scored.probabilities.discontent.into(),
             severity: show_severity(flags.discontent).into(),
-            flags: shown(&flags, scored, &observed).map(i32::from).collect(),
+            flags: shown,
             respond_by: respond_by.map(show_timestamp),
             tokens: Some(proto::TokenCounts {
                 used: u32::try_from(scored.tokens_used).unwrap_or(u32::MAX),
@@ -171,25 +223,10 @@ impl Pipeline {
                 tokenize: Some(show_duration(scored.timings.tokenize)),
                 queue: Some(show_duration(scored.timings.queue)),
                 infer: Some(show_duration(scored.timings.infer)),
-                total: Some(show_duration(total)),
+                total: Some(show_duration(counted.accepted.elapsed())),
             }),
-            alert_ids: observed.alert_ids.iter().map(ToString::to_string).collect(),
+            alert_ids: alert_ids.iter().map(ToString::to_string).collect(),
         }
-    }
-
-    /// Counts the post for its topic; a post without one counts for nothing.
-    fn count(&self, post: &Post, scored: &Scored, flags: &PostFlags, at: Timestamp) -> Observed {
-        let Some(topic) = &post.topic else { return Observed::default() };
-        self.monitor.observe(&Observation {
-            topic: topic.clone(),
-            place: post.place.clone(),
-            post_id: post.id.clone(),
-            author_id: post.author.as_ref().and_then(|author| author.id.clone()),
-            followers: post.followers(),
-            at,
-            negative: scored.sentiment == Sentiment::Negative,
-            severity: flags.discontent,
-        })
     }
 
     fn record(
@@ -207,7 +244,7 @@ impl Pipeline {
         for flag in shown(flags, scored, observed).filter(|flag| *flag != Flag::Discontent) {
             metrics::post_flagged(flag);
         }
-        if let Some(topic) = &post.topic {
+        if let Some(topic) = post.topic.as_ref().filter(|_| !scored.foreign_language) {
             let known = self.topic_labels.iter().find(|known| *known == topic.as_str());
             let label = known.map_or(metrics::TOPIC_OTHER, String::as_str);
             metrics::topic_post(label, scored.sentiment);
@@ -215,7 +252,36 @@ impl Pipeline {
     }
 }
 
-/// The flags that are set, in the order of the wire's numbers.
+/// Counts the post for its topic. A post without one, or in a language that the model does not
+/// know, counts for none.
+fn observe(
+    post: &Post,
+    scored: &Scored,
+    flags: &PostFlags,
+    at: Timestamp,
+    admission: Option<Admission>,
+) -> Observed {
+    let (Some(admission), Some(topic)) = (admission, &post.topic) else {
+        return Observed::default();
+    };
+    if scored.foreign_language {
+        // The model does not know its language: the score says nothing about the topic.
+        alerting_metrics::post_foreign();
+        return Observed::default();
+    }
+    admission.observe(&Observation {
+        topic: topic.clone(),
+        place: post.place.clone(),
+        post_id: post.id.clone(),
+        author_id: post.author.as_ref().and_then(|author| author.id.clone()),
+        followers: post.followers(),
+        at,
+        negative: scored.sentiment == Sentiment::Negative,
+        severity: flags.discontent,
+    })
+}
+
+/// The flags that a post has of its own.
 fn shown(
     flags: &PostFlags,
     scored: &Scored,
@@ -228,7 +294,6 @@ fn shown(
         (scored.tokens_total > scored.tokens_used, Flag::Truncated),
         (scored.duplicate_text, Flag::DuplicateText),
         (scored.foreign_language, Flag::LanguageUnknownToModel),
-        (!observed.alert_ids.is_empty(), Flag::TopicAlert),
         (observed.late, Flag::Late),
         (observed.duplicate, Flag::Duplicate),
     ]

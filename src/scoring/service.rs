@@ -11,7 +11,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::auth::caller::Caller;
+use crate::auth::caller_key::CallerKey;
 use crate::lifecycle::drain::{Drain, Phase};
+use crate::scoring::backlog::Backlog;
 use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::stream::{self, StreamLimits};
 use crate::scoring::wire::{self, Refusal};
@@ -32,6 +34,7 @@ pub(crate) struct Scoring {
     pub(crate) stream_posts_in_flight_max: usize,
     pub(crate) stream_age_max: Option<Duration>,
     pub(crate) drain: Drain,
+    pub(crate) backlog: Backlog,
 }
 
 impl Scoring {
@@ -62,8 +65,9 @@ impl ScoringService for Scoring {
         let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
         Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
-        let lane = self.pipeline.scorer.lane();
-        let event = self.pipeline.answer(&lane, &terms, &post, 1).await;
+        let post = wire::post(&post, self.pipeline.text_bytes_max);
+        let flow = self.pipeline.scorer.shared_flow(&CallerKey::of(&extensions));
+        let event = self.pipeline.answer(&flow, &terms, post, 1).await;
         let event = event.map_err(|refusal| refusal.status())?;
         Ok(Response::new(ScoreResponse { event: Some(event) }))
     }
@@ -85,20 +89,33 @@ impl ScoringService for Scoring {
             )));
         }
         Caller::of(&extensions).pay(request.posts.len())?;
-        let (pipeline, lane) = (&self.pipeline, self.pipeline.scorer.lane());
-        let results = (1..).zip(&request.posts).map(|(sequence, post)| {
-            let (lane, terms) = (&lane, &terms);
-            async move {
-                let result = match pipeline.answer(lane, terms, post, sequence).await {
-                    Ok(event) => PostResultKind::Event(event),
-                    Err(refusal) => PostResultKind::Rejection(
-                        refusal.rejection(wire::echoed_id(&post.id), sequence),
-                    ),
-                };
-                PostResult { result: Some(result) }
+        let pipeline = &self.pipeline;
+        let flow = pipeline.scorer.shared_flow(&CallerKey::of(&extensions));
+        // Parsed at once: posts that wait must not hold on to the message. Accepted before the
+        // first is scored: they are counted in this order.
+        let accepted: Vec<_> = (1..)
+            .zip(request.posts)
+            .map(|(sequence, wire)| {
+                let post = wire::post(&wire, pipeline.text_bytes_max);
+                (wire::echoed_id(&wire.id), sequence, pipeline.accept(&terms, post, sequence))
+            })
+            .collect();
+        let (flow, terms) = (&flow, &terms);
+        let counted = accepted.into_iter().map(|(post_id, sequence, accepted)| async move {
+            let scored = async { pipeline.score(flow, terms, accepted?).await }.await;
+            match scored {
+                Ok(scored) => Ok(pipeline.count(scored)),
+                Err(refusal) => Err(refusal.rejection(post_id, sequence)),
             }
         });
-        Ok(Response::new(ScoreBatchResponse { results: join_all(results).await }))
+        // The events once all are counted: with the alerts that fire then.
+        let results = join_all(counted).await.into_iter().map(|counted| PostResult {
+            result: Some(match counted {
+                Ok(counted) => PostResultKind::Event(pipeline.event(&counted)),
+                Err(rejection) => PostResultKind::Rejection(rejection),
+            }),
+        });
+        Ok(Response::new(ScoreBatchResponse { results: results.collect() }))
     }
 
     type ScoreStreamStream =
@@ -117,9 +134,11 @@ impl ScoringService for Scoring {
             deadline: deadline(request.metadata()),
             span: request.extensions().get().cloned(),
             drain: self.drain.clone(),
+            backlog: self.backlog.clone(),
         };
+        let flow = self.pipeline.scorer.flow(&CallerKey::of(request.extensions()));
         let requests = Caller::of(request.extensions()).paced(request.into_inner());
-        let replies = stream::replies(Arc::clone(&self.pipeline), terms, requests);
+        let replies = stream::replies(Arc::clone(&self.pipeline), flow, terms, requests);
         Ok(Response::new(Box::pin(replies)))
     }
 
@@ -138,6 +157,7 @@ impl ScoringService for Scoring {
             labels: model.labels.names().to_vec(),
             languages: model.languages.clone(),
             engine: model.engine.name().to_owned(),
+            kernel: model.engine.kernel().unwrap_or_default().to_owned(),
             limits: Some(limits),
             thresholds: Some(wire::show_thresholds(&self.pipeline.thresholds)),
             label_weights: Some(wire::show_label_weights(model.labels.weights())),

@@ -1,17 +1,15 @@
 //! One `ScoreStream` call as one stream expression: dropping it drops its work.
 //!
-//! Each message read becomes a future that ends in a reply; at most
+//! Each message read becomes a reply; at most
 //! `posts_in_flight_max` are unanswered, and the next message is read only
 //! while there is room. The transport polls this stream when it can send, so a
 //! reader that stalls stops the reading, and a reply counts as unanswered until
-//! the transport took it.
+//! the transport took it. Scoring and counting do not wait for the reader.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{FuturesOrdered, FuturesUnordered};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -20,11 +18,13 @@ use tonic::Status;
 use super::metrics;
 use crate::alerting::wire::show_change;
 use crate::lifecycle::drain::{Drain, Phase};
-use crate::scoring::pipeline::{CallOptions, Pipeline, ScoredPost};
+use crate::scoring::backlog::{Backlog, StreamBacklog};
+use crate::scoring::in_flight::{Finished, InFlight, Job, Submitted};
+use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::alert::AlertChange;
-use pounce_inference::scorer::{Lane, WhenFull};
+use pounce_inference::scorer::{Flow, WhenFull};
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply;
 use pounce_proto::{
@@ -43,11 +43,14 @@ pub(crate) struct StreamLimits {
     /// The call's span, if it is sampled.
     pub(crate) span: Option<SpanContext>,
     pub(crate) drain: Drain,
+    /// What streams may accept together.
+    pub(crate) backlog: Backlog,
 }
 
 /// Answers the messages of one stream; see the module's words for how.
 pub(crate) fn replies<S>(
     pipeline: Arc<Pipeline>,
+    flow: Flow,
     mut terms: StreamLimits,
     mut requests: S,
 ) -> impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send
@@ -55,7 +58,7 @@ where
     S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin,
 {
     let rotation = terms.age_max.map(|age| Instant::now() + age);
-    let mut session = Session::new(pipeline, &terms);
+    let mut session = Session::new(pipeline, flow, &terms);
     async_stream::stream! {
         let _open = OpenStream::new();
         let mut reading = true;
@@ -78,6 +81,10 @@ where
                 }
                 Step::Stop => {
                     broken = Some(Status::unavailable("the server has stopped"));
+                    break;
+                }
+                Step::Failed => {
+                    broken = Some(Status::internal("the stream failed"));
                     break;
                 }
                 Step::Answered => break,
@@ -105,57 +112,20 @@ enum Step {
     InputEnded,
     Drain,
     Stop,
+    Failed,
     Answered,
-}
-
-/// A reply, and since when it has been ready to leave.
-struct Finished {
-    reply: Result<ScoredPost, proto::Rejection>,
-    ready: Instant,
-}
-
-type Pending = Pin<Box<dyn Future<Output = Finished> + Send>>;
-
-enum InFlight {
-    Ordered(FuturesOrdered<Pending>),
-    AsReady(FuturesUnordered<Pending>),
-}
-
-impl InFlight {
-    fn len(&self) -> usize {
-        match self {
-            Self::Ordered(futures) => futures.len(),
-            Self::AsReady(futures) => futures.len(),
-        }
-    }
-
-    fn push(&mut self, future: Pending) {
-        match self {
-            Self::Ordered(futures) => futures.push_back(future),
-            Self::AsReady(futures) => futures.push(future),
-        }
-    }
-
-    /// The next reply; waits without end while nothing is in flight.
-    async fn next(&mut self) -> Finished {
-        let next = match self {
-            Self::Ordered(futures) => futures.next().await,
-            Self::AsReady(futures) => futures.next().await,
-        };
-        match next {
-            Some(finished) => finished,
-            None => std::future::pending().await,
-        }
-    }
 }
 
 struct Session {
     pipeline: Arc<Pipeline>,
-    lane: Arc<Lane>,
+    flow: Arc<Flow>,
     post_terms: CallOptions,
+    backlog: StreamBacklog,
     posts_in_flight_max: usize,
     server_in_flight_max: usize,
-    in_flight: InFlight,
+    reply_order: ReplyOrder,
+    /// Started by the first message that gets a reply.
+    in_flight: Option<InFlight>,
     /// Set if the stream asked for the changes of topic alerts.
     alerts: Option<Receiver<Arc<AlertChange>>>,
     begun: bool,
@@ -163,18 +133,20 @@ struct Session {
 }
 
 impl Session {
-    fn new(pipeline: Arc<Pipeline>, terms: &StreamLimits) -> Self {
+    fn new(pipeline: Arc<Pipeline>, flow: Flow, terms: &StreamLimits) -> Self {
         Self {
-            lane: Arc::new(pipeline.scorer.lane()),
+            flow: Arc::new(flow),
             post_terms: CallOptions {
                 thresholds: pipeline.thresholds,
                 deadline: terms.deadline,
                 when_full: WhenFull::Wait,
                 span: terms.span.clone(),
             },
+            backlog: terms.backlog.stream(),
             posts_in_flight_max: terms.posts_in_flight_max,
             server_in_flight_max: terms.posts_in_flight_max,
-            in_flight: InFlight::Ordered(FuturesOrdered::new()),
+            reply_order: ReplyOrder::Sequence,
+            in_flight: None,
             alerts: None,
             begun: false,
             summary: StreamSummary::default(),
@@ -194,18 +166,22 @@ impl Session {
     where
         S: Stream<Item = Result<ScoreStreamRequest, Status>> + Unpin,
     {
-        if !reading && self.in_flight.len() == 0 {
+        let unanswered = self.in_flight.as_ref().map_or(0, InFlight::unanswered);
+        if !reading && unanswered == 0 {
             return Step::Answered;
         }
-        let room = self.in_flight.len() < self.posts_in_flight_max;
+        let room = unanswered < self.posts_in_flight_max;
         let next_phase = if reading { Phase::Draining } else { Phase::Stopping };
         tokio::select! {
             biased;
             change = next_change(&mut self.alerts) => Step::Alert(change),
-            reply = self.in_flight.next() => Step::Reply(reply),
+            reply = next_reply(&mut self.in_flight) => match reply {
+                Some(reply) => Step::Reply(reply),
+                None => Step::Failed,
+            },
             () = drain.reached(next_phase) => if reading { Step::Drain } else { Step::Stop },
             () = at(rotation), if reading => Step::Drain,
-            request = requests.next(), if reading && room => match request {
+            request = self.backlog.next(requests), if reading && room => match request {
                 Some(request) => Step::Request(request),
                 None => Step::InputEnded,
             },
@@ -215,7 +191,7 @@ impl Session {
     fn accept(&mut self, request: ScoreStreamRequest) {
         let begun = std::mem::replace(&mut self.begun, true);
         match request.request {
-            Some(Request::Post(post)) => self.accept_post(*post),
+            Some(Request::Post(post)) => self.accept_post(&post),
             Some(Request::Options(options)) if !begun => {
                 if let Err(refusal) = self.set_options(&options) {
                     self.refuse(refusal);
@@ -229,18 +205,32 @@ impl Session {
         }
     }
 
-    fn accept_post(&mut self, post: proto::Post) {
+    /// Parses at once: a post that waits must not hold on to its message, which may be far
+    /// larger (fields that are not known, a buffer shared with other messages).
+    fn accept_post(&mut self, wire: &proto::Post) {
         self.summary.received += 1;
         let sequence = self.summary.received;
-        let (pipeline, lane, terms) =
-            (Arc::clone(&self.pipeline), Arc::clone(&self.lane), self.post_terms.clone());
-        self.in_flight.push(Box::pin(async move {
-            let reply = pipeline
-                .score_post(&lane, &terms, &post, sequence)
-                .await
-                .map_err(|refusal| refusal.rejection(wire::echoed_id(&post.id), sequence));
-            Finished { reply, ready: Instant::now() }
-        }));
+        let id = wire::echoed_id(&wire.id);
+        let post = wire::post(wire, self.pipeline.text_bytes_max);
+        let text_bytes = post.as_ref().map_or(0, |post| post.text.as_str().len());
+        let accepted = self.pipeline.accept(&self.post_terms, post, sequence);
+        self.push(match accepted {
+            Ok(post) => Ok(Submitted { post, id, backlog: self.backlog.accept(text_bytes) }),
+            Err(refusal) => Err(refusal.rejection(id, sequence)),
+        });
+    }
+
+    fn push(&mut self, job: Job) {
+        let in_flight = self.in_flight.get_or_insert_with(|| {
+            InFlight::start(
+                Arc::clone(&self.pipeline),
+                Arc::clone(&self.flow),
+                self.post_terms.clone(),
+                self.reply_order,
+                self.server_in_flight_max,
+            )
+        });
+        in_flight.push(job);
     }
 
     fn set_options(&mut self, options: &StreamOptions) -> Result<(), Refusal> {
@@ -248,9 +238,7 @@ impl Session {
             .map_err(|_| Fault::Unknown { value: options.reply_order }.of("options.reply_order"))?;
         self.post_terms.thresholds =
             wire::thresholds(options.thresholds.as_ref(), &self.pipeline.thresholds)?;
-        if order == ReplyOrder::Ready {
-            self.in_flight = InFlight::AsReady(FuturesUnordered::new());
-        }
+        self.reply_order = order;
         if options.alerts {
             self.alerts = Some(self.pipeline.monitor.watch(|_| ()).1);
         }
@@ -264,16 +252,14 @@ impl Session {
     /// Tells of a message that is no post; the stream goes on as it was.
     fn refuse(&mut self, refusal: Refusal) {
         metrics::post_rejected(refusal.code());
-        let rejection = refusal.rejection(String::new(), 0);
-        let finished = Finished { reply: Err(rejection), ready: Instant::now() };
-        self.in_flight.push(Box::pin(std::future::ready(finished)));
+        self.push(Err(refusal.rejection(String::new(), 0)));
     }
 
     fn hand_over(&mut self, finished: Finished) -> ScoreStreamResponse {
         metrics::reply_sent(finished.ready.elapsed());
         match finished.reply {
-            Ok(scored_post) => {
-                let event = self.pipeline.commit(&scored_post);
+            Ok(counted) => {
+                let event = self.pipeline.event(&counted);
                 self.summary.scored += 1;
                 let discontent = i32::from(proto::Flag::Discontent);
                 self.summary.flagged += u64::from(event.flags.contains(&discontent));
@@ -300,6 +286,14 @@ async fn next_change(alerts: &mut Option<Receiver<Arc<AlertChange>>>) -> Arc<Ale
         }
     }
     std::future::pending().await
+}
+
+/// The next reply, none if the task has ended; waits without end while nothing is in flight.
+async fn next_reply(in_flight: &mut Option<InFlight>) -> Option<Finished> {
+    match in_flight {
+        Some(in_flight) if in_flight.unanswered() > 0 => in_flight.next().await,
+        _ => std::future::pending().await,
+    }
 }
 
 async fn at(moment: Option<Instant>) {

@@ -12,36 +12,15 @@ use http_body::{Body as HttpBody, Frame};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::framing::{Framing, Piece};
 use super::metrics;
+use crate::lifecycle::calls::{OpenCall, OpenCalls};
 use crate::traces::{self, CallSpan};
-
-/// A method that is counted by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Method {
-    service: &'static str,
-    method: &'static str,
-    kind: &'static str,
-}
-
-const fn method(service: &'static str, method: &'static str, kind: &'static str) -> Method {
-    Method { service, method, kind }
-}
-
-const METHODS: [Method; 9] = [
-    method("pounce.v1.ScoringService", "Score", "unary"),
-    method("pounce.v1.ScoringService", "ScoreBatch", "unary"),
-    method("pounce.v1.ScoringService", "ScoreStream", "bidi_stream"),
-    method("pounce.v1.ScoringService", "GetModel", "unary"),
-    method("pounce.v1.AlertService", "WatchAlerts", "server_stream"),
-    method("pounce.v1.AlertService", "ListAlerts", "unary"),
-    method("pounce.v1.AlertService", "AcknowledgeAlert", "unary"),
-    method("pounce.v1.AlertService", "GetTopic", "unary"),
-    method("pounce.v1.AlertService", "ListTopics", "unary"),
-];
+use pounce_proto::{METHODS, Method};
 
 /// Health, reflection, and names that do not exist: a caller must not be able
 /// to make labels up.
-const OTHER: Method = method("other", "other", "unknown");
+const OTHER: Method = Method { service: "other", method: "other", kind: "unknown" };
 
 /// Names of gRPC's status codes, by number.
 const CODES: [&str; 17] = [
@@ -68,15 +47,17 @@ const UNKNOWN: u8 = 2;
 
 /// Counts and traces what passes through.
 #[derive(Debug, Clone)]
-pub(crate) struct CountCalls;
+pub(crate) struct CountCalls {
+    open: OpenCalls,
+}
 
 impl CountCalls {
     /// Makes every series exist.
-    pub(crate) fn new() -> Self {
-        for Method { service, method, kind } in METHODS.into_iter().chain([OTHER]) {
+    pub(crate) fn new(open: OpenCalls) -> Self {
+        for Method { service, method, kind } in METHODS.iter().copied().chain([OTHER]) {
             metrics::grpc_known(service, method, kind, &CODES);
         }
-        Self
+        Self { open }
     }
 }
 
@@ -84,13 +65,14 @@ impl<S> Layer<S> for CountCalls {
     type Service = Counted<S>;
 
     fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner }
+        Counted { open: self.open.clone(), inner }
     }
 }
 
 /// A service whose calls are counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Counted<S> {
+    open: OpenCalls,
     inner: S,
 }
 
@@ -108,13 +90,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let call = Call::begin(method_of(request.uri().path()), request.headers());
+        let call = Call::begin(method_of(request.uri().path()), request.headers(), &self.open);
         let method = call.method;
         if let Some(span) = &call.span {
             request.extensions_mut().insert(span.span_context());
         }
         let request = request.map(|body| {
-            Body::new(CountedBody { body, messages: Messages::default(), flow: Flow::In(method) })
+            Body::new(CountedBody { body, framing: Framing::default(), flow: Flow::In(method) })
         });
         let response = self.inner.call(request);
         Box::pin(async move {
@@ -122,11 +104,7 @@ where
             let mut call = call;
             call.read_status(response.headers());
             Ok(response.map(|body| {
-                Body::new(CountedBody {
-                    body,
-                    messages: Messages::default(),
-                    flow: Flow::Out(call),
-                })
+                Body::new(CountedBody { body, framing: Framing::default(), flow: Flow::Out(call) })
             }))
         })
     }
@@ -145,16 +123,19 @@ struct Call {
     /// Number of a status code.
     code: u8,
     span: Option<CallSpan>,
+    _open: Option<OpenCall>,
 }
 
 impl Call {
-    fn begin(method: Method, headers: &HeaderMap) -> Self {
+    fn begin(method: Method, headers: &HeaderMap, open: &OpenCalls) -> Self {
         metrics::grpc_started(method.service, method.method, method.kind);
         // Probes would be most of the traces.
         let traced =
             (method != OTHER).then(|| traces::call(headers, method.service, method.method));
         // Until a status is seen: the caller went away.
-        Self { method, code: CANCELED, span: traced.flatten() }
+        // A drain waits for our own calls: who watches health or reflects may do so without end.
+        let open = (method != OTHER).then(|| open.begin());
+        Self { method, code: CANCELED, span: traced.flatten(), _open: open }
     }
 
     fn read_status(&mut self, headers: &HeaderMap) {
@@ -184,7 +165,7 @@ enum Flow {
 /// A body whose gRPC messages are counted as they pass.
 struct CountedBody {
     body: Body,
-    messages: Messages,
+    framing: Framing,
     flow: Flow,
 }
 
@@ -200,7 +181,7 @@ impl HttpBody for CountedBody {
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
-                let count = this.messages.completed_by(data);
+                let count = completed_by(&mut this.framing, data);
                 match &this.flow {
                     Flow::In(m) => metrics::grpc_received(m.service, m.method, count),
                     Flow::Out(c) => metrics::grpc_sent(c.method.service, c.method.method, count),
@@ -222,53 +203,14 @@ impl HttpBody for CountedBody {
     }
 }
 
-/// Follows gRPC's framing: a flag byte, four bytes of length, the message.
-#[derive(Debug, Default)]
-struct Messages {
-    header: Vec<u8>,
-    left: usize,
-}
-
-impl Messages {
-    /// Messages that end within `data`.
-    fn completed_by(&mut self, mut data: &[u8]) -> u64 {
-        let mut completed = 0;
-        while !data.is_empty() {
-            if self.left == 0 {
-                let taken = data.len().min(5 - self.header.len());
-                self.header.extend_from_slice(&data[..taken]);
-                data = &data[taken..];
-                let [_, a, b, c, d] = self.header[..] else { continue };
-                self.header.clear();
-                self.left = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-            }
-            let taken = data.len().min(self.left);
-            self.left -= taken;
-            data = &data[taken..];
-            completed += u64::from(self.left == 0);
-        }
-        completed
-    }
+/// Messages that end within `data`.
+fn completed_by(framing: &mut Framing, mut data: &[u8]) -> u64 {
+    std::iter::from_fn(|| framing.next(&mut data)).map(|piece| u64::from(piece == Piece::End)).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_are_counted_however_they_are_cut_into_frames() {
-        let message = |length: u8| {
-            let mut bytes = vec![0, 0, 0, 0, length];
-            bytes.resize(bytes.len() + usize::from(length), 7);
-            bytes
-        };
-        let bytes = [message(3), message(0), message(200), message(1)].concat();
-        for size in 1..=bytes.len() {
-            let mut messages = Messages::default();
-            let count: u64 = bytes.chunks(size).map(|data| messages.completed_by(data)).sum();
-            assert_eq!(count, 4, "in pieces of {size}");
-        }
-    }
 
     #[test]
     fn only_known_methods_become_labels() {

@@ -11,6 +11,8 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use super::calls::CountCalls;
+use super::messages::{BoundMessages, MessageLimits};
+use super::windows::{STREAM_WINDOW, connection_window};
 use crate::alerting::advocates::Advocates;
 use crate::alerting::service::Alerts;
 use crate::auth::guard::Guard;
@@ -26,12 +28,6 @@ use pounce_proto::alert_service_server::AlertServiceServer;
 use pounce_proto::scoring_service_server::ScoringServiceServer;
 use pounce_proto::{DESCRIPTOR_SET, Limits};
 
-/// Unread bytes of one stream that h2 takes in before the sender must wait.
-/// Small, so that backpressure reaches a writer soon.
-const STREAM_WINDOW: u32 = 32 * 1024;
-/// Unread bytes of one connection. h2 0.4.20 answers too many unread tiny
-/// frames with GOAWAY; its budget is half of this window.
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// How often an idle connection is asked whether it lives, and how long it may
 /// take to answer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -65,6 +61,20 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
+    fn message_limits(&self) -> MessageLimits {
+        MessageLimits {
+            batch_bytes_max: self.message_bytes_max,
+            batch_posts_max: self.batch_posts_max,
+            post_bytes_max: self.post_message_bytes_max(),
+        }
+    }
+
+    /// Bytes of a message that is no batch: a text so much over its limit still gets a rejection of
+    /// its own, which names the limit.
+    fn post_message_bytes_max(&self) -> usize {
+        self.text_bytes_max.saturating_mul(4).saturating_add(32 * 1024).min(self.message_bytes_max)
+    }
+
     /// As `GetModel` shows it.
     fn limits(&self, scorer: &Scorer) -> Limits {
         let shown = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
@@ -79,6 +89,7 @@ impl ServiceSpec {
             connections_max: shown(self.connections_max),
             token_posts_per_second_max: self.token_posts_per_second_max.map_or(0, NonZeroU32::get),
             stream_age_max: self.stream_age_max.map(show_duration),
+            post_message_bytes_max: shown(self.post_message_bytes_max()),
         }
     }
 }
@@ -126,12 +137,13 @@ where
     }
     let served = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(connection_window(spec.connection_streams_max))
         .max_concurrent_streams(spec.connection_streams_max)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(CountCalls::new())
+        .layer(CountCalls::new(parts.calls.clone()))
         .layer(Guard::new(parts.tokens))
+        .layer(BoundMessages::new(spec.message_limits()))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async move {
             drain.reached(Phase::Draining).await;
@@ -162,6 +174,7 @@ fn scoring_service(
         stream_posts_in_flight_max: spec.stream_posts_in_flight_max,
         stream_age_max: spec.stream_age_max,
         drain: parts.drain.clone(),
+        backlog: parts.backlog.clone(),
     })
     .max_decoding_message_size(spec.message_bytes_max)
 }

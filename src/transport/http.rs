@@ -29,7 +29,7 @@ async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
 }
 
 async fn healthz(State(health): State<Health>) -> impl IntoResponse {
-    answer(health.alive(), "alive\n", "no worker has asked for work for a minute\n")
+    answer(health.alive(), "alive\n", "a worker has been at one batch for over a minute\n")
 }
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {

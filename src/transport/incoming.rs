@@ -5,14 +5,12 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
@@ -20,10 +18,11 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::metrics::{self, ConnectionRefusal};
+use super::peers::{ConnectionPermit, Peers};
 use crate::transport::tls::Tls;
 
 /// Time that a client has from connecting to the end of HTTP/2's preface: a
-/// silent socket must not hold a place.
+/// silent socket must not hold a permit.
 const OPENING_MAX: Duration = Duration::from_secs(10);
 /// Bytes of HTTP/2's preface.
 const PREFACE: usize = 24;
@@ -32,14 +31,14 @@ const PREFACE: usize = 24;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// The connections of `listener`, through TLS where given. At most
-/// `connections_max` are open or shaking hands at a time; others are closed at
-/// once. Dropping the stream closes the listener.
+/// `connections_max` are open or shaking hands at a time, and no peer has more than are still free;
+/// others are closed at once. Dropping the stream closes the listener.
 pub fn connections(
     listener: TcpListener,
     tls: Option<Tls>,
     connections_max: usize,
 ) -> impl Stream<Item = Result<Connection, Infallible>> + Send {
-    let places = Arc::new(Semaphore::new(connections_max));
+    let peers = Peers::new(connections_max);
     async_stream::stream! {
         let mut handshakes = JoinSet::new();
         loop {
@@ -52,16 +51,16 @@ pub fn connections(
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Some(permit) = socket.peer_addr().ok().and_then(|peer| peers.admit(peer.ip())) else {
                 metrics::connection_refused(ConnectionRefusal::Limit);
                 continue;
             };
             let opening = Opening::new(Instant::now() + OPENING_MAX);
             match &tls {
-                None => yield Ok(Connection::new(Io::Plain(socket), opening, place)),
+                None => yield Ok(Connection::new(Io::Plain(socket), opening, permit)),
                 Some(tls) => {
                     let acceptor = TlsAcceptor::from(tls.now());
-                    handshakes.spawn(handshake(acceptor, socket, opening, place));
+                    handshakes.spawn(handshake(acceptor, socket, opening, permit));
                 }
             }
         }
@@ -96,11 +95,11 @@ async fn handshake(
     acceptor: TlsAcceptor,
     socket: TcpStream,
     opening: Opening,
-    place: OwnedSemaphorePermit,
+    permit: ConnectionPermit,
 ) -> Option<Connection> {
     let peer = socket.peer_addr().ok();
     match tokio::time::timeout_at(opening.until, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => Some(Connection::new(Io::Tls(Box::new(stream)), opening, place)),
+        Ok(Ok(stream)) => Some(Connection::new(Io::Tls(Box::new(stream)), opening, permit)),
         Ok(Err(error)) => {
             metrics::connection_refused(ConnectionRefusal::Handshake);
             tracing::debug!(peer = peer.map(tracing::field::display), %error, "TLS handshake failed");
@@ -113,13 +112,13 @@ async fn handshake(
     }
 }
 
-/// One open connection; holds its place until it is dropped.
+/// One open connection; holds its permit until it is dropped.
 pub struct Connection {
     io: Io,
     /// `None` once the preface was read.
     opening: Option<Opening>,
     addresses: [Option<SocketAddr>; 2],
-    _place: OwnedSemaphorePermit,
+    _permit: ConnectionPermit,
 }
 
 enum Io {
@@ -142,14 +141,14 @@ impl Opening {
 }
 
 impl Connection {
-    fn new(io: Io, opening: Opening, place: OwnedSemaphorePermit) -> Self {
+    fn new(io: Io, opening: Opening, permit: ConnectionPermit) -> Self {
         metrics::connection_open(true);
         let socket = match &io {
             Io::Plain(socket) => socket,
             Io::Tls(stream) => stream.get_ref().0,
         };
         let addresses = [socket.local_addr().ok(), socket.peer_addr().ok()];
-        Self { io, opening: Some(opening), addresses, _place: place }
+        Self { io, opening: Some(opening), addresses, _permit: permit }
     }
 
     /// Ends the opening once the preface is there, and the connection if it is not in time.

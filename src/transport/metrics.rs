@@ -25,6 +25,32 @@ impl ConnectionRefusal {
     }
 }
 
+/// Why a request message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessageRefusal {
+    /// Larger than its method's limit.
+    TooLarge,
+    /// A batch of more posts than its limit.
+    TooManyPosts,
+    /// It did not arrive in time.
+    Slow,
+    /// There was no room for it in time beside other unfinished messages.
+    NoRoom,
+}
+
+impl MessageRefusal {
+    const ALL: [Self; 4] = [Self::TooLarge, Self::TooManyPosts, Self::Slow, Self::NoRoom];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::TooManyPosts => "too_many_posts",
+            Self::Slow => "slow",
+            Self::NoRoom => "no_room",
+        }
+    }
+}
+
 /// Describes every metric and makes every series exist that is known from the start.
 pub(crate) fn register() {
     describe_counter!("grpc_server_started_total", "gRPC calls started");
@@ -33,9 +59,13 @@ pub(crate) fn register() {
     describe_counter!("grpc_server_msg_sent_total", "gRPC messages sent");
     describe_counter!("pounce_connections_refused_total", "Connections closed before a call");
     describe_gauge!("pounce_connections_open", "Open gRPC connections");
+    describe_counter!("pounce_messages_refused_total", "Request messages refused while arriving");
 
     for refusal in ConnectionRefusal::ALL {
         counter!("pounce_connections_refused_total", "reason" => refusal.name()).absolute(0);
+    }
+    for refusal in MessageRefusal::ALL {
+        counter!("pounce_messages_refused_total", "reason" => refusal.name()).absolute(0);
     }
     gauge!("pounce_connections_open").set(0.0);
 }
@@ -48,6 +78,11 @@ pub(crate) fn connection_open(open: bool) {
 /// A connection was closed before it said anything.
 pub(crate) fn connection_refused(refusal: ConnectionRefusal) {
     counter!("pounce_connections_refused_total", "reason" => refusal.name()).increment(1);
+}
+
+/// A request message was not taken.
+pub(crate) fn message_refused(refusal: MessageRefusal) {
+    counter!("pounce_messages_refused_total", "reason" => refusal.name()).increment(1);
 }
 
 /// A gRPC method exists, whose calls may end with any of `codes`.

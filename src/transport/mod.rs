@@ -3,8 +3,12 @@
 //! Knows sockets and protocols; nothing of what is in a post.
 
 mod calls;
+mod framing;
 pub mod grpc;
 pub mod http;
 pub mod incoming;
+mod messages;
 pub(crate) mod metrics;
+mod peers;
 pub mod tls;
+mod windows;

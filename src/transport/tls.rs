@@ -18,11 +18,11 @@ use crate::lifecycle::reload::{FileError, Reloaded};
 /// Where the PEM files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's certificate, followed by those that vouch for it.
+    /// The server's certificate, followed by its intermediate certificates.
     pub cert: PathBuf,
     /// Its private key: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
-    /// Certificates one of which must vouch for every client: mutual TLS.
+    /// CA bundle that client certificates are verified against: mutual TLS.
     pub client_ca: Option<PathBuf>,
 }
 

@@ -13,24 +13,24 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use pounce::alerting::monitor::AlertMonitor;
 use pounce::auth::tokens::Tokens;
 use pounce::dashboard::recent::RecentPosts;
-use pounce::lifecycle::drain::{self, DrainSender, Phase};
+use pounce::lifecycle::drain::{DrainSender, Phase};
 use pounce::lifecycle::health::Health;
 use pounce::lifecycle::reload::Reloaded;
 use pounce::metrics;
 use pounce::parts::Parts;
-use pounce::transport::grpc::{self, ServiceSpec};
+use pounce::server::{Server, ServerError, ServerParts};
+use pounce::transport::grpc::ServiceSpec;
 use pounce::transport::tls::Tls;
-use pounce::transport::{http, incoming};
 use pounce_alerts::flags::Thresholds;
-use pounce_alerts::{Board, Settings};
+use pounce_alerts::{AlertEngine, Settings};
 use pounce_client::Client;
+use pounce_inference::batching::BatchLimits;
 use pounce_inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
 use pounce_inference::labels::Labels;
 use pounce_inference::model::{Model, ModelThresholds};
 use pounce_inference::normalise::Normalisation;
-use pounce_inference::scorer::{Scorer, ScorerHandle, ScorerLimits};
+use pounce_inference::scorer::{Scorer, ScorerLimits};
 use pounce_inference::tokens::TextTokenizer;
-use pounce_inference::waiting::BatchLimits;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Author, Post, ScoreStreamRequest, score_stream_request};
 use tokio::net::TcpListener;
@@ -145,6 +145,7 @@ pub fn tiny_model(script: &Arc<Script>, labels: Labels) -> Model {
         tokenizer: TextTokenizer::load(&tokenizer, tokens_max).expect("the fixture"),
         engine: Arc::new(CountingFactory { script, outputs: labels.outputs() }),
         labels,
+        engine_reason: "the test asks for it".to_owned(),
     }
 }
 
@@ -169,7 +170,7 @@ impl Default for Spec {
                 queue_posts_max: 1000,
                 queue_bytes_max: 1 << 20,
                 cache_bytes_max: 1 << 20,
-                batch: BatchLimits { posts_max: 8, tokens_max: 1024, padding_max: 0.2 },
+                batch: BatchLimits { posts_max: 8, tokens_max: 1024, padding_max: Some(0.2) },
             },
             service: ServiceSpec {
                 thresholds: Thresholds::default(),
@@ -202,55 +203,38 @@ pub struct Service {
     pub scorer: Scorer,
     pub monitor: AlertMonitor,
     pub health: Health,
-    served: JoinHandle<Result<(), tonic::transport::Error>>,
-    http: JoinHandle<std::io::Result<()>>,
-    workers: ScorerHandle,
+    served: JoinHandle<Result<(), ServerError>>,
 }
 
 impl Service {
     pub async fn start(spec: Spec) -> Self {
-        metrics_handle();
         let script = Arc::new(Script::default());
-        let (scorer, workers, warm) =
+        let (scorer, workers, mut warm) =
             Scorer::start(tiny_model(&script, spec.labels), spec.scorer).expect("threads");
-        let (drain, listener) = drain::channel();
-        let health = Health::new(scorer.clone(), listener.clone());
-        let socket = TcpListener::bind(spec.addr).await.expect("an address");
-        let addr = socket.local_addr().expect("bound");
+        warm.first().await.expect("the tiny engine runs");
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
-        let incoming = incoming::connections(socket, spec.tls, spec.service.connections_max);
-        let monitor = AlertMonitor::new(Board::new(Settings::default(), 100));
-        let parts = Parts {
-            tokens: spec.tokens,
-            scorer: scorer.clone(),
-            monitor: monitor.clone(),
-            recent: spec.board.map(RecentPosts::new),
-            health: health.clone(),
-            drain: listener,
-        };
-        let page = TcpListener::bind("127.0.0.1:0").await.expect("an address");
-        let http_addr = page.local_addr().expect("bound");
-        let router = http::router(metrics_handle().clone(), parts.clone());
-        let mut stopping = parts.drain.clone();
-        let http = axum::serve(page, router)
-            .with_graceful_shutdown(async move { stopping.reached(Phase::Stopping).await });
-        let http = tokio::spawn(http.into_future());
-        let served = tokio::spawn(grpc::serve(incoming, spec.service, parts));
-        warm.all().await.expect("the tiny engine runs");
-        health.warmed();
-        Self {
-            addr,
-            http_addr,
-            scheme,
-            script,
-            drain,
+        let server = Server::build(ServerParts {
+            grpc: TcpListener::bind(spec.addr).await.expect("an address"),
+            http: TcpListener::bind("127.0.0.1:0").await.expect("an address"),
             scorer,
-            monitor,
-            health,
-            served,
-            http,
             workers,
-        }
+            warm,
+            engine: AlertEngine::new(Settings::default(), 100),
+            state: None,
+            tls: spec.tls,
+            tokens: spec.tokens,
+            recent: spec.board.map(RecentPosts::new),
+            service: spec.service,
+            drain_timeout: Duration::from_secs(20),
+            metrics: metrics_handle().clone(),
+        })
+        .expect("bound sockets");
+        let ([addr, http_addr], drain) = (server.addrs(), server.drain());
+        let Parts { scorer, monitor, health, .. } = server.parts().clone();
+        let served = tokio::spawn(server.run(std::future::pending()));
+        let seen = health.clone();
+        eventually("every engine has run", move || seen.ready()).await;
+        Self { addr, http_addr, scheme, script, drain, scorer, monitor, health, served }
     }
 
     pub fn url(&self) -> String {
@@ -276,12 +260,7 @@ impl Service {
     pub async fn stop(self) {
         self.script.release();
         self.drain.advance(Phase::Draining);
-        self.served.await.expect("no panic").expect("no transport error");
-        self.scorer.close();
-        let workers = self.workers;
-        tokio::task::spawn_blocking(move || workers.join()).await.expect("no panic");
-        self.drain.advance(Phase::Stopping);
-        self.http.await.expect("no panic").expect("no fault of the listener");
+        self.served.await.expect("no panic").expect("a clean end");
     }
 }
 

@@ -22,9 +22,9 @@ pub struct Evidence {
     pub negatives: u64,
     /// SHARE: negatives / posts. VOLUME: negatives. REACH: summed followers.
     pub observed: f64,
-    /// What is usual: a share, or a count; 0 for REACH.
+    /// The baseline: a share, or a count; 0 for REACH.
     pub baseline: f64,
-    /// What had to be passed by `bound` (SHARE, VOLUME) or `observed` (REACH).
+    /// What had to be exceeded by `bound` (SHARE, VOLUME) or `observed` (REACH).
     pub threshold: f64,
     /// SHARE: Wilson's lower bound. VOLUME: z. REACH: distinct authors.
     pub bound: f64,
@@ -48,7 +48,7 @@ pub struct Acknowledgement {
     pub at: Timestamp,
 }
 
-/// A change in the mood of a topic's crowd.
+/// A significant rise of discontent about a topic, or about a place within it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// The same on every replica.

@@ -1,4 +1,4 @@
-//! What share of negative posts is usual: the sums of a day that ended hours
+//! The baseline share of negative posts: the sums of a day that ended hours
 //! ago, learnt a minute at a time. Knows counts and minutes only.
 
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ struct Slot {
     counts: Counts,
 }
 
-/// The posts that tell what is usual.
+/// The posts that the baseline rests on.
 ///
 /// Its clock stands still for minutes that must not be learnt, so that a long
 /// alert neither teaches it nor makes it forget.
@@ -69,10 +69,16 @@ impl Baseline {
         }
     }
 
-    /// The usual share: what was learnt, with the prior as so many posts more.
+    /// The baseline share: what was learnt, with the prior as additional posts.
     pub(super) fn share(&self, share: &Share) -> f64 {
         (ratio(self.sum.negatives) + f64::from(share.prior_negatives))
             / (ratio(self.sum.posts) + f64::from(share.prior_posts))
+    }
+
+    /// Memory that the slots take.
+    pub(super) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+            + self.holds.capacity() * size_of::<(Minute, Minute)>()
     }
 
     /// Whether minutes without posts teach it nothing but to forget.

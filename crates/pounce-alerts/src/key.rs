@@ -21,11 +21,11 @@ pub struct Key {
 /// Which rule found a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AlertKind {
-    /// The share of negative posts is really higher.
+    /// The share of negative posts is significantly above the key's baseline.
     Share,
-    /// There are far more negative posts than usual.
+    /// The number of negative posts is far above its expected value.
     Volume,
-    /// People with an audience are unhappy.
+    /// Authors with a large audience post negative posts.
     Reach,
 }
 

@@ -1,5 +1,4 @@
-//! What came of it all: alerts that resolved, and counters for whoever exports
-//! them.
+//! Alerts that resolved, and the engine's counters.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::key::AlertKind;
 use super::lifecycle::Firing;
 use pounce_types::post::Timestamp;
 
-/// Counters since the board was made; a restored board goes on counting.
+/// Counters since the engine was created; a restored engine goes on counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Posts taken in.
@@ -55,13 +54,16 @@ fn reason_index(reason: Suppression) -> usize {
     }
 }
 
+/// An alert that is over, and the wall clock at which it ended.
+pub(super) type ResolvedAlert = (Timestamp, Firing);
+
 /// Alerts that are over, and the counters.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Ledger {
     pub(super) totals: Totals,
     /// In the order in which they resolved, with the wall clock at which they
     /// did.
-    pub(super) over: VecDeque<(Timestamp, Firing)>,
+    pub(super) over: VecDeque<ResolvedAlert>,
     /// Wall clock.
     now: Timestamp,
     over_max: usize,

@@ -1,7 +1,7 @@
 //! From opening to resolving: OK, then FIRING, then RESOLVED.
 //!
-//! Knows what a rule reads off a minute, not how; whether somebody took the
-//! alert stands beside its state and changes nothing here.
+//! Knows the result of a rule for a minute, not the rule; an acknowledgement is
+//! independent of the state and changes nothing here.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use super::settings;
 use pounce_types::post::{PostId, Timestamp};
 use pounce_types::score::Severity;
 
-/// What a rule found to be true: numbers for the evidence.
+/// A rule's condition is met: the numbers for the evidence.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Finding {
+pub(super) struct Detection {
     pub(super) severity: Severity,
     pub(super) window: Duration,
     pub(super) posts: u64,
@@ -27,15 +27,15 @@ pub(super) struct Finding {
     pub(super) bound: f64,
 }
 
-/// What a rule reads off a minute. Between a finding and calm nothing changes.
+/// A rule's result for one minute. Between a detection and calm nothing changes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Reading {
-    pub(super) finding: Option<Finding>,
+pub(super) struct Evaluation {
+    pub(super) detection: Option<Detection>,
     /// An alert that fires may end, if this stays so.
     pub(super) calm: bool,
 }
 
-/// An alert together with what its evidence does not tell.
+/// An alert together with what its evidence does not hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Firing {
     pub(super) alert: Alert,
@@ -51,7 +51,7 @@ pub(super) struct Firing {
 
 /// One kind of alert on one key.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub(super) struct Life {
+pub(super) struct Lifecycle {
     pub(super) firing: Option<Firing>,
     /// Minute and severity of the last one that resolved.
     ended: Option<(Minute, Severity)>,
@@ -59,15 +59,15 @@ pub(super) struct Life {
     held_back: bool,
 }
 
-/// What decides besides the reading.
-pub(super) struct Circumstances<'a> {
+/// The inputs of a step besides the evaluation.
+pub(super) struct StepContext<'a> {
     pub(super) key: &'a Key,
     pub(super) kind: AlertKind,
     pub(super) minute: Minute,
     /// Minutes since the rule was last asked.
     pub(super) step_minutes: u32,
     pub(super) calm_minutes: u32,
-    pub(super) rules: &'a settings::Life,
+    pub(super) rules: &'a settings::Lifecycle,
     /// The same kind fires for the whole topic.
     pub(super) topic_fires: bool,
     pub(super) warm: bool,
@@ -78,38 +78,38 @@ pub(super) struct Circumstances<'a> {
     pub(super) busiest_author_posts: u64,
 }
 
-/// What a step of a life led to.
+/// The result of one step.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
-    Nothing,
+    Unchanged,
     Changed(ChangeKind, Box<Alert>),
     /// The alert ended; its firing half is handed over to be kept.
     Resolved(Box<Firing>),
     HeldBack(Suppression),
 }
 
-impl Life {
-    /// Moves on by one reading.
-    pub(super) fn step(&mut self, reading: Reading, about: &Circumstances<'_>) -> Step {
+impl Lifecycle {
+    /// Moves on by one evaluation.
+    pub(super) fn step(&mut self, evaluation: Evaluation, about: &StepContext<'_>) -> Step {
         if self.firing.is_some() {
-            return self.go_on(reading, about);
+            return self.update_firing(evaluation, about);
         }
-        let Some(finding) = reading.finding else {
+        let Some(detection) = evaluation.detection else {
             self.held_back = false;
-            return Step::Nothing;
+            return Step::Unchanged;
         };
-        if let Some(reason) = self.obstacle(&finding, about) {
+        if let Some(reason) = self.obstacle(&detection, about) {
             let counted = std::mem::replace(&mut self.held_back, true);
-            return if counted { Step::Nothing } else { Step::HeldBack(reason) };
+            return if counted { Step::Unchanged } else { Step::HeldBack(reason) };
         }
         self.held_back = false;
-        let firing = Firing::open(&finding, about);
+        let firing = Firing::open(&detection, about);
         let alert = firing.alert.clone();
         self.firing = Some(firing);
         Step::Changed(ChangeKind::Opened, Box::new(alert))
     }
 
-    /// Ends the alert that fires, if one does, whatever its rule reads.
+    /// Ends the alert that fires, if one does, whatever its rule says.
     pub(super) fn end(&mut self, minute: Minute) -> Option<Firing> {
         let mut firing = self.firing.take()?;
         firing.alert.resolved_at = Some(minute.end());
@@ -123,49 +123,49 @@ impl Life {
     }
 
     /// Whether time alone can change something.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.firing.is_none() && !self.held_back
     }
 
-    fn obstacle(&self, finding: &Finding, about: &Circumstances<'_>) -> Option<Suppression> {
+    fn obstacle(&self, detection: &Detection, about: &StepContext<'_>) -> Option<Suppression> {
         if about.topic_fires {
             return Some(Suppression::TopicFiring);
         }
         let (ended, severity) = self.ended?;
         let cooling = about.minute.since(ended) < about.rules.cooldown_minutes;
-        (cooling && finding.severity <= severity).then_some(Suppression::Cooldown)
+        (cooling && detection.severity <= severity).then_some(Suppression::Cooldown)
     }
 
-    fn go_on(&mut self, reading: Reading, about: &Circumstances<'_>) -> Step {
-        let Some(firing) = self.firing.as_mut() else { return Step::Nothing };
-        if let Some(finding) = reading.finding {
+    fn update_firing(&mut self, evaluation: Evaluation, about: &StepContext<'_>) -> Step {
+        let Some(firing) = self.firing.as_mut() else { return Step::Unchanged };
+        if let Some(detection) = evaluation.detection {
             firing.calm_minutes = 0;
-            firing.window = firing.window.min(finding.window);
-            if finding.severity > firing.alert.severity {
-                firing.alert.severity = finding.severity;
+            firing.window = firing.window.min(detection.window);
+            if detection.severity > firing.alert.severity {
+                firing.alert.severity = detection.severity;
                 let suppressed = firing.alert.evidence.suppressed;
-                firing.alert.evidence = evidence(&finding, about, suppressed);
+                firing.alert.evidence = evidence(&detection, about, suppressed);
                 return Step::Changed(ChangeKind::Escalated, Box::new(firing.alert.clone()));
             }
-            return Step::Nothing;
+            return Step::Unchanged;
         }
-        if !reading.calm {
+        if !evaluation.calm {
             firing.calm_minutes = 0;
-            return Step::Nothing;
+            return Step::Unchanged;
         }
         firing.calm_minutes = firing.calm_minutes.saturating_add(about.step_minutes);
         if firing.calm_minutes < about.calm_minutes {
-            return Step::Nothing;
+            return Step::Unchanged;
         }
         match self.end(about.minute) {
             Some(firing) => Step::Resolved(Box::new(firing)),
-            None => Step::Nothing,
+            None => Step::Unchanged,
         }
     }
 }
 
 impl Firing {
-    fn open(finding: &Finding, about: &Circumstances<'_>) -> Self {
+    fn open(detection: &Detection, about: &StepContext<'_>) -> Self {
         let opened_at = about.minute.end();
         let respond = Duration::from_secs(u64::from(about.rules.respond_minutes) * 60);
         Self {
@@ -173,15 +173,15 @@ impl Firing {
                 id: AlertId::of(about.key, about.kind, about.minute),
                 key: about.key.clone(),
                 kind: about.kind,
-                severity: finding.severity,
+                severity: detection.severity,
                 opened_at,
                 resolved_at: None,
                 respond_by: opened_at.after(respond),
-                evidence: evidence(finding, about, 0),
+                evidence: evidence(detection, about, 0),
                 acknowledgement: None,
             },
             noticed_at: about.now,
-            window: finding.window,
+            window: detection.window,
             opened: about.minute,
             warm: about.warm,
             calm_minutes: 0,
@@ -189,15 +189,15 @@ impl Firing {
     }
 }
 
-fn evidence(finding: &Finding, about: &Circumstances<'_>, suppressed: u64) -> Evidence {
+fn evidence(detection: &Detection, about: &StepContext<'_>, suppressed: u64) -> Evidence {
     Evidence {
-        window: finding.window,
-        posts: finding.posts,
-        negatives: finding.negatives,
-        observed: finding.observed,
-        baseline: finding.baseline,
-        threshold: finding.threshold,
-        bound: finding.bound,
+        window: detection.window,
+        posts: detection.posts,
+        negatives: detection.negatives,
+        observed: detection.observed,
+        baseline: detection.baseline,
+        threshold: detection.threshold,
+        bound: detection.bound,
         sample_post_ids: (about.samples)(),
         busiest_author_posts: about.busiest_author_posts,
         suppressed,

@@ -1,10 +1,17 @@
 //! Event time in whole minutes. Knows timestamps only.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use pounce_types::post::Timestamp;
 
 const MINUTE_MILLIS: u64 = 60_000;
+
+/// So many minutes as a duration.
+pub(super) fn minutes_long(minutes: u32) -> Duration {
+    Duration::from_secs(u64::from(minutes) * 60)
+}
 
 /// A minute of event time, counted from 1970. Arithmetic saturates.
 #[derive(

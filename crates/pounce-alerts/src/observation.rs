@@ -1,4 +1,4 @@
-//! A scored post as the board takes it in, and as a topic keeps it until its
+//! A scored post as the engine takes it in, and as a topic keeps it until its
 //! minute closes. Post text never comes here.
 
 use serde::{Deserialize, Serialize};

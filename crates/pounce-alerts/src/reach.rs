@@ -1,4 +1,4 @@
-//! REACH: people with an audience are unhappy.
+//! REACH: authors with a large audience post negative posts.
 //!
 //! It stands apart from SHARE and VOLUME: there one author is one vote, so
 //! that their statistics hold.
@@ -7,15 +7,14 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::{Finding, Reading};
-use super::minute::Minute;
+use super::lifecycle::{Detection, Evaluation};
+use super::minute::{Minute, minutes_long};
 use super::settings::Reach;
-use super::share::minutes_long;
 use super::window::ratio;
 use pounce_types::score::Severity;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Voice {
+struct InfluentialAuthor {
     /// Of the last negative post.
     minute: Minute,
     /// The most that were seen.
@@ -25,15 +24,15 @@ struct Voice {
 /// The authors of recent negative posts who have an audience.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Audience {
-    voices: HashMap<u64, Voice>,
-    /// No voice fell silent before this minute.
+    authors: HashMap<u64, InfluentialAuthor>,
+    /// No entry is older than this minute.
     oldest: Minute,
 }
 
 impl Audience {
     /// Takes in the author of a negative post. Returns how many authors were
     /// dropped for want of room: those with the fewest followers.
-    pub(super) fn hear(
+    pub(super) fn record(
         &mut self,
         author: u64,
         followers: u64,
@@ -43,34 +42,34 @@ impl Audience {
         if followers < rules.author_followers_min {
             return 0;
         }
-        if self.voices.is_empty() || minute < self.oldest {
+        if self.authors.is_empty() || minute < self.oldest {
             self.oldest = minute;
         }
-        let voice = self.voices.entry(author).or_insert(Voice { minute, followers });
-        voice.minute = voice.minute.max(minute);
-        voice.followers = voice.followers.max(followers);
-        if self.voices.len() <= rules.authors_max {
+        let author = self.authors.entry(author).or_insert(InfluentialAuthor { minute, followers });
+        author.minute = author.minute.max(minute);
+        author.followers = author.followers.max(followers);
+        if self.authors.len() <= rules.authors_max {
             return 0;
         }
-        let least = self.voices.iter().min_by_key(|(id, voice)| (voice.followers, **id));
+        let least = self.authors.iter().min_by_key(|(id, author)| (author.followers, **id));
         if let Some(id) = least.map(|(id, _)| *id) {
-            self.voices.remove(&id);
+            self.authors.remove(&id);
         }
         1
     }
 
     /// Looks at the window that ends with `last`.
-    pub(super) fn read(&mut self, last: Minute, rules: &Reach) -> Reading {
+    pub(super) fn read(&mut self, last: Minute, rules: &Reach) -> Evaluation {
         let first = last.plus(1).minus(rules.window_minutes);
         if self.oldest < first {
-            self.voices.retain(|_, voice| voice.minute >= first);
-            self.oldest = self.voices.values().map(|voice| voice.minute).min().unwrap_or(last);
+            self.authors.retain(|_, author| author.minute >= first);
+            self.oldest = self.authors.values().map(|author| author.minute).min().unwrap_or(last);
         }
-        let authors = self.voices.len() as u64;
+        let authors = self.authors.len() as u64;
         let followers =
-            self.voices.values().fold(0_u64, |sum, voice| sum.saturating_add(voice.followers));
+            self.authors.values().fold(0_u64, |sum, author| sum.saturating_add(author.followers));
         let found = authors >= rules.authors_min && followers >= rules.followers_min;
-        let finding = found.then(|| Finding {
+        let detection = found.then(|| Detection {
             severity: severity(followers, rules),
             window: minutes_long(rules.window_minutes),
             posts: authors,
@@ -80,11 +79,16 @@ impl Audience {
             threshold: ratio(rules.followers_min),
             bound: ratio(authors),
         });
-        Reading { calm: finding.is_none(), finding }
+        Evaluation { calm: detection.is_none(), detection }
+    }
+
+    /// Memory that the authors take.
+    pub(super) fn bytes(&self) -> usize {
+        self.authors.capacity() * (size_of::<(u64, InfluentialAuthor)>() + 1)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.voices.is_empty()
+        self.authors.is_empty()
     }
 }
 
@@ -102,14 +106,14 @@ fn severity(followers: u64, rules: &Reach) -> Severity {
 mod tests {
     use super::*;
 
-    fn check(voices: &[(u64, u64, u32)], at: u32, fires: bool) {
+    fn check(authors: &[(u64, u64, u32)], at: u32, fires: bool) {
         let (mut audience, rules) = (Audience::default(), Reach::default());
-        for &(author, followers, minute) in voices {
-            audience.hear(author, followers, Minute::default().plus(minute), &rules);
+        for &(author, followers, minute) in authors {
+            audience.record(author, followers, Minute::default().plus(minute), &rules);
         }
-        let reading = audience.read(Minute::default().plus(at), &rules);
-        assert_eq!(reading.finding.is_some(), fires, "{voices:?} at {at}");
-        assert_eq!(reading.calm, !fires);
+        let evaluation = audience.read(Minute::default().plus(at), &rules);
+        assert_eq!(evaluation.detection.is_some(), fires, "{authors:?} at {at}");
+        assert_eq!(evaluation.calm, !fires);
     }
 
     #[test]
@@ -130,10 +134,10 @@ mod tests {
         let rules = Reach { authors_max: 3, ..Reach::default() };
         let mut audience = Audience::default();
         let dropped: u64 = (1..=10)
-            .map(|author| audience.hear(author, author * 30_000, Minute::default(), &rules))
+            .map(|author| audience.record(author, author * 30_000, Minute::default(), &rules))
             .sum();
         assert_eq!(dropped, 7);
-        let finding = audience.read(Minute::default(), &rules).finding.expect("reach");
-        assert_eq!((finding.bound, finding.observed), (3.0, 810_000.0));
+        let detection = audience.read(Minute::default(), &rules).detection.expect("reach");
+        assert_eq!((detection.bound, detection.observed), (3.0, 810_000.0));
     }
 }

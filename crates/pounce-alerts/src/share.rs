@@ -1,4 +1,4 @@
-//! SHARE: the share of negative posts is really higher than usual.
+//! SHARE: the share of negative posts is significantly above the key's baseline.
 //!
 //! Wilson's lower bound is held against a threshold well above the baseline,
 //! not against the baseline itself: relative to it, a constant bias of the
@@ -6,21 +6,21 @@
 
 use std::time::Duration;
 
-use super::lifecycle::{Finding, Reading};
-use super::minute::Minute;
+use super::lifecycle::{Detection, Evaluation};
+use super::minute::{Minute, minutes_long};
 use super::settings::Share;
 use super::wilson::lower_bound;
-use super::window::{Counts, Minutes};
+use super::window::{Counts, MinuteCounts};
 use pounce_types::score::Severity;
 
-/// What is usual, and what is not.
+/// Baseline of the share, and the threshold that its lower bound must exceed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Usual {
+pub(super) struct ShareLimits {
     pub(super) baseline: f64,
     pub(super) threshold: f64,
 }
 
-impl Usual {
+impl ShareLimits {
     pub(super) fn of(baseline: f64, share: &Share) -> Self {
         let threshold = share
             .threshold_min
@@ -51,49 +51,45 @@ impl Usual {
 /// resolved: what that was raised on is spent, and no window reaches back
 /// behind it.
 pub(super) fn read(
-    minutes: &Minutes,
+    minutes: &MinuteCounts,
     last: Minute,
-    usual: Usual,
+    limits: ShareLimits,
     firing: Option<Duration>,
     ended: Option<Minute>,
     share: &Share,
-) -> Reading {
+) -> Evaluation {
     let reach = ended.map_or(u32::MAX, |ended| last.since(ended));
     let mut calm = false;
-    let mut finding = None;
+    let mut detection = None;
     for &width in &share.windows_minutes {
         let counts = minutes.trailing(last, width.min(reach));
         let bound = lower_bound(counts, share.z);
-        if counts.posts >= share.posts_min && bound > usual.threshold {
-            finding = Some(found(width, counts, bound, usual, share));
+        if counts.posts >= share.posts_min && bound > limits.threshold {
+            detection = Some(found(width, counts, bound, limits, share));
             break;
         }
-        // A shorter window with enough posts that is back to usual overrules
+        // A shorter window with enough posts that is back below them overrules
         // what a longer one still holds of the past. Without enough posts only
         // the window of the alert itself may speak: its source went silent.
         let spoke = counts.posts >= share.calm_posts_min;
         let own = firing == Some(minutes_long(width));
-        calm = if spoke { counts.share() <= usual.calm() } else { own };
+        calm = if spoke { counts.share() <= limits.calm() } else { own };
         if calm || own {
             break;
         }
     }
-    Reading { finding, calm }
+    Evaluation { detection, calm }
 }
 
-fn found(width: u32, counts: Counts, bound: f64, usual: Usual, share: &Share) -> Finding {
-    Finding {
-        severity: usual.severity(bound, share),
+fn found(width: u32, counts: Counts, bound: f64, limits: ShareLimits, share: &Share) -> Detection {
+    Detection {
+        severity: limits.severity(bound, share),
         window: minutes_long(width),
         posts: counts.posts,
         negatives: counts.negatives,
         observed: counts.share(),
-        baseline: usual.baseline,
-        threshold: usual.threshold,
+        baseline: limits.baseline,
+        threshold: limits.threshold,
         bound,
     }
-}
-
-pub(super) fn minutes_long(minutes: u32) -> Duration {
-    Duration::from_secs(u64::from(minutes) * 60)
 }

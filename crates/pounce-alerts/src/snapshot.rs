@@ -1,119 +1,229 @@
-//! A board as bytes and back: versioned, checksummed. Files are for others.
+//! The engine's state as bytes and back: versioned, checksummed. Files are for others.
 //!
-//! Layout, numbers little-endian: 8 bytes magic, a `u32` version, a `u64`
-//! xxh3 of the rest, then the state as [postcard](https://postcard.jamesmunns.com).
+//! Layout, numbers little-endian: 8 bytes magic, a `u32` version, then frames. A frame is a
+//! `u32` length, a `u64` xxh3 of the content, and the content as
+//! [postcard](https://postcard.jamesmunns.com). The last frame says that it is the last. Both
+//! sides hold one frame at a time.
+
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::board::Board;
-use super::crowd::Vote;
-use super::ledger::Ledger;
-use super::memory::Memory;
+use super::bounded_map::BoundedMap;
+use super::engine::AlertEngine;
+use super::key_state::{KeyState, Vote};
+use super::ledger::{Ledger, ResolvedAlert, Totals};
+use super::minute::Minute;
+use super::observation::Record;
 use super::settings::Settings;
-use super::topic::{Sighting, TopicState};
+use super::snapshot_error::{SnapshotError, VERSION};
+use super::snapshot_v1;
+use super::topic::{SeenPost, TopicHead, TopicState};
+use pounce_types::post::Place;
 
 const MAGIC: [u8; 8] = *b"PNCBOARD";
-/// Changes with every change of what is written.
-const VERSION: u32 = 1;
-const HEADER: usize = 20;
+/// Entries of a list in one frame.
+const LIST_MAX: usize = 4096;
+/// Bytes of one frame: far more than any that is written.
+const FRAME_BYTES_MAX: usize = 64 << 20;
 
-/// Why bytes are no snapshot that can be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
-    /// Something else.
-    #[error("not a snapshot of Pounce's topics")]
-    Foreign,
-    /// Written by another version.
-    #[error("snapshot of format {found}, where this version reads {VERSION}")]
-    Version {
-        /// The format found.
-        found: u32,
+/// A part of the state.
+#[derive(Serialize, Deserialize)]
+enum Frame {
+    /// First: what concerns all topics.
+    Engine {
+        seen: u64,
+        totals: Totals,
+        posts_forgotten: u64,
+        votes_forgotten: u64,
     },
-    /// Cut short or changed.
-    #[error("snapshot is damaged: {0}")]
-    Damaged(&'static str),
+    Resolved(Vec<ResolvedAlert>),
+    Topic(TopicHead),
+    /// Of the topic before it.
+    Place(Place, KeyState),
+    /// Of the open minutes of the topic before it.
+    Open(Vec<Record>),
+    Posts(Vec<(Minute, u64, SeenPost)>),
+    Votes(Vec<(Minute, u64, Vote)>),
+    End,
 }
 
-#[derive(Serialize)]
-struct Written<'a> {
-    topics: Vec<&'a TopicState>,
-    posts: &'a Memory<Sighting>,
-    votes: &'a Memory<Vote>,
-    ledger: &'a Ledger,
-    seen: u64,
-}
-
-#[derive(Deserialize)]
-struct Read {
-    topics: Vec<TopicState>,
-    posts: Memory<Sighting>,
-    votes: Memory<Vote>,
+/// The state at one moment. It shares its memory with the engine until the engine changes it.
+pub struct Snapshot {
+    topics: Vec<Arc<TopicState>>,
+    posts: BoundedMap<SeenPost>,
+    votes: BoundedMap<Vote>,
     ledger: Ledger,
     seen: u64,
 }
 
-impl Board {
-    /// Everything that is known, without the settings.
+impl AlertEngine {
+    /// Everything that is known now, without the settings. Takes little time: encoding it is
+    /// the snapshot's own work.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
-        let mut topics: Vec<&TopicState> = self.topics.values().collect();
-        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let state = Written {
-            topics,
-            posts: &self.posts,
-            votes: &self.votes,
-            ledger: &self.ledger,
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            topics: self.topics.values().cloned().collect(),
+            posts: self.posts.clone(),
+            votes: self.votes.clone(),
+            ledger: self.ledger.clone(),
             seen: self.seen,
-        };
-        let mut bytes = Vec::with_capacity(1 << 16);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[0; 8]);
-        let mut bytes = postcard::to_extend(&state, bytes)
-            .expect("a vector takes any length, and nothing in the state refuses to be written");
-        let checksum = xxh3_64(&bytes[HEADER..]);
-        bytes[12..HEADER].copy_from_slice(&checksum.to_le_bytes());
-        bytes
+        }
     }
 
-    /// The board that a snapshot was made of, under settings that may have
+    /// The engine that a snapshot was made of, under settings that may have
     /// changed since.
     /// # Errors
-    /// [`SnapshotError`] if it is no snapshot, of another version, or damaged.
+    /// [`SnapshotError`] if it is no snapshot, of another version, damaged, or can't be read.
     pub fn restore(
-        bytes: &[u8],
+        mut from: impl Read,
         settings: Settings,
         topics_max: usize,
     ) -> Result<Self, SnapshotError> {
-        let Some((header, body)) = bytes.split_at_checked(HEADER) else {
-            return Err(if MAGIC.starts_with(&bytes[..bytes.len().min(8)]) && !bytes.is_empty() {
-                SnapshotError::Damaged("shorter than its header")
-            } else {
-                SnapshotError::Foreign
-            });
-        };
-        if header[..8] != MAGIC {
+        let mut magic = [0; 8];
+        let read = read_up_to(&mut from, &mut magic)?;
+        if read == 0 || !MAGIC.starts_with(&magic[..read]) {
             return Err(SnapshotError::Foreign);
         }
         let mut version = [0; 4];
-        version.copy_from_slice(&header[8..12]);
-        let found = u32::from_le_bytes(version);
-        if found != VERSION {
-            return Err(SnapshotError::Version { found });
+        if read < magic.len() || read_up_to(&mut from, &mut version)? < version.len() {
+            return Err(SnapshotError::Damaged("shorter than its header"));
         }
-        if header[12..] != xxh3_64(body).to_le_bytes() {
-            return Err(SnapshotError::Damaged("its checksum does not match"));
+        let mut engine = Self::new(settings, topics_max);
+        match u32::from_le_bytes(version) {
+            1 => snapshot_v1::read(from, &mut engine)?,
+            VERSION => engine.read_frames(&mut from)?,
+            found => return Err(SnapshotError::Version { found }),
         }
-        let state: Read = postcard::from_bytes(body)
-            .map_err(|_| SnapshotError::Damaged("it does not hold what its header says"))?;
-        let mut board = Self::new(settings, topics_max);
-        board.topics = state.topics.into_iter().map(|topic| (topic.name.clone(), topic)).collect();
-        board.posts = state.posts;
-        board.votes = state.votes;
-        board.ledger = state.ledger;
-        board.seen = state.seen;
-        board.relink();
-        Ok(board)
+        engine.rebuild_indices();
+        Ok(engine)
     }
+
+    fn read_frames(&mut self, from: &mut impl Read) -> Result<(), SnapshotError> {
+        let mut topic: Option<TopicState> = None;
+        let mut buffer = Vec::new();
+        loop {
+            let frame = read_frame(from, &mut buffer)?;
+            let orphan = SnapshotError::Damaged("a part without its topic");
+            match frame {
+                Frame::Engine { seen, totals, posts_forgotten, votes_forgotten } => {
+                    (self.seen, self.ledger.totals) = (seen, totals);
+                    self.posts.set_forgotten(posts_forgotten);
+                    self.votes.set_forgotten(votes_forgotten);
+                }
+                Frame::Resolved(resolved) => self.ledger.over.extend(resolved),
+                Frame::Topic(head) => self.put_back(topic.replace(head.into())),
+                Frame::Place(place, key_state) => {
+                    topic.as_mut().ok_or(orphan)?.places.insert(place, key_state);
+                }
+                Frame::Open(records) => topic.as_mut().ok_or(orphan)?.put_back(records),
+                Frame::Posts(posts) => self.posts.put_back(posts),
+                Frame::Votes(votes) => self.votes.put_back(votes),
+                Frame::End => break,
+            }
+        }
+        self.put_back(topic);
+        match read_up_to(from, &mut [0])? {
+            0 => Ok(()),
+            _ => Err(SnapshotError::Damaged("it goes on after its end")),
+        }
+    }
+
+    fn put_back(&mut self, topic: Option<TopicState>) {
+        if let Some(topic) = topic {
+            self.topics.insert(topic.name.clone(), Arc::new(topic));
+        }
+    }
+}
+
+impl Snapshot {
+    /// Writes the snapshot; memory that only it holds is freed on the way. Blocks.
+    /// # Errors
+    /// If `to` refuses.
+    pub fn write(self, to: &mut impl Write) -> std::io::Result<()> {
+        let Self { mut topics, posts, votes, ledger, seen } = self;
+        let mut buffer = Vec::new();
+        to.write_all(&MAGIC)?;
+        to.write_all(&VERSION.to_le_bytes())?;
+        let mut put = |frame: &Frame| write_frame(to, &mut buffer, frame);
+        put(&Frame::Engine {
+            seen,
+            totals: ledger.totals,
+            posts_forgotten: posts.forgotten(),
+            votes_forgotten: votes.forgotten(),
+        })?;
+        // What changes soonest first: until it is written, each change is a copy.
+        for posts in posts.chunks(LIST_MAX) {
+            put(&Frame::Posts(posts))?;
+        }
+        for votes in votes.chunks(LIST_MAX) {
+            put(&Frame::Votes(votes))?;
+        }
+        let resolved: Vec<ResolvedAlert> = ledger.over.into();
+        for resolved in resolved.chunks(LIST_MAX) {
+            put(&Frame::Resolved(resolved.to_vec()))?;
+        }
+        topics.sort_unstable_by(|a, b| b.name.cmp(&a.name));
+        while let Some(topic) = topics.pop() {
+            put(&Frame::Topic(topic.head()))?;
+            for (place, key_state) in &topic.places {
+                put(&Frame::Place(place.clone(), key_state.clone()))?;
+            }
+            let open: Vec<&Record> = topic.open().collect();
+            for records in open.chunks(LIST_MAX) {
+                put(&Frame::Open(records.iter().map(|&record| record.clone()).collect()))?;
+            }
+        }
+        put(&Frame::End)?;
+        to.flush()
+    }
+}
+
+fn write_frame(to: &mut impl Write, buffer: &mut Vec<u8>, frame: &Frame) -> std::io::Result<()> {
+    buffer.clear();
+    let content = postcard::to_extend(frame, std::mem::take(buffer))
+        .map_err(|error| std::io::Error::other(error.to_string()))?;
+    let length = u32::try_from(content.len()).map_err(std::io::Error::other)?;
+    to.write_all(&length.to_le_bytes())?;
+    to.write_all(&xxh3_64(&content).to_le_bytes())?;
+    to.write_all(&content)?;
+    *buffer = content;
+    Ok(())
+}
+
+fn read_frame(from: &mut impl Read, buffer: &mut Vec<u8>) -> Result<Frame, SnapshotError> {
+    let mut header = [0; 12];
+    if read_up_to(from, &mut header)? < header.len() {
+        return Err(SnapshotError::Damaged("it ends early"));
+    }
+    let (length, checksum) = header.split_at(4);
+    let length = length.iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte));
+    if length > FRAME_BYTES_MAX {
+        return Err(SnapshotError::Damaged("a part is longer than any can be"));
+    }
+    buffer.resize(length, 0);
+    if read_up_to(from, buffer)? < length {
+        return Err(SnapshotError::Damaged("it ends early"));
+    }
+    if checksum != xxh3_64(buffer).to_le_bytes() {
+        return Err(SnapshotError::Damaged("a checksum does not match"));
+    }
+    postcard::from_bytes(buffer)
+        .map_err(|_| SnapshotError::Damaged("it does not hold what its header says"))
+}
+
+/// Fills `buffer` as far as there is something to read.
+fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> Result<usize, SnapshotError> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match from.read(&mut buffer[read..]) {
+            Ok(0) => break,
+            Ok(bytes) => read += bytes,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(SnapshotError::Unreadable(error.kind())),
+        }
+    }
+    Ok(read)
 }

@@ -9,13 +9,13 @@ use pounce_types::post::Timestamp;
 /// What is known of a topic, or of a place within it, up to its watermark.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicStatus {
-    /// Which.
+    /// The topic, or the place within it.
     pub key: Key,
     /// Too little was seen for a baseline of its own.
     pub warming: bool,
-    /// Share of negative posts that is usual for it.
+    /// Baseline share of negative posts.
     pub baseline: f64,
-    /// Share that the lower bound must pass to fire.
+    /// Share that the lower bound must exceed to fire.
     pub threshold: f64,
     /// Trailing windows, shortest first.
     pub windows: Vec<WindowStatus>,
@@ -39,7 +39,7 @@ pub struct WindowStatus {
 /// How the share of one trailing window went over the last hours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShareHistory {
-    /// Length of the window: the shortest that holds posts enough to be judged,
+    /// Length of the window: the shortest that holds posts enough for the rule,
     /// or else the longest that leaves hours to be shown.
     pub window: Duration,
     /// Time from one point to the next.

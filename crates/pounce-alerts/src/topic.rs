@@ -1,6 +1,6 @@
-//! One topic: its event time, the posts of its open minutes, and its crowds.
+//! One topic: its event time, the posts of its open minutes, and its keys' states.
 //!
-//! A minute is judged once, when the watermark passes its end. Until then its
+//! A minute is evaluated once, when the watermark passes its end. Until then its
 //! posts wait, and are then counted in an order of their own: this is why
 //! neither the order of arrival nor the wall clock shows in any alert.
 
@@ -11,51 +11,52 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::alert::AlertChange;
-use super::crowd::{Crowd, Vote};
+use super::bounded_map::BoundedMap;
 use super::key::{AlertKind, Key};
+use super::key_state::{KeyState, KeyStateV1, Vote};
 use super::ledger::Ledger;
-use super::memory::Memory;
 use super::minute::Minute;
 use super::observation::Record;
+use super::recency::{Rank, Standing};
 use super::settings::{Rules, Settings};
 use pounce_types::post::{Place, Timestamp, Topic};
 
 /// When a post id was seen within its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sighting {
+pub(super) struct SeenPost {
     /// Of posts with one id the first in event time counts: its minute.
     minute: Minute,
     counted: bool,
 }
 
-/// What topics share.
-pub(super) struct Shared<'a> {
+/// The parts of the engine that every topic uses.
+pub(super) struct EngineContext<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) posts: &'a mut Memory<Sighting>,
-    pub(super) votes: &'a mut Memory<Vote>,
+    pub(super) posts: &'a mut BoundedMap<SeenPost>,
+    pub(super) votes: &'a mut BoundedMap<Vote>,
     pub(super) ledger: &'a mut Ledger,
     /// Posts waiting in open minutes, of all topics.
     pub(super) open: &'a mut usize,
-    /// Crowds made since; their recency is not known yet.
-    pub(super) born: &'a mut Vec<(u64, Key)>,
+    /// Keys created since; their recency is not known yet.
+    pub(super) created: &'a mut Vec<(u64, Key)>,
     /// Number of the post at hand.
     pub(super) seen: u64,
+    /// Event time of the topic's oldest post that is not scored yet.
+    pub(super) oldest_in_flight: Option<Timestamp>,
     pub(super) now: Timestamp,
 }
 
-/// Where a post went.
+/// What was done with a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum Intake {
     Counted,
     Duplicate,
     Late,
-    LateDuplicate,
 }
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct TopicState {
-    #[serde(skip)]
     pub(super) rules: Arc<Rules>,
     pub(super) name: Topic,
     /// First minute that is not closed.
@@ -64,82 +65,167 @@ pub(super) struct TopicState {
     newest: Timestamp,
     heard_at: Timestamp,
     open: BTreeMap<Minute, Vec<Record>>,
-    pub(super) whole: Crowd,
-    pub(super) places: BTreeMap<Place, Crowd>,
+    pub(super) whole: KeyState,
+    pub(super) places: BTreeMap<Place, KeyState>,
     /// Wall clock at which the next minute closes if no post comes.
-    #[serde(skip)]
     pub(super) due: Option<Timestamp>,
+    /// Memory of its keys' states, as of the last minute that closed.
+    pub(super) bytes: usize,
+}
+
+/// A topic as snapshots hold it, without its places and the posts of its open minutes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TopicHead {
+    pub(super) name: Topic,
+    next: Minute,
+    newest: Timestamp,
+    heard_at: Timestamp,
+    whole: KeyState,
+}
+
+/// A topic as format 1 holds it.
+#[derive(Debug, Deserialize)]
+pub(super) struct TopicV1 {
+    name: Topic,
+    next: Minute,
+    newest: Timestamp,
+    heard_at: Timestamp,
+    open: BTreeMap<Minute, Vec<Record>>,
+    whole: KeyStateV1,
+    places: BTreeMap<Place, KeyStateV1>,
+}
+
+impl From<TopicHead> for TopicState {
+    fn from(head: TopicHead) -> Self {
+        let TopicHead { name, next, newest, heard_at, whole } = head;
+        Self {
+            rules: Arc::default(),
+            name,
+            next,
+            newest,
+            heard_at,
+            open: BTreeMap::new(),
+            whole,
+            places: BTreeMap::new(),
+            due: None,
+            bytes: 0,
+        }
+    }
+}
+
+impl From<TopicV1> for TopicState {
+    fn from(old: TopicV1) -> Self {
+        let TopicV1 { name, next, newest, heard_at, open, whole, places } = old;
+        let head = TopicHead { name, next, newest, heard_at, whole: whole.into() };
+        let places = places.into_iter().map(|(place, key_state)| (place, key_state.into()));
+        Self { open, places: places.collect(), ..Self::from(head) }
+    }
 }
 
 impl TopicState {
-    pub(super) fn new(name: Topic, first: Timestamp, shared: &mut Shared<'_>) -> Self {
+    /// What a snapshot holds of it, besides its places and the posts of its open minutes.
+    pub(super) fn head(&self) -> TopicHead {
+        TopicHead {
+            name: self.name.clone(),
+            next: self.next,
+            newest: self.newest,
+            heard_at: self.heard_at,
+            whole: self.whole.clone(),
+        }
+    }
+
+    /// The posts of the open minutes.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Record> {
+        self.open.values().flatten()
+    }
+
+    /// Puts posts back into their open minutes.
+    pub(super) fn put_back(&mut self, records: Vec<Record>) {
+        for record in records {
+            self.open.entry(record.minute()).or_default().push(record);
+        }
+    }
+
+    pub(super) fn new(name: Topic, first: Timestamp, context: &mut EngineContext<'_>) -> Self {
         let key = Key { topic: name.clone(), place: None };
-        shared.born.push((shared.seen, key.clone()));
-        let newest = first.min(shared.now);
+        context.created.push((context.seen, key.clone()));
+        let whole = KeyState::new(key, context.seen);
+        let oldest = context.oldest_in_flight.map_or(first, |oldest| oldest.min(first));
+        let oldest = oldest.min(context.now);
         Self {
-            rules: shared.settings.rules(&name),
+            rules: context.settings.rules(&name),
             name,
-            next: Minute::of(shared.settings.counting.watermark(newest)),
+            next: Minute::of(context.settings.counting.watermark(oldest)),
             newest: first,
-            heard_at: shared.now,
+            heard_at: context.now,
             open: BTreeMap::new(),
-            whole: Crowd::new(key, shared.seen),
+            bytes: whole.bytes(),
+            whole,
             places: BTreeMap::new(),
             due: None,
         }
     }
 
     /// Takes in a post: waiting if its minute is open, counted at once if it
-    /// comes late.
-    pub(super) fn take_in(&mut self, record: Record, shared: &mut Shared<'_>) -> Taken {
-        let counting = &shared.settings.counting;
+    /// has closed, not at all if it is `late`.
+    pub(super) fn take_in(
+        &mut self,
+        record: Record,
+        late: bool,
+        context: &mut EngineContext<'_>,
+    ) -> Intake {
+        let counting = &context.settings.counting;
         let minute = record.minute();
         let again = counting.duplicate_hours.saturating_mul(60);
-        let sighting =
-            shared.posts.get_mut(record.id).filter(|old| old.minute.distance(minute) <= again);
-        let lateness = Duration::from_secs(u64::from(counting.lateness_max_minutes) * 60);
-        let watermark = counting.watermark(self.newest.min(shared.now)).max(self.next.start());
-        if record.at.after(lateness) < watermark {
-            return if sighting.is_some() { Taken::LateDuplicate } else { Taken::Late };
+        let seen =
+            context.posts.get_mut(record.id).filter(|old| old.minute.distance(minute) <= again);
+        if late {
+            return if seen.is_some() { Intake::Duplicate } else { Intake::Late };
         }
         self.newest = self.newest.max(record.at);
-        self.heard_at = shared.now;
+        self.heard_at = context.now;
         let is_open = minute >= self.next;
-        if let Some(first) = sighting {
+        if let Some(first) = seen {
             // Which of the two counts is settled when the minute closes.
             if is_open && !first.counted && minute <= first.minute {
                 first.minute = minute;
-                self.wait(minute, record, shared);
+                self.wait(minute, record, context);
             }
-            return Taken::Duplicate;
+            return Intake::Duplicate;
         }
-        let sighting = Sighting { minute, counted: !is_open };
-        shared.posts.put(record.id, sighting, shared.now, shared.settings.limits.post_ids_max);
+        let seen = SeenPost { minute, counted: !is_open };
+        context.posts.put(record.id, seen, context.now);
         if is_open {
-            self.wait(minute, record, shared);
+            self.wait(minute, record, context);
         } else {
-            self.count(&record, shared);
+            self.count(&record, context);
         }
-        Taken::Counted
+        Intake::Counted
     }
 
     /// Closes every minute that ended before the watermark.
-    pub(super) fn advance(&mut self, shared: &mut Shared<'_>, changes: &mut Vec<AlertChange>) {
-        let limits = &shared.settings.limits;
-        let mut next = Minute::of(self.watermark(shared.settings, shared.now));
-        if *shared.open > limits.open_posts_max && !self.open.is_empty() {
-            shared.ledger.totals.closed_early += 1;
+    pub(super) fn advance(
+        &mut self,
+        context: &mut EngineContext<'_>,
+        changes: &mut Vec<AlertChange>,
+    ) {
+        let limits = &context.settings.limits;
+        let watermark = self.watermark(context.settings, context.now);
+        let oldest = context.oldest_in_flight.unwrap_or(watermark);
+        let mut next = Minute::of(watermark.min(oldest));
+        if *context.open > limits.open_posts_max && !self.open.is_empty() {
+            context.ledger.totals.closed_early += 1;
             next = next.max(Minute::of(self.newest).plus(1));
         }
         while self.next < next {
-            if self.is_at_rest() {
+            if self.is_idle() {
                 let until = self.open.keys().next().map_or(next, |&first| first.min(next));
                 if until > self.next {
-                    self.rest(until);
+                    self.skip_idle(until);
                     continue;
                 }
             }
-            self.close(shared, changes);
+            self.close(context, changes);
         }
     }
 
@@ -154,7 +240,7 @@ impl TopicState {
     /// Wall clock at which the next minute closes if no post comes; none if
     /// nothing can come of it.
     pub(super) fn next_due(&self, settings: &Settings) -> Option<Timestamp> {
-        if self.open.is_empty() && self.is_at_rest() {
+        if self.open.is_empty() && self.is_idle() {
             return None;
         }
         let lag = Duration::from_secs(settings.counting.watermark_lag_seconds.into());
@@ -168,6 +254,11 @@ impl TopicState {
         std::mem::take(&mut self.open).into_values().flatten()
     }
 
+    /// Newest event time of the posts that were counted.
+    pub(super) fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
     /// First minute that is not closed.
     pub(super) fn next(&self) -> Minute {
         self.next
@@ -178,13 +269,23 @@ impl TopicState {
         self.open.values().map(Vec::len).sum()
     }
 
-    /// The whole topic's crowd, or that of a place.
-    pub(super) fn crowd(&self, place: Option<&Place>) -> Option<&Crowd> {
+    /// The state of the whole topic, or of a place.
+    pub(super) fn key_state(&self, place: Option<&Place>) -> Option<&KeyState> {
         place.map_or(Some(&self.whole), |place| self.places.get(place))
     }
 
-    /// As [`TopicState::crowd`], to be changed.
-    pub(super) fn crowd_mut(&mut self, place: Option<&Place>) -> Option<&mut Crowd> {
+    /// How the whole topic, or a place, stands when room is short. Places go with their topic.
+    pub(super) fn standing(&self, place: Option<&Place>) -> Option<Standing> {
+        let key_state = self.key_state(place)?;
+        let mut rank = key_state.rank(self.next, &self.rules);
+        if place.is_none() && self.places.values().any(|place| place.fires().contains(&true)) {
+            rank = Rank::Firing;
+        }
+        Some(Standing { created: key_state.created, rank, seen: key_state.last_seen })
+    }
+
+    /// As [`TopicState::key_state`], to be changed.
+    pub(super) fn key_state_mut(&mut self, place: Option<&Place>) -> Option<&mut KeyState> {
         match place {
             Some(place) => self.places.get_mut(place),
             None => Some(&mut self.whole),
@@ -192,55 +293,64 @@ impl TopicState {
     }
 
     /// Marks the topic, and the place if the post has one, as seen.
-    pub(super) fn touch(&mut self, place: Option<&Place>, shared: &mut Shared<'_>) {
+    pub(super) fn touch(&mut self, place: Option<&Place>, context: &mut EngineContext<'_>) {
         if let Some(place) = place {
-            self.place(place, shared).last_seen = shared.seen;
+            self.place(place, context).last_seen = context.seen;
         }
-        self.whole.last_seen = shared.seen;
+        self.whole.last_seen = context.seen;
     }
 
-    fn place(&mut self, place: &Place, shared: &mut Shared<'_>) -> &mut Crowd {
+    fn place(&mut self, place: &Place, context: &mut EngineContext<'_>) -> &mut KeyState {
         if !self.places.contains_key(place) {
             let key = Key { topic: self.name.clone(), place: Some(place.clone()) };
-            shared.born.push((shared.seen, key.clone()));
-            self.places.insert(place.clone(), Crowd::new(key, shared.seen));
+            context.created.push((context.seen, key.clone()));
+            let key_state = KeyState::new(key, context.seen);
+            self.bytes += key_state.bytes();
+            self.places.insert(place.clone(), key_state);
         }
         self.places.get_mut(place).expect("inserted above if it was not there")
     }
 
-    fn wait(&mut self, minute: Minute, record: Record, shared: &mut Shared<'_>) {
+    fn wait(&mut self, minute: Minute, record: Record, context: &mut EngineContext<'_>) {
         self.open.entry(minute).or_default().push(record);
-        *shared.open += 1;
+        *context.open += 1;
     }
 
-    fn count(&mut self, record: &Record, shared: &mut Shared<'_>) {
+    fn count(&mut self, record: &Record, context: &mut EngineContext<'_>) {
         let rules = Arc::clone(&self.rules);
         if let Some(place) = &record.place {
-            self.place(place, shared);
+            self.place(place, context);
         }
         let place = record.place.as_ref().and_then(|place| self.places.get_mut(place));
-        for crowd in std::iter::once(&mut self.whole).chain(place) {
-            crowd.count(record, &rules, shared.settings, shared.votes, shared.ledger, shared.now);
+        for key_state in std::iter::once(&mut self.whole).chain(place) {
+            key_state.count(
+                record,
+                &rules,
+                context.settings,
+                context.votes,
+                context.ledger,
+                context.now,
+            );
         }
     }
 
-    /// Counts and judges the next minute.
-    fn close(&mut self, shared: &mut Shared<'_>, changes: &mut Vec<AlertChange>) {
+    /// Counts the posts of the next minute and evaluates it.
+    fn close(&mut self, context: &mut EngineContext<'_>, changes: &mut Vec<AlertChange>) {
         let minute = self.next;
         let mut records = self.open.remove(&minute).unwrap_or_default();
-        *shared.open = shared.open.saturating_sub(records.len());
+        *context.open = context.open.saturating_sub(records.len());
         records.sort_unstable();
         for record in &records {
-            let counts = match shared.posts.get_mut(record.id) {
+            let counts = match context.posts.get_mut(record.id) {
                 Some(old) => old.minute == minute && !std::mem::replace(&mut old.counted, true),
                 None => true,
             };
             if counts {
-                self.count(record, shared);
+                self.count(record, context);
             }
         }
         let rules = Arc::clone(&self.rules);
-        let (now, ledger) = (shared.now, &mut *shared.ledger);
+        let (now, ledger) = (context.now, &mut *context.ledger);
         self.whole.close(minute, &rules, [false; 3], now, ledger, changes);
         let fires = self.whole.fires();
         for place in self.places.values_mut() {
@@ -250,17 +360,25 @@ impl TopicState {
             }
         }
         self.next = minute.plus(1);
+        self.weigh();
+    }
+
+    /// Takes stock of its memory.
+    pub(super) fn weigh(&mut self) {
+        let places = self.places.values().map(KeyState::bytes);
+        self.bytes = self.whole.bytes() + places.sum::<usize>();
     }
 
     /// Whether no minute without posts can change anything.
-    fn is_at_rest(&self) -> bool {
-        self.whole.is_at_rest() && self.places.values().all(Crowd::is_at_rest)
+    fn is_idle(&self) -> bool {
+        self.whole.is_idle() && self.places.values().all(KeyState::is_idle)
     }
 
-    fn rest(&mut self, until: Minute) {
-        for crowd in std::iter::once(&mut self.whole).chain(self.places.values_mut()) {
-            crowd.rest(self.next, until, &self.rules);
+    fn skip_idle(&mut self, until: Minute) {
+        for key_state in std::iter::once(&mut self.whole).chain(self.places.values_mut()) {
+            key_state.skip_idle(self.next, until, &self.rules);
         }
         self.next = until;
+        self.weigh();
     }
 }

@@ -45,13 +45,13 @@ struct Bucket {
 
 /// The counts of recent minutes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Minutes {
+pub(super) struct MinuteCounts {
     buckets: VecDeque<Bucket>,
     /// Running totals before the first bucket.
     before: (u32, u32),
 }
 
-impl Minutes {
+impl MinuteCounts {
     /// Counts one post in its minute.
     pub(super) fn add(&mut self, minute: Minute, negative: bool) {
         let at = self.buckets.partition_point(|bucket| bucket.minute < minute);
@@ -85,6 +85,11 @@ impl Minutes {
         }
     }
 
+    /// Memory that the buckets take.
+    pub(super) fn bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }
@@ -115,7 +120,7 @@ mod tests {
             last in 0_u32..60,
             width in 1_u32..50,
         ) {
-            let mut minutes = Minutes::default();
+            let mut minutes = MinuteCounts::default();
             for &(at, negative) in &posts {
                 minutes.add(minute(at), negative);
             }
@@ -131,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_was_forgotten_counts_no_more_and_leaves_the_rest() {
-        let mut minutes = Minutes::default();
+        let mut minutes = MinuteCounts::default();
         for at in 10..20 {
             minutes.add(minute(at), at % 2 == 0);
         }

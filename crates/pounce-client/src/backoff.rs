@@ -1,27 +1,53 @@
-//! Pauses between attempts: doubling, up to a limit.
+//! Pauses between attempts: doubling up to a limit, with jitter, so that clients that lost the same
+//! server do not all come back at once.
 
 use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// How long to wait before the next attempt.
-pub(super) struct Backoff(Duration);
+pub(super) struct Backoff(ExponentialBackoff);
 
 impl Backoff {
     pub(super) fn new() -> Self {
-        Self(FIRST)
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(FIRST)
+            .with_max_delay(LONGEST)
+            .with_factor(2.0)
+            .with_jitter()
+            .without_max_times();
+        Self(pauses.build())
     }
 
-    /// The last attempt led somewhere: the next pause is short again.
+    /// The last attempt succeeded: the next pause is short again.
     pub(super) fn reset(&mut self) {
-        self.0 = FIRST;
+        *self = Self::new();
     }
 
-    /// Waits for this pause; the next one is twice as long. Safe to drop.
+    /// Waits for this pause. Safe to drop.
     pub(super) async fn wait(&mut self) {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST);
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(self.0.next().unwrap_or(LONGEST)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_differ_between_clients() {
+        let pauses = |_| Backoff::new().0.take(100).collect::<Vec<_>>();
+        let clients: Vec<Vec<Duration>> = (0..20).map(pauses).collect();
+        for pauses in &clients {
+            assert_eq!(pauses.len(), 100, "it never gives up");
+            for (nth, pause) in (0..).zip(pauses) {
+                let base = (FIRST * 2_u32.pow(nth.min(10))).min(LONGEST);
+                assert!((base..=base * 2).contains(pause), "pause {nth} is {pause:?}");
+            }
+        }
+        assert!(clients.iter().any(|pauses| pauses[0] != clients[0][0]), "no jitter");
     }
 }

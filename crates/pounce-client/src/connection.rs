@@ -1,6 +1,5 @@
 //! How a client reaches the service: over TLS or not, with a token or without.
 
-use std::error::Error;
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
@@ -9,7 +8,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-use super::ClientError;
+use super::error::{ClientError, whole};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -20,7 +19,7 @@ const SERVERS_MAX: usize = 256;
 /// one TLS. The default trusts the system's authorities and has no token.
 #[derive(Clone, Default)]
 pub struct Access {
-    /// Certificates in PEM, one of which must vouch for the service's; the
+    /// CA bundle (PEM) used to verify the server's certificate; the
     /// system's if none.
     pub ca: Option<Vec<u8>>,
     /// The client's own certificate and key in PEM, where the service asks for them.
@@ -120,18 +119,4 @@ impl Access {
         header.set_sensitive(true);
         Ok(Credential(Some(header)))
     }
-}
-
-/// An error and what caused it, each said once.
-pub(super) fn whole(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }

@@ -1,15 +1,17 @@
-//! Posts and replies as JSON lines.
+//! Posts, replies and alerts as JSON.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Reply;
 use pounce_proto::{
-    Author, Flag, Post, Rejection, RejectionCode, ScoredEvent, Sentiment, Severity,
+    Alert, Author, Flag, Post, Rejection, RejectionCode, ScoredEvent, Sentiment, Severity,
 };
 
 /// One post as a JSON object. `id` may be a number; `posted_at` is RFC 3339 or
-/// seconds since 1970 (also as `time`); other fields are passed over.
+/// seconds since 1970, with a fraction or
+/// without (also as `time`); unknown fields are ignored.
 #[derive(Debug, Deserialize)]
 struct PostLine {
     id: Option<Id>,
@@ -41,15 +43,18 @@ enum Id {
 #[serde(untagged)]
 enum Moment {
     Seconds(i64),
+    /// Also what is too large for an integer, which the range check of the time refuses.
+    Fraction(f64),
     Rfc3339(Timestamp),
 }
 
-/// Reads one line. A post without an id gets its line's number.
+/// Reads one line. A post without an id gets its line's number after `run`, which should be another
+/// one each time: the service takes a post whose id it has seen for a duplicate.
 /// # Errors
 /// A rejection that says what is wrong with the line, never what is in it.
-pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
+pub fn parse_post(line: &[u8], run: &str, number: u64) -> Result<Post, Rejection> {
     let line: PostLine = serde_json::from_slice(line).map_err(|error| Rejection {
-        post_id: number.to_string(),
+        post_id: format!("{run}-{number}"),
         code: RejectionCode::Malformed.into(),
         field: format!("line {number}"),
         reason: reason(&error),
@@ -58,7 +63,7 @@ pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
     let id = match line.id {
         Some(Id::Text(id)) => id,
         Some(Id::Number(id)) => id.to_string(),
-        None => number.to_string(),
+        None => format!("{run}-{number}"),
     };
     let author = (!line.author.is_empty() || line.followers > 0)
         .then(|| Author { id: line.author.into(), followers: line.followers });
@@ -70,12 +75,22 @@ pub fn parse_post(line: &[u8], number: u64) -> Result<Post, Rejection> {
         author,
         posted_at: line.posted_at.map(|moment| match moment {
             Moment::Seconds(seconds) => prost_types::Timestamp { seconds, nanos: 0 },
+            Moment::Fraction(seconds) => from_fraction(seconds),
             Moment::Rfc3339(at) => {
                 prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
             }
         }),
         language: line.language.into(),
     })
+}
+
+/// Seconds since 1970 to the microsecond: a float of today has no finer digits.
+#[allow(clippy::cast_possible_truncation, reason = "a float that is too large becomes the limit")]
+fn from_fraction(seconds: f64) -> prost_types::Timestamp {
+    let micros = (seconds * 1e6).round() as i64;
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1000);
+    let nanos = nanos.expect("fewer than a second's");
+    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
 }
 
 /// What serde says of a line without the values that it repeats.
@@ -172,11 +187,50 @@ fn scored(event: &ScoredEvent) -> Outcome<'_> {
             severity => Some(severity.name()),
         },
         flags: event.flags().map(Flag::name).collect(),
-        respond_by: event
-            .respond_by
-            .and_then(|at| Some(Timestamp::new(at.seconds, at.nanos).ok()?.to_string())),
+        respond_by: event.respond_by.and_then(rfc3339),
         alert_ids: &event.alert_ids,
     }
+}
+
+/// An alert as a JSON object: the only form in which Pounce shows one, in `pounce watch`
+/// and on the dashboard. Times are RFC 3339, or null while they are not set.
+#[must_use]
+pub fn show_alert(alert: &Alert) -> Value {
+    let evidence = alert.evidence.clone().unwrap_or_default();
+    let taken = alert.acknowledgement.as_ref();
+    json!({
+        "id": alert.id,
+        "kind": lower_case(alert.kind().as_str_name(), "ALERT_KIND_"),
+        "severity": lower_case(alert.severity().as_str_name(), "SEVERITY_"),
+        "topic": alert.topic,
+        "place": alert.place,
+        "opened_at": alert.opened_at.and_then(rfc3339),
+        "resolved_at": alert.resolved_at.and_then(rfc3339),
+        "respond_by": alert.respond_by.and_then(rfc3339),
+        "evidence": {
+            "window_seconds": evidence.window.map(|window| window.seconds),
+            "posts": evidence.posts,
+            "negatives": evidence.negatives,
+            "observed": evidence.observed,
+            "baseline": evidence.baseline,
+            "threshold": evidence.threshold,
+            "bound": evidence.bound,
+            "sample_post_ids": evidence.sample_post_ids,
+            "busiest_author_posts": evidence.busiest_author_posts,
+            "suppressed": evidence.suppressed,
+        },
+        "acknowledged_by": taken.map(|taken| taken.by.as_str()),
+        "acknowledged_at": taken.and_then(|taken| taken.at).and_then(rfc3339),
+        "acknowledged_note": taken.map(|taken| taken.note.as_str()),
+    })
+}
+
+fn lower_case(wire: &str, prefix: &str) -> String {
+    wire.trim_start_matches(prefix).to_lowercase()
+}
+
+fn rfc3339(at: prost_types::Timestamp) -> Option<String> {
+    Some(Timestamp::new(at.seconds, at.nanos).ok()?.to_string())
 }
 
 /// Six digits: more than a probability is worth, fewer than a float's tail.
@@ -187,29 +241,47 @@ fn rounded(probability: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pounce_proto::{Acknowledgement, AlertEvidence, AlertKind};
 
     #[test]
     fn a_line_becomes_a_post() {
         let line = br#"{"id": 7, "text": "late again", "topic": "acme", "author": "ann",
             "followers": 12, "posted_at": "2026-01-02T03:04:05+01:00"}"#;
-        let post = parse_post(line, 1).expect("a post");
+        let post = parse_post(line, "run", 1).expect("a post");
         assert_eq!((&post.id[..], &post.topic[..]), (&b"7"[..], &b"acme"[..]));
         assert_eq!(post.author.map(|author| author.followers), Some(12));
         assert_eq!(post.posted_at.map(|at| at.seconds), Some(1_767_319_445));
     }
 
     #[test]
-    fn a_line_without_an_id_gets_its_number() {
-        let post = parse_post(br#"{"text": "late again"}"#, 42).expect("a post");
-        assert_eq!(&post.id[..], b"42");
+    fn times_may_be_seconds_with_a_fraction() {
+        for (time, seconds, nanos) in [
+            ("1767319445", 1_767_319_445, 0),
+            ("1767319445.25", 1_767_319_445, 250_000_000),
+            ("1767319445.123457", 1_767_319_445, 123_457_000),
+            ("-0.5", -1, 500_000_000),
+        ] {
+            let line = format!(r#"{{"text": "late", "time": {time}}}"#);
+            let post = parse_post(line.as_bytes(), "run", 1).expect("a post");
+            assert_eq!(post.posted_at, Some(prost_types::Timestamp { seconds, nanos }), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_id_gets_its_number_within_the_run() {
+        let post = parse_post(br#"{"text": "late again"}"#, "run", 42).expect("a post");
+        assert_eq!(&post.id[..], b"run-42");
     }
 
     #[test]
     fn a_bad_line_is_told_apart_without_repeating_it() {
         for line in [&b"secret"[..], br#"{"text": 5, "x": "secret"}"#, b"\xff secret", b"[]"] {
-            let rejection = parse_post(line, 3).expect_err("no post");
+            let rejection = parse_post(line, "run", 3).expect_err("no post");
             assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
-            assert_eq!((&rejection.post_id[..], rejection.code()), ("3", RejectionCode::Malformed));
+            assert_eq!(
+                (&rejection.post_id[..], rejection.code()),
+                ("run-3", RejectionCode::Malformed)
+            );
         }
     }
 
@@ -234,5 +306,26 @@ mod tests {
         let line = show_reply(&Reply::Rejection(Box::new(rejection)));
         let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(line["rejected"]["code"], "too_long");
+    }
+
+    #[test]
+    fn an_alert_keeps_the_names_that_programs_parse() {
+        let alert = show_alert(&Alert {
+            kind: AlertKind::Share.into(),
+            severity: Severity::High.into(),
+            opened_at: Some(prost_types::Timestamp { seconds: 900, nanos: 0 }),
+            evidence: Some(AlertEvidence {
+                window: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
+                posts: 20,
+                ..AlertEvidence::default()
+            }),
+            acknowledgement: Some(Acknowledgement { by: "ann".to_owned(), ..Default::default() }),
+            ..Alert::default()
+        });
+        assert_eq!((&alert["kind"], &alert["severity"]), (&json!("share"), &json!("high")));
+        assert_eq!(alert["opened_at"], "1970-01-01T00:15:00Z");
+        assert_eq!(alert["resolved_at"], Value::Null);
+        assert_eq!(alert["evidence"]["window_seconds"], 3600);
+        assert_eq!(alert["acknowledged_by"], "ann");
     }
 }

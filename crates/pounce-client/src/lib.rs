@@ -25,17 +25,16 @@
 
 mod backoff;
 mod connection;
+mod error;
 pub mod json;
 mod resume;
 mod watch;
 
-use std::time::Duration;
-
 use futures::Stream;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
 pub use self::connection::{Access, Credential, Line, line};
+pub use self::error::ClientError;
 pub use self::resume::{Reply, StreamSpec};
 pub use self::watch::{WatchSpec, Watched};
 use pounce_proto::alert_service_client::AlertServiceClient;
@@ -44,53 +43,6 @@ use pounce_proto::{GetModelRequest, GetModelResponse, Post, Rejection};
 
 /// Bytes of a message from the service: a batch of events is the largest.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-
-/// Why the service could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The address is none.
-    #[error("{addr} is no address of the form http://host:port: {reason}")]
-    Address {
-        /// What was given.
-        addr: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The certificates or the token are of no use.
-    #[error("{0}")]
-    Access(String),
-    /// The service can't be reached, or is going away.
-    #[error("the service can't be reached: {}", reason(.0))]
-    Unreachable(Box<Status>),
-    /// The service refused the call; trying again would not help.
-    #[error("the service refused the call ({code:?}): {message}", code = .0.code(), message = .0.message())]
-    Refused(Box<Status>),
-    /// The service could not be reached, or went away, for too long.
-    #[error("gave up after {patience:?} of failures: {message}", message = .last.message())]
-    GaveUp {
-        /// How long it was tried.
-        patience: Duration,
-        /// What was heard last.
-        last: Box<Status>,
-    },
-}
-
-impl ClientError {
-    /// What a call that was made once ended with.
-    #[must_use]
-    pub fn of(status: Status) -> Self {
-        match status.code() {
-            Code::Unavailable => Self::Unreachable(Box::new(status)),
-            _ => Self::Refused(Box::new(status)),
-        }
-    }
-}
-
-/// What the status says and, where it was made here, what caused it.
-fn reason(status: &Status) -> String {
-    let cause = std::error::Error::source(status);
-    cause.map_or_else(|| status.message().to_owned(), connection::whole)
-}
 
 /// A connection to the service that is made when needed and made anew when
 /// lost. Cheap to clone.
@@ -184,17 +136,4 @@ impl Client {
     ) -> std::pin::Pin<Box<dyn Stream<Item = Result<Watched, ClientError>> + Send>> {
         Box::pin(watch::watch(self.alerts.clone(), spec))
     }
-}
-
-/// Whether the call may succeed later or elsewhere.
-fn is_passing(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable
-            | Code::Unknown
-            | Code::Internal
-            | Code::Cancelled
-            | Code::Aborted
-            | Code::ResourceExhausted
-    )
 }

@@ -7,20 +7,27 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::backoff::Backoff;
-use crate::{ClientError, Line, is_passing};
+use crate::connection::Line;
+use crate::error::{ClientError, is_passing};
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply as WireReply;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{
-    Post, Rejection, RejectionCode, ScoreStreamRequest, ScoreStreamResponse, ScoredEvent,
-    StreamOptions, Thresholds,
+    GetModelRequest, Post, Rejection, RejectionCode, ScoreStreamRequest, ScoreStreamResponse,
+    ScoredEvent, StreamOptions, Thresholds,
 };
+
+/// Bytes of a stream's message around its post: the tag and the length.
+const MESSAGE_BYTES_BESIDE_POST: usize = 8;
+/// Bytes of an id that a rejection repeats: as many as an id may have.
+const ID_BYTES_MAX: usize = 256;
 
 /// How a job wants to be served.
 #[derive(Debug, Clone)]
@@ -144,6 +151,9 @@ struct Job {
     slots_max: usize,
     sequence: u64,
     input_ended: bool,
+    /// Bytes of a message that the server takes, once it has told: a larger one would end the whole
+    /// stream, so its post is rejected here.
+    message_bytes_max: Option<usize>,
 }
 
 impl Job {
@@ -159,11 +169,20 @@ impl Job {
             slots_max: usize::try_from(in_flight).unwrap_or(usize::MAX),
             sequence: 0,
             input_ended: false,
+            message_bytes_max: None,
         }
     }
 
     /// Opens a stream and sends what is unanswered.
-    async fn open(&self, mut service: ScoringServiceClient<Line>) -> Result<Session, Status> {
+    async fn open(&mut self, mut service: ScoringServiceClient<Line>) -> Result<Session, Status> {
+        let model = service.get_model(GetModelRequest {}).await?.into_inner();
+        let limit = model.limits.map(|limits| limits.post_message_bytes_max);
+        self.message_bytes_max = limit.filter(|max| *max > 0).and_then(|max| max.try_into().ok());
+        for slot in &mut self.slots {
+            if let Some(rejection) = too_large(&slot.waiting, self.message_bytes_max) {
+                slot.waiting = Err(rejection);
+            }
+        }
         // Room for the options and every slot: sending never waits.
         let (requests, receiver) = mpsc::channel(self.slots_max + 1);
         let session = Some(requests);
@@ -227,6 +246,8 @@ impl Job {
             return None;
         };
         self.sequence += 1;
+        let rejection = too_large(&waiting, self.message_bytes_max);
+        let waiting = rejection.map_or(waiting, Err);
         let post = waiting.as_ref().ok().cloned();
         self.slots.push_back(Slot { sequence: self.sequence, waiting });
         post
@@ -277,6 +298,19 @@ impl Job {
     }
 }
 
+/// Why a post can't be sent in a message of `max` bytes, if it can't.
+fn too_large(post: &Result<Post, Rejection>, max: Option<usize>) -> Option<Rejection> {
+    let (post, max) = (post.as_ref().ok()?, max?);
+    let bytes = post.encoded_len() + MESSAGE_BYTES_BESIDE_POST;
+    (bytes > max).then(|| Rejection {
+        post_id: String::from_utf8_lossy(&post.id[..post.id.len().min(ID_BYTES_MAX)]).into_owned(),
+        code: RejectionCode::TooLong.into(),
+        field: "post".to_owned(),
+        reason: format!("the post has {bytes} bytes, more than the limit of {max} of a message"),
+        ..Rejection::default()
+    })
+}
+
 fn send(
     requests: Option<&mpsc::Sender<ScoreStreamRequest>>,
     request: Request,
@@ -289,6 +323,19 @@ fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_post_that_no_message_can_hold_is_rejected_here_and_costs_nobody_else() {
+        let mut job = Job::new(&StreamSpec::default());
+        job.message_bytes_max = Some(100);
+        let large = Post { id: "large".into(), text: "x".repeat(200).into(), ..Post::default() };
+        assert_eq!(job.take_in(Some(Ok(large))), None, "it is not sent");
+        assert!(job.take_in(Some(Ok(Post::default()))).is_some());
+        let Some(Reply::Rejection(rejection)) = job.local_rejection() else { panic!("rejected") };
+        assert_eq!((rejection.code(), &*rejection.post_id), (RejectionCode::TooLong, "large"));
+        assert!(rejection.reason.contains("limit of 100"), "{}", rejection.reason);
+        assert_eq!((rejection.sequence, job.slots.len()), (1, 1));
+    }
 
     #[test]
     fn a_reply_out_of_turn_settles_nothing() {

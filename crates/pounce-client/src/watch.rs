@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::backoff::Backoff;
-use crate::{ClientError, Line, is_passing, reason};
+use crate::connection::Line;
+use crate::error::{ClientError, is_passing, reason};
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::watch_alerts_response::Message;
 use pounce_proto::{
@@ -126,7 +127,7 @@ struct Told {
 }
 
 impl Told {
-    /// What `listed`, all alerts that fire or resolved of late, tells of those
+    /// What `listed`, all alerts that fire or resolved in the last day, tells of those
     /// that were firing and fire no more.
     fn catch_up(&mut self, listed: Option<Vec<Alert>>) -> Vec<Watched> {
         self.ended.clear();

@@ -1,25 +1,32 @@
 //! Text becomes a score: normalise, tokenise, wait for a worker, run the model.
 //!
 //! Knows posts, scores and metrics; nothing of the wire or of topics.
-
 //!
 //! ```text
-//! Lane::score   normalise -> (cache) -> tokens -> room -> scheduler ... -> Scored
-//!                                                           |       ^
-//! worker thread                        waiting: next batch <+       |
-//!                                      engine: token ids -> logits -+
+//! Flow::score    gate: room? -> text: normalise, language, tokens -> scheduler ... -> Scored
+//!                (admission)    (text_pool, if it is long)            |       ^
+//! worker thread                          batching: the next batch <---+       |
+//!                                        engine: token ids -> logits ---------+
 //! ```
 
+pub mod admission;
+pub mod batching;
 pub mod engine;
-mod english;
+pub mod fair_queue;
+pub mod flow_key;
+mod gate;
 pub mod labels;
-mod language;
+pub mod language;
+pub mod limits;
 pub mod metrics;
 pub mod model;
 pub mod normalise;
+mod pipeline;
 mod scheduler;
+pub mod scored;
 pub mod scorer;
+mod text;
+mod text_pool;
 pub mod tokens;
 mod traces;
-pub mod waiting;
 mod worker;

@@ -6,8 +6,8 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use crate::scorer::Timings;
-use crate::waiting::Closed;
+use crate::batching::Closed;
+use crate::scored::Timings;
 
 const POWERS: [f64; 14] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
@@ -68,6 +68,11 @@ pub fn register() {
     describe_gauge!("pounce_queue_capacity", "Posts that may wait or run");
     describe_gauge!("pounce_workers", "Workers with an engine");
     describe_gauge!("pounce_workers_busy", "Workers running a batch");
+    describe_gauge!(
+        "pounce_worker_run_seconds",
+        Unit::Seconds,
+        "The longest time that a worker has been at its current run of the model"
+    );
 
     for reason in DropReason::ALL {
         counter!("pounce_posts_dropped_total", "reason" => reason.name()).absolute(0);
@@ -84,9 +89,13 @@ pub fn register() {
     }
     let _ = histogram!("pounce_batch_posts");
     let _ = histogram!("pounce_batch_padded_tokens");
-    for name in
-        ["pounce_queue_posts", "pounce_queue_capacity", "pounce_workers", "pounce_workers_busy"]
-    {
+    for name in [
+        "pounce_queue_posts",
+        "pounce_queue_capacity",
+        "pounce_workers",
+        "pounce_workers_busy",
+        "pounce_worker_run_seconds",
+    ] {
         gauge!(name).set(0.0);
     }
 }
@@ -136,6 +145,11 @@ pub(crate) fn workers(alive: usize) {
 /// A worker began or ended a batch.
 pub(crate) fn worker_busy(busy: bool) {
     gauge!("pounce_workers_busy").increment(if busy { 1.0 } else { -1.0 });
+}
+
+/// A worker has been at its current run of the model for this long; zero if none is.
+pub(crate) fn longest_run(took: Duration) {
+    gauge!("pounce_worker_run_seconds").set(took.as_secs_f64());
 }
 
 /// A worker builds its engine anew.

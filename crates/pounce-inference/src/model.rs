@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::engine::{Device, EngineError, EngineFactory, Precision};
+use super::engine::bert::{BertError, BertFactory};
+use super::engine::{Device, EngineError, EngineFactory, Kernel, KernelError, Precision};
 use super::labels::{Answers, Labels, LabelsError};
 use super::normalise::Normalisation;
 use super::tokens::{TextTokenizer, TokenizerError};
@@ -39,6 +40,8 @@ pub struct Model {
     pub tokenizer: TextTokenizer,
     /// Builds engines.
     pub engine: Arc<dyn EngineFactory>,
+    /// Why this engine, for people.
+    pub engine_reason: String,
 }
 
 /// What a model's folder says of flags, unchecked; what is not set is the service's to say.
@@ -68,11 +71,13 @@ pub struct ModelSeverities {
 pub struct ModelSpec {
     /// Which engine; `None`: what the folder holds.
     pub engine: Option<EngineKind>,
+    /// Name of the bert engine's kernel; `None`: the fastest that the processor has.
+    pub kernel: Option<String>,
     /// Names of the outputs in output order instead of config.json's.
     pub labels: Option<Vec<String>>,
     /// How to prepare texts instead of what config.json says.
     pub normalisation: Option<Normalisation>,
-    /// Where to compute; the embedded engine knows the processor alone.
+    /// Where to compute; only the torch engine knows more than the processor.
     pub device: Device,
     /// Number format of the torch engine; `None`: what suits the device.
     pub precision: Option<Precision>,
@@ -81,6 +86,8 @@ pub struct ModelSpec {
 /// The engines there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineKind {
+    /// Our own, on `model.safetensors` of the BERT family.
+    Bert,
     /// rten on `model.onnx`.
     Embedded,
     /// rust-bert on `model.safetensors`, `pytorch_model.bin` or `rust_model.ot`.
@@ -89,7 +96,7 @@ pub enum EngineKind {
 
 impl EngineKind {
     /// Every engine, built in or not.
-    pub const ALL: [Self; 2] = [Self::Embedded, Self::Torch];
+    pub const ALL: [Self; 3] = [Self::Bert, Self::Embedded, Self::Torch];
 
     /// Reads a name.
     #[must_use]
@@ -101,6 +108,7 @@ impl EngineKind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Bert => "bert",
             Self::Embedded => "embedded",
             Self::Torch => "torch",
         }
@@ -123,8 +131,8 @@ pub enum ModelError {
     },
     /// No weights for any engine.
     #[error(
-        "{0} holds neither model.onnx (embedded engine) nor, in one file, model.safetensors, \
-         pytorch_model.bin or rust_model.ot (torch engine)"
+        "{0} holds neither model.onnx (embedded engine) nor, in one file, model.safetensors (bert \
+         and torch engines), pytorch_model.bin or rust_model.ot (torch engine)"
     )]
     NoWeights(String),
     /// An engine that was not compiled in.
@@ -133,11 +141,25 @@ pub enum ModelError {
          (`make serve ENGINE={0}` does, with all that it needs)"
     )]
     EngineNotBuilt(&'static str),
+    /// A model that only an engine could run that was not compiled in.
+    #[error(
+        "the bert engine does not run this model: {0}. The folder has no model.onnx, and this \
+         pounce was built without the torch engine; build it with --features torch \
+         (`make serve ENGINE=torch` does, with all that it needs)"
+    )]
+    BertUnsupported(String),
     /// A setting that the engine can't follow.
     #[error(
-        "{0} needs the torch engine: the embedded one runs model.onnx as it is, on the processor"
+        "{0} needs the torch engine: the {1} engine computes on the processor, in 8 bits or as \
+             model.onnx says"
     )]
-    TorchOnly(&'static str),
+    TorchOnly(&'static str, &'static str),
+    /// A setting of the bert engine for another.
+    #[error("--kernel needs the bert engine, and the {0} engine runs: {1}")]
+    BertOnly(&'static str, String),
+    /// A kernel that can't be had.
+    #[error("--kernel: {0}")]
+    Kernel(#[from] KernelError),
     /// Labels that are no sentiment.
     #[error(transparent)]
     Labels(#[from] LabelsError),
@@ -197,7 +219,9 @@ impl Model {
         let labels = config.labels(spec.labels.as_deref())?.weighed(weights);
         let (tokens_max, padding_id) = (config.tokens_max(), config.padding_id());
         let tokenizer = TextTokenizer::open(folder, &config.model_type, tokens_max)?;
-        let (engine, weights) = open_engine(folder, spec, labels.outputs())?;
+        let (outputs, kind) = (labels.outputs(), spec.engine);
+        let Chosen { engine, weights, reason } =
+            Opening { folder, spec, outputs, tokens_max }.engine(kind)?;
         let revision = match config.pounce.revision {
             Some(revision) => revision,
             None => revision_of(&weights)?,
@@ -219,6 +243,7 @@ impl Model {
             padding_id,
             tokenizer,
             engine,
+            engine_reason: reason,
         })
     }
 }
@@ -283,83 +308,165 @@ fn normalisation(folder: &Path, name: Option<&str>) -> Result<Normalisation, Mod
     })
 }
 
+/// The embedded engine's graph.
+const ONNX: &str = "model.onnx";
+
+/// The bert engine's weights.
+const SAFETENSORS: &str = "model.safetensors";
+
 /// The torch engine's weights, the preferred form first.
-const TORCH_WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"];
+const TORCH_WEIGHTS: [&str; 3] = [SAFETENSORS, "pytorch_model.bin", "rust_model.ot"];
 
 /// The engines that are built in and whose weights a folder holds, the reference first.
 #[must_use]
 pub fn engines_in(folder: &Path) -> Vec<EngineKind> {
     let holds = |name: &str| folder.join(name).is_file();
     let torch = cfg!(feature = "torch") && TORCH_WEIGHTS.into_iter().any(holds);
-    let embedded = cfg!(feature = "embedded") && holds("model.onnx");
-    let engines = [(torch, EngineKind::Torch), (embedded, EngineKind::Embedded)];
+    let embedded = cfg!(feature = "embedded") && holds(ONNX);
+    let bert = holds(SAFETENSORS) && pounce_bert::supports(folder);
+    let engines =
+        [(torch, EngineKind::Torch), (embedded, EngineKind::Embedded), (bert, EngineKind::Bert)];
     engines.into_iter().filter_map(|(there, engine)| there.then_some(engine)).collect()
 }
 
-fn open_engine(
-    folder: &Path,
-    spec: &ModelSpec,
-    outputs: usize,
-) -> Result<(Arc<dyn EngineFactory>, PathBuf), ModelError> {
-    let onnx = folder.join("model.onnx");
-    let torch = TORCH_WEIGHTS.map(|name| folder.join(name)).into_iter().find(|file| file.is_file());
-    match (spec.engine, onnx.is_file(), torch) {
-        (Some(EngineKind::Embedded), _, _) => embedded(onnx, spec, outputs),
-        (None, true, None) => embedded(onnx, spec, outputs),
-        // A folder with both, as the default model's: the engine that is there.
-        (None, true, Some(_)) if cfg!(feature = "embedded") => embedded(onnx, spec, outputs),
-        (_, _, Some(weights)) => torch_engine(folder, weights, spec, outputs),
-        (Some(EngineKind::Torch), _, None) => Err(ModelError::File {
-            file: folder.join(TORCH_WEIGHTS[0]).display().to_string(),
-            reason: "it is missing, and so are pytorch_model.bin and rust_model.ot; weights in \
-                     several files must be saved as one"
-                .to_owned(),
-        }),
-        (None, false, None) => Err(ModelError::NoWeights(folder.display().to_string())),
-    }
-}
-
-#[cfg_attr(not(feature = "embedded"), expect(unused_variables, reason = "nothing to build"))]
-fn embedded(
-    onnx: PathBuf,
-    spec: &ModelSpec,
-    outputs: usize,
-) -> Result<(Arc<dyn EngineFactory>, PathBuf), ModelError> {
-    #[cfg(feature = "embedded")]
-    {
-        if spec.device != Device::Cpu {
-            return Err(ModelError::TorchOnly("--device cuda"));
-        }
-        if spec.precision.is_some() {
-            return Err(ModelError::TorchOnly("--precision"));
-        }
-        let factory = super::engine::embedded::EmbeddedFactory::load(&onnx, outputs)?;
-        Ok((Arc::new(factory), onnx))
-    }
-    #[cfg(not(feature = "embedded"))]
-    Err(ModelError::EngineNotBuilt("embedded"))
-}
-
-#[cfg_attr(not(feature = "torch"), expect(unused_variables, reason = "nothing to build"))]
-fn torch_engine(
-    folder: &Path,
+/// An engine, and why it.
+struct Chosen {
+    engine: Arc<dyn EngineFactory>,
+    /// The file its weights came from.
     weights: PathBuf,
-    spec: &ModelSpec,
+    reason: String,
+}
+
+/// What engines are opened with.
+#[derive(Clone, Copy)]
+struct Opening<'a> {
+    folder: &'a Path,
+    spec: &'a ModelSpec,
     outputs: usize,
-) -> Result<(Arc<dyn EngineFactory>, PathBuf), ModelError> {
-    #[cfg(feature = "torch")]
-    {
-        let factory = super::engine::torch::TorchFactory::load(
-            folder,
-            &weights,
-            outputs,
-            spec.device,
-            spec.precision,
-        )?;
-        Ok((Arc::new(factory), weights))
+    tokens_max: usize,
+}
+
+impl Opening<'_> {
+    fn engine(self, kind: Option<EngineKind>) -> Result<Chosen, ModelError> {
+        const ASKED: &str = "--engine asks for it";
+        match kind {
+            Some(EngineKind::Bert) => self.bert(ASKED)?.map_err(ModelError::BertUnsupported),
+            Some(EngineKind::Embedded) => self.embedded(ASKED.to_owned()),
+            Some(EngineKind::Torch) => self.torch(ASKED.to_owned()),
+            None => self.preferred(),
+        }
     }
-    #[cfg(not(feature = "torch"))]
-    Err(ModelError::EngineNotBuilt("torch"))
+
+    /// The engine of choice for what the folder holds.
+    fn preferred(self) -> Result<Chosen, ModelError> {
+        let holds = |name: &str| self.folder.join(name).is_file();
+        let (onnx, torch) = (holds(ONNX), TORCH_WEIGHTS.into_iter().any(holds));
+        let torch_is_asked = self.spec.device != Device::Cpu || self.spec.precision.is_some();
+        let why_not_bert = if !holds(SAFETENSORS) {
+            "there is no model.safetensors".to_owned()
+        } else if torch_is_asked {
+            "--device or --precision is set".to_owned()
+        } else if cfg!(feature = "torch") && !onnx {
+            // Whoever built torch in and brings a model that nobody rounded to 8 bits wants it whole.
+            "the folder has no 8-bit model.onnx, and the torch engine is built in".to_owned()
+        } else if onnx && !Kernel::best().is_vectorised() && self.spec.kernel.is_none() {
+            "it has no kernel for this processor's vectors".to_owned()
+        } else {
+            match self.bert("model.safetensors is of the BERT family")? {
+                Ok(chosen) => return Ok(chosen),
+                Err(reason) => reason,
+            }
+        };
+        let reason = format!("the bert engine does not run it: {why_not_bert}");
+        match (onnx, torch) {
+            (true, _) if cfg!(feature = "embedded") && !torch_is_asked => self.embedded(reason),
+            (_, true) if cfg!(feature = "torch") => self.torch(reason),
+            (true, false) => self.embedded(reason),
+            (_, true) if holds(SAFETENSORS) && !torch_is_asked => {
+                Err(ModelError::BertUnsupported(why_not_bert))
+            }
+            (_, true) => Err(ModelError::EngineNotBuilt("torch")),
+            (false, false) => Err(ModelError::NoWeights(self.folder.display().to_string())),
+        }
+    }
+
+    /// The bert engine, or why the model is not for it.
+    fn bert(self, reason: &str) -> Result<Result<Chosen, String>, ModelError> {
+        self.processor_only("bert")?;
+        let kernel = self.spec.kernel.as_deref().map(Kernel::named).transpose()?;
+        let kernel = kernel.unwrap_or_else(Kernel::best);
+        match BertFactory::load(self.folder, self.outputs, self.tokens_max, kernel) {
+            Ok(factory) => Ok(Ok(Chosen {
+                engine: Arc::new(factory),
+                weights: self.folder.join(SAFETENSORS),
+                reason: reason.to_owned(),
+            })),
+            Err(BertError::Unsupported(reason)) => Ok(Err(reason)),
+            Err(BertError::Load(error)) => Err(error.into()),
+        }
+    }
+
+    #[cfg_attr(not(feature = "embedded"), expect(unused_variables, reason = "nothing to build"))]
+    fn embedded(self, reason: String) -> Result<Chosen, ModelError> {
+        #[cfg(feature = "embedded")]
+        {
+            self.processor_only("embedded")?;
+            self.no_kernel("embedded", &reason)?;
+            let weights = self.folder.join(ONNX);
+            let factory = super::engine::embedded::EmbeddedFactory::load(&weights, self.outputs)?;
+            Ok(Chosen { engine: Arc::new(factory), weights, reason })
+        }
+        #[cfg(not(feature = "embedded"))]
+        Err(ModelError::EngineNotBuilt("embedded"))
+    }
+
+    #[cfg_attr(not(feature = "torch"), expect(unused_variables, reason = "nothing to build"))]
+    fn torch(self, reason: String) -> Result<Chosen, ModelError> {
+        let weights = TORCH_WEIGHTS.map(|name| self.folder.join(name));
+        let Some(weights) = weights.into_iter().find(|file| file.is_file()) else {
+            return Err(ModelError::File {
+                file: self.folder.join(SAFETENSORS).display().to_string(),
+                reason:
+                    "it is missing, and so are pytorch_model.bin and rust_model.ot; weights in \
+                         several files must be saved as one"
+                        .to_owned(),
+            });
+        };
+        #[cfg(feature = "torch")]
+        {
+            self.no_kernel("torch", &reason)?;
+            let factory = super::engine::torch::TorchFactory::load(
+                self.folder,
+                &weights,
+                self.outputs,
+                self.spec.device,
+                self.spec.precision,
+            )?;
+            Ok(Chosen { engine: Arc::new(factory), weights, reason })
+        }
+        #[cfg(not(feature = "torch"))]
+        Err(ModelError::EngineNotBuilt("torch"))
+    }
+
+    /// Refuses settings of the torch engine.
+    fn processor_only(self, engine: &'static str) -> Result<(), ModelError> {
+        if self.spec.device != Device::Cpu {
+            return Err(ModelError::TorchOnly("--device cuda", engine));
+        }
+        match self.spec.precision {
+            Some(_) => Err(ModelError::TorchOnly("--precision", engine)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a setting of the bert engine.
+    #[cfg(any(feature = "embedded", feature = "torch"))]
+    fn no_kernel(self, engine: &'static str, reason: &str) -> Result<(), ModelError> {
+        match self.spec.kernel {
+            Some(_) => Err(ModelError::BertOnly(engine, reason.to_owned())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Names weights that have no name of their own: a hash of the file.

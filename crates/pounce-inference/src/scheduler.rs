@@ -1,6 +1,6 @@
 //! Who waits for which score: one job a distinct text, any number of waiters.
 //!
-//! The synchronous meeting point of callers and workers, behind one std Mutex
+//! Connects async callers with worker threads through one std Mutex
 //! that is held for a few map operations and never across an await or a run of
 //! the model. Knows tokens and lanes; nothing of engines or text.
 
@@ -12,15 +12,18 @@ use std::time::{Duration, Instant};
 use quick_cache::unsync::Cache;
 use tokio::sync::oneshot;
 
-use super::waiting::{BatchLimits, JobId, LaneId, Waiting};
+use super::batching::{self, BatchLimits};
+use super::fair_queue::{FairQueue, JobId};
+use super::flow_key::FlowKey;
+use super::limits::ScorerLimits;
 use crate::metrics;
 use opentelemetry::trace::SpanContext;
 use pounce_types::score::Probabilities;
 
-/// How often an idle worker shows that it lives.
-const BEAT: Duration = Duration::from_secs(1);
+/// The time of a run that is none.
+const IDLE: u64 = u64::MAX;
 
-/// Memory of one cached score: key, value and the cache's own books.
+/// Memory of one cached score: key, value and the cache's overhead.
 const CACHE_ENTRY_BYTES: usize = 128;
 
 /// Identifies a text: its hash. Blake3, so that nobody can write two texts with
@@ -34,7 +37,7 @@ impl TextKey {
     }
 }
 
-/// The model's word on one text.
+/// The model's answer for one text.
 #[derive(Debug, Clone)]
 pub(super) struct Forward {
     pub(super) probabilities: Probabilities,
@@ -54,7 +57,7 @@ pub(super) struct Job {
     id: JobId,
     key: TextKey,
     ids: Vec<i32>,
-    lane: LaneId,
+    flow: FlowKey,
     spans: Vec<SpanContext>,
 }
 
@@ -78,8 +81,8 @@ pub(super) struct Cached {
     pub(super) tokens_total: usize,
 }
 
-/// A caller's place in the queue.
-pub(super) struct Place {
+/// What a caller holds while it waits for an answer.
+pub(super) struct Ticket {
     pub(super) job: JobId,
     pub(super) waiter: u64,
     /// Whether somebody else had asked for the same text before.
@@ -99,11 +102,11 @@ struct Open {
     waiters: Vec<Waiter>,
     tokens_total: usize,
     /// Taken out when a worker takes the job.
-    waiting: Option<(Vec<i32>, LaneId)>,
+    waiting: Option<(Vec<i32>, FlowKey)>,
 }
 
 struct State {
-    waiting: Waiting,
+    waiting: FairQueue,
     open: HashMap<JobId, Open>,
     by_text: HashMap<TextKey, JobId>,
     cache: Cache<TextKey, Cached>,
@@ -111,35 +114,47 @@ struct State {
     closed: bool,
     /// Worker time a post, smoothed over about 16 batches.
     pace: Duration,
+    /// Worker time a token, smoothed over 4 batches where it rises and 16 where it falls.
+    token_pace: Duration,
 }
+
+/// Worker time a token before a batch has run: more than the default model takes on a slow core, so
+/// that a new server accepts too little rather than too much.
+const TOKEN_PACE_FIRST: Duration = Duration::from_micros(100);
 
 /// The queue between callers and workers.
 pub(super) struct Scheduler {
     state: Mutex<State>,
+    /// Wakes idle workers, and nobody else: a wake-up that went to another would be lost.
     arrived: Condvar,
+    /// Wakes workers that wait to rebuild their engine.
+    closing: Condvar,
     limits: BatchLimits,
     alive: AtomicUsize,
-    born: Instant,
-    last_beat_millis: AtomicU64,
+    started: Instant,
+    /// When each worker began its run of the model, in milliseconds since `started`.
+    runs: Box<[AtomicU64]>,
 }
 
 impl Scheduler {
-    pub(super) fn new(limits: BatchLimits, cache_bytes_max: usize) -> Self {
+    pub(super) fn new(limits: &ScorerLimits) -> Self {
         Self {
             state: Mutex::new(State {
-                waiting: Waiting::default(),
+                waiting: FairQueue::default(),
                 open: HashMap::new(),
                 by_text: HashMap::new(),
-                cache: Cache::new(cache_bytes_max / CACHE_ENTRY_BYTES),
+                cache: Cache::new(limits.cache_bytes_max / CACHE_ENTRY_BYTES),
                 next: 0,
                 closed: false,
                 pace: Duration::ZERO,
+                token_pace: TOKEN_PACE_FIRST,
             }),
             arrived: Condvar::new(),
-            limits,
+            closing: Condvar::new(),
+            limits: limits.batch,
             alive: AtomicUsize::new(0),
-            born: Instant::now(),
-            last_beat_millis: AtomicU64::new(0),
+            started: Instant::now(),
+            runs: (0..limits.workers).map(|_| AtomicU64::new(IDLE)).collect(),
         }
     }
 
@@ -155,9 +170,9 @@ impl Scheduler {
         key: TextKey,
         ids: Vec<i32>,
         tokens_total: usize,
-        lane: LaneId,
+        flow: FlowKey,
         span: Option<SpanContext>,
-    ) -> Place {
+    ) -> Ticket {
         let (sender, answer) = oneshot::channel();
         let mut state = self.state();
         let id = state.next;
@@ -167,23 +182,23 @@ impl Scheduler {
             && let Some(open) = state.open.get_mut(&job)
         {
             open.waiters.push(waiter);
-            return Place { job, waiter: id, shared: true, answer };
+            return Ticket { job, waiter: id, shared: true, answer };
         }
         let job = JobId(id);
         // It may have been scored since the caller looked.
         if let Some(&Cached { probabilities, .. }) = state.cache.get(&key) {
             let (started, infer) = (Instant::now(), Duration::ZERO);
             let _ = waiter.answer.send(Some(Forward { probabilities, started, infer, span: None }));
-            return Place { job, waiter: id, shared: true, answer };
+            return Ticket { job, waiter: id, shared: true, answer };
         }
-        state.waiting.push(job, lane, ids.len());
+        state.waiting.push(job, flow, ids.len());
         state.by_text.insert(key, job);
-        let waiting = Some((ids, lane));
+        let waiting = Some((ids, flow));
         state.open.insert(job, Open { key, waiters: vec![waiter], tokens_total, waiting });
-        metrics::queue_length(state.waiting.posts());
+        metrics::queue_length(state.waiting.len());
         drop(state);
         self.arrived.notify_one();
-        Place { job, waiter: id, shared: false, answer }
+        Ticket { job, waiter: id, shared: false, answer }
     }
 
     /// Takes a waiter's interest back; a text that nobody waits for any more
@@ -197,52 +212,46 @@ impl Scheduler {
             state.open.remove(&job);
             state.by_text.remove(&key);
             state.waiting.remove(job);
-            metrics::queue_length(state.waiting.posts());
+            metrics::queue_length(state.waiting.len());
         }
-    }
-
-    /// Forgets a lane that will queue no more.
-    pub(super) fn forget(&self, lane: LaneId) {
-        self.state().waiting.forget(lane);
     }
 
     /// Takes the next batch; blocks until there is one. `None` once closed and empty.
     pub(super) fn take(&self) -> Option<Vec<Job>> {
         let mut state = self.state();
         let (ids, closed) = loop {
-            self.beat();
-            if let Some(batch) = state.waiting.next_batch(&self.limits) {
+            if let Some(batch) = batching::next_batch(&mut state.waiting, &self.limits) {
                 break batch;
             }
             if state.closed {
                 return None;
             }
-            let waited = self.arrived.wait_timeout(state, BEAT);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         let mut jobs = Vec::with_capacity(ids.len());
         for id in ids {
             let Some(open) = state.open.get_mut(&id) else { continue };
-            let Some((ids, lane)) = open.waiting.take() else { continue };
+            let Some((ids, flow)) = open.waiting.take() else { continue };
             let spans = open.waiters.iter().filter_map(|waiter| waiter.span.clone()).collect();
-            jobs.push(Job { id, key: open.key, ids, lane, spans });
+            jobs.push(Job { id, key: open.key, ids, flow, spans });
         }
-        metrics::queue_length(state.waiting.posts());
+        metrics::queue_length(state.waiting.len());
         drop(state);
         let width = jobs.iter().map(|job| job.ids.len()).max().unwrap_or(0);
         let real = jobs.iter().map(|job| job.ids.len()).sum();
-        metrics::batch_formed(jobs.len(), real, jobs.len() * width, closed);
+        let padded = if self.limits.padding_max.is_some() { jobs.len() * width } else { real };
+        metrics::batch_formed(jobs.len(), real, padded, closed);
         Some(jobs)
     }
 
-    /// Gives jobs back that a worker can't run now.
+    /// Returns jobs that a worker can't run now to the queue.
     pub(super) fn put_back(&self, jobs: Vec<Job>) {
         let mut state = self.state();
         for job in jobs {
             if let Some(open) = state.open.get_mut(&job.id) {
                 let length = job.ids.len();
-                open.waiting = Some((job.ids, job.lane));
-                state.waiting.push(job.id, job.lane, length);
+                open.waiting = Some((job.ids, job.flow));
+                state.waiting.push(job.id, job.flow, length);
             }
         }
         drop(state);
@@ -276,27 +285,41 @@ impl Scheduler {
         }
     }
 
-    /// Hears how much worker time each post of a batch took.
-    pub(super) fn paced(&self, per_post: Duration) {
+    /// Records how much worker time a batch took.
+    pub(super) fn paced(&self, infer: Duration, posts: usize, tokens: usize) {
+        let each = |count: usize| infer / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut state = self.state();
-        state.pace = (state.pace * 15 + per_post) / 16;
+        state.pace = (state.pace * 15 + each(posts)) / 16;
+        // Quick to believe in slower workers, slow to believe in faster ones: what is promised
+        // by this pace has to be kept.
+        let (before, now) = (state.token_pace, each(tokens));
+        let weight = if now > before { 4 } else { 16 };
+        state.token_pace = (before * (weight - 1) + now) / weight;
     }
 
-    /// Time between two scores when all workers are busy, at the pace of late.
+    /// Expected time between two scores while all workers are busy, from recent batches.
     pub(super) fn pace_per_post(&self) -> Duration {
         let workers = u32::try_from(self.workers_alive().max(1)).unwrap_or(u32::MAX);
         self.state().pace / workers
+    }
+
+    /// Expected time that each token adds to the queue while all workers are busy, from recent
+    /// batches.
+    pub(super) fn pace_per_token(&self) -> Duration {
+        let workers = u32::try_from(self.workers_alive().max(1)).unwrap_or(u32::MAX);
+        self.state().token_pace / workers
     }
 
     /// Lets workers end once the queue is empty.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.arrived.notify_all();
+        self.closing.notify_all();
     }
 
     /// Waits up to `delay`; true as soon as the scheduler is closed.
     pub(super) fn closes_within(&self, delay: Duration) -> bool {
-        let waited = self.arrived.wait_timeout_while(self.state(), delay, |state| !state.closed);
+        let waited = self.closing.wait_timeout_while(self.state(), delay, |state| !state.closed);
         waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
@@ -314,15 +337,25 @@ impl Scheduler {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// Time since a worker last asked for work.
-    pub(super) fn since_last_beat(&self) -> Duration {
-        let beat = Duration::from_millis(self.last_beat_millis.load(Ordering::Relaxed));
-        self.born.elapsed().saturating_sub(beat)
+    /// A worker begins a run of the model, or has ended the last one of its batch.
+    pub(super) fn running(&self, worker: usize, running: bool) {
+        let since = if running { self.millis() } else { IDLE };
+        if let Some(run) = self.runs.get(worker) {
+            run.store(since, Ordering::Relaxed);
+        }
     }
 
-    fn beat(&self) {
-        let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_beat_millis.store(millis, Ordering::Relaxed);
+    /// The longest time that a worker has been at one run of the model.
+    pub(super) fn longest_run(&self) -> Duration {
+        let now = self.millis();
+        let runs = self.runs.iter().map(|run| run.load(Ordering::Relaxed));
+        // An idle worker's time is later than now.
+        let longest = runs.map(|since| now.saturating_sub(since)).max();
+        Duration::from_millis(longest.unwrap_or(0))
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

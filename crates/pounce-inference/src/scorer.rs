@@ -1,125 +1,30 @@
-//! The door to inference: a text in, a score out, bounded and fair.
-//!
-//! Knows text, time limits and the scheduler; nothing of the wire.
+//! The entry point of inference: a text in, a score out, bounded and fair.
 
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use pounce_types::post::PostText;
 
-use super::engine::EngineError;
-use super::language::KnownLanguages;
-use super::model::Model;
-use super::scheduler::{Answer, Place, Scheduler, TextKey};
-use super::waiting::{BatchLimits, JobId, LaneId};
-use super::worker::{WarmUp, Workers};
-use crate::metrics::{self, DropReason};
-use opentelemetry::trace::SpanContext;
-use pounce_types::post::{LanguageTag, PostText};
-use pounce_types::score::{Probabilities, Sentiment};
+use crate::batching::BatchLimits;
+use crate::engine::EngineError;
+use crate::flow_key::{CallerId, FlowId, FlowKey};
+use crate::gate::Gate;
+pub use crate::limits::ScorerLimits;
+use crate::metrics;
+use crate::model::Model;
+use crate::pipeline::Pipeline;
+use crate::scheduler::Scheduler;
+pub use crate::scored::{ScoreError, ScoreOptions, Scored, Timings, WhenFull};
+use crate::text::TextStage;
+use crate::text_pool::TextPool;
+use crate::worker::{WarmUp, Workers};
 
-/// How much of what inference may use.
-#[derive(Debug, Clone)]
-pub struct ScorerLimits {
-    /// Worker threads.
-    pub workers: usize,
-    /// Posts in the queue and in the model, over all lanes.
-    pub queue_posts_max: usize,
-    /// Bytes of their texts.
-    pub queue_bytes_max: usize,
-    /// Bytes of remembered scores; 0 remembers none.
-    pub cache_bytes_max: usize,
-    /// What a batch may hold.
-    pub batch: BatchLimits,
-}
-
-/// A score and how it came about.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scored {
-    /// Class probabilities.
-    pub probabilities: Probabilities,
-    /// The class that the model's labels make of them.
-    pub sentiment: Sentiment,
-    /// Tokens the model read.
-    pub tokens_used: usize,
-    /// Tokens the text has.
-    pub tokens_total: usize,
-    /// Whether somebody had asked for the same text before.
-    pub duplicate_text: bool,
-    /// Whether the text is confidently in a language that the model does not know.
-    pub foreign_language: bool,
-    /// Where the time went.
-    pub timings: Timings,
-    /// The span of the batch it ran in, if the text's own is sampled.
-    pub batch: Option<SpanContext>,
-}
-
-/// Time spent in each stage of inference.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// Normalising and splitting.
-    pub tokenize: Duration,
-    /// Waiting for room and for a worker.
-    pub queue: Duration,
-    /// In the model, together with the rest of the batch.
-    pub infer: Duration,
-}
-
-/// Why a text got no score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ScoreError {
-    /// The queue is full, and the caller did not want to wait.
-    #[error("the queue of {queue_posts_max} posts is full")]
-    Full {
-        /// The limit.
-        queue_posts_max: usize,
-        /// When there may be room again.
-        retry_delay: Duration,
-    },
-    /// The deadline passed first.
-    #[error("the deadline passed before the post was scored")]
-    Deadline,
-    /// The model failed on this text.
-    #[error("the model failed on this post")]
-    Failed,
-    /// The service is going away.
-    #[error("the service is going away")]
-    Closed,
-}
-
-impl ScoreError {
-    fn drop_reason(&self) -> Option<DropReason> {
-        match self {
-            Self::Full { .. } => Some(DropReason::Shed),
-            Self::Deadline => Some(DropReason::Deadline),
-            Self::Failed | Self::Closed => None,
-        }
-    }
-}
-
-/// What to do when the queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Wait for room: streams, which are slowed by not being read.
-    Wait,
-    /// Say so at once: unary calls.
-    Refuse,
-}
-
-/// How a text is to be scored.
-#[derive(Debug, Clone)]
-pub struct Wish<'a> {
-    /// Its language, if the caller knows.
-    pub language: Option<&'a LanguageTag>,
-    /// Until when.
-    pub deadline: Option<Instant>,
-    /// What to do when the queue is full.
-    pub when_full: WhenFull,
-    /// The text's span, if it is sampled.
-    pub span: Option<SpanContext>,
-}
+/// Workers that one thread for long texts can feed; such a text takes the model far longer.
+const WORKERS_PER_TEXT_THREAD: usize = 8;
 
 /// Scores texts with a pool of workers. Cheap to clone.
 #[derive(Clone)]
@@ -128,29 +33,32 @@ pub struct Scorer {
 }
 
 struct Inner {
-    model: Arc<Model>,
-    known: KnownLanguages,
-    scheduler: Arc<Scheduler>,
-    posts: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-    limits: ScorerLimits,
-    lanes: AtomicU64,
+    pipeline: Arc<Pipeline>,
+    /// Keyed at random, so that nobody can choose a name to share another caller's id.
+    caller_ids: RandomState,
+    /// Number of the last flow.
+    flows: AtomicU64,
 }
 
 /// Worker threads that run until [`Scorer::close`].
 pub struct ScorerHandle {
     workers: Workers,
+    text_threads: Vec<JoinHandle<()>>,
 }
 
 impl ScorerHandle {
-    /// Blocks until every worker has ended. Call it after [`Scorer::close`],
+    /// Blocks until every thread has ended. Call it after [`Scorer::close`],
     /// off the async threads.
     pub fn join(self) {
         self.workers.join();
+        for thread in self.text_threads {
+            // Panics of its work are caught; one of its own was logged by the hook.
+            let _ = thread.join();
+        }
     }
 }
 
-/// Tells when the workers' engines have run once.
+/// Completes as the workers' engines have run once.
 pub struct Warm(Vec<WarmUp>);
 
 impl Warm {
@@ -178,226 +86,126 @@ impl Warm {
 impl Scorer {
     /// Starts the workers. Returns at once; the third value tells when they are warm.
     /// # Errors
-    /// If the system gives no more threads.
+    /// If a limit is out of its range, or the system gives no more threads; no thread is
+    /// left behind then.
     pub fn start(
         model: Model,
         limits: ScorerLimits,
     ) -> std::io::Result<(Self, ScorerHandle, Warm)> {
+        limits.check().map_err(|error| std::io::Error::new(ErrorKind::InvalidInput, error))?;
         let model = Arc::new(model);
-        let scheduler = Arc::new(Scheduler::new(limits.batch, limits.cache_bytes_max));
-        let (workers, warm) = Workers::start(limits.workers, &model, &scheduler)?;
+        let padding_max = limits.batch.padding_max.filter(|_| model.engine.pads());
+        let batch = BatchLimits { padding_max, ..limits.batch };
+        let limits = ScorerLimits { batch, ..limits };
+        let scheduler = Arc::new(Scheduler::new(&limits));
+        let (text_pool, text_threads) =
+            TextPool::start(limits.workers.div_ceil(WORKERS_PER_TEXT_THREAD))?;
+        let (workers, warm) = Workers::start(limits.workers, &model, &scheduler)
+            .inspect_err(|_| text_pool.close())?;
         metrics::queue_capacity(limits.queue_posts_max);
-        let inner = Inner {
-            known: KnownLanguages::new(&model.languages),
+        let pipeline = Pipeline {
+            gate: Arc::new(Gate::new(limits.queue_posts_max, limits.queue_bytes_max)),
+            text: Arc::new(TextStage::new(Arc::clone(&model), Arc::clone(&scheduler))),
             model,
-            scheduler,
-            posts: Arc::new(Semaphore::new(limits.queue_posts_max)),
-            bytes: Arc::new(Semaphore::new(limits.queue_bytes_max)),
             limits,
-            lanes: AtomicU64::new(0),
+            scheduler,
+            text_pool,
         };
-        Ok((Self { inner: Arc::new(inner) }, ScorerHandle { workers }, Warm(warm)))
+        let inner = Inner {
+            pipeline: Arc::new(pipeline),
+            caller_ids: RandomState::new(),
+            flows: AtomicU64::new(0),
+        };
+        Ok((Self { inner: Arc::new(inner) }, ScorerHandle { workers, text_threads }, Warm(warm)))
     }
 
     /// The model being served.
     #[must_use]
     pub fn model(&self) -> &Model {
-        &self.inner.model
+        &self.inner.pipeline.model
     }
 
     /// The limits in force.
     #[must_use]
     pub fn limits(&self) -> &ScorerLimits {
-        &self.inner.limits
+        &self.inner.pipeline.limits
     }
 
-    /// A lane of its own: posts of different lanes take turns.
+    /// A new flow of `caller`, such as a stream. Callers take turns, and the flows of each
+    /// caller take turns in what is its.
     #[must_use]
-    pub fn lane(&self) -> Lane {
-        let id = LaneId(self.inner.lanes.fetch_add(1, Ordering::Relaxed));
-        Lane { inner: Arc::clone(&self.inner), id }
+    pub fn flow(&self, caller: &impl Hash) -> Flow {
+        let flow = FlowId(self.inner.flows.fetch_add(1, Ordering::Relaxed) + 1);
+        self.with_key(FlowKey { caller: self.caller_id(caller), flow })
     }
 
-    /// Lets workers end once the queue is empty; texts that come later are refused.
+    /// The flow that all unary calls of `caller` share, so that many short calls get no more
+    /// than one stream.
+    #[must_use]
+    pub fn shared_flow(&self, caller: &impl Hash) -> Flow {
+        self.with_key(FlowKey::shared(self.caller_id(caller)))
+    }
+
+    fn caller_id(&self, caller: &impl Hash) -> CallerId {
+        CallerId(self.inner.caller_ids.hash_one(caller))
+    }
+
+    fn with_key(&self, key: FlowKey) -> Flow {
+        Flow { pipeline: Arc::clone(&self.inner.pipeline), key }
+    }
+
+    /// Lets threads end once the queue is empty; texts that come later are refused.
     pub fn close(&self) {
-        self.inner.posts.close();
-        self.inner.scheduler.close();
+        let pipeline = &self.inner.pipeline;
+        pipeline.gate.close();
+        pipeline.text_pool.close();
+        pipeline.scheduler.close();
     }
 
-    /// Texts that somebody waits for, queued or in the model.
+    /// Posts that were admitted and not yet answered.
     #[must_use]
     pub fn posts_open(&self) -> usize {
-        self.inner.limits.queue_posts_max - self.inner.posts.available_permits()
+        self.inner.pipeline.gate.posts_held()
+    }
+
+    /// Expected time that each token adds to the queue while all workers are busy, from recent
+    /// batches.
+    #[must_use]
+    pub fn pace_per_token(&self) -> Duration {
+        self.inner.pipeline.scheduler.pace_per_token()
     }
 
     /// Workers with an engine.
     #[must_use]
     pub fn workers_alive(&self) -> usize {
-        self.inner.scheduler.workers_alive()
+        self.inner.pipeline.scheduler.workers_alive()
     }
 
-    /// Time since a worker last asked for work.
+    /// The longest time that a worker has been at one run of the model; zero while none has a
+    /// batch. Shows it as a metric, too: ask from time to time.
     #[must_use]
-    pub fn since_last_beat(&self) -> Duration {
-        self.inner.scheduler.since_last_beat()
+    pub fn longest_run(&self) -> Duration {
+        let longest = self.inner.pipeline.scheduler.longest_run();
+        metrics::longest_run(longest);
+        longest
     }
 }
 
 /// One stream's or call's way into the queue.
-pub struct Lane {
-    inner: Arc<Inner>,
-    id: LaneId,
+pub struct Flow {
+    pipeline: Arc<Pipeline>,
+    key: FlowKey,
 }
 
-impl Drop for Lane {
-    fn drop(&mut self) {
-        self.inner.scheduler.forget(self.id);
-    }
-}
-
-impl Lane {
+impl Flow {
     /// Scores a text. Dropping the future takes the text out of the queue.
     /// # Errors
     /// [`ScoreError`]; each costs this text alone.
-    pub async fn score(&self, text: &PostText, wish: &Wish<'_>) -> Result<Scored, ScoreError> {
-        let inner = &*self.inner;
-        let &Wish { language, deadline, when_full, ref span } = wish;
-        let entered = Instant::now();
-        let normalised = inner.model.normalisation.apply(text.as_str());
-        let foreign_language = inner.known.is_foreign(&normalised, language);
-        let key = TextKey::of(&normalised);
-        if let Some(cached) = inner.scheduler.cached(&key) {
-            let timings = Timings { tokenize: entered.elapsed(), ..Timings::default() };
-            return Ok(Scored {
-                probabilities: cached.probabilities,
-                sentiment: inner.model.labels.sentiment(&cached.probabilities),
-                tokens_used: cached.tokens_used,
-                tokens_total: cached.tokens_total,
-                duplicate_text: true,
-                foreign_language,
-                timings,
-                batch: None,
-            });
-        }
-        let tokens = inner.model.tokenizer.encode(&normalised).map_err(|error| {
-            tracing::error!(%error, "a text can't be split");
-            ScoreError::Failed
-        })?;
-        let tokenized = Instant::now();
-
-        let (tokens_used, tokens_total) = (tokens.ids.len(), tokens.total);
-        let mut fate = Fate(Some(DropReason::Cancelled));
-        let queued = async {
-            let _room = self.room(normalised.len(), deadline, when_full).await?;
-            let place =
-                inner.scheduler.enqueue(key, tokens.ids, tokens_total, self.id, span.clone());
-            Ok((place.shared, self.wait(place, deadline).await?))
-        };
-        let answered = queued.await;
-        fate.0 = answered.as_ref().err().and_then(ScoreError::drop_reason);
-        let (duplicate_text, answer) = answered?;
-
-        let forward = answer.ok_or(ScoreError::Failed)?;
-        let timings = Timings {
-            tokenize: tokenized - entered,
-            queue: Instant::from_std(forward.started).saturating_duration_since(tokenized),
-            infer: forward.infer,
-        };
-        metrics::post_inferred(&timings);
-        Ok(Scored {
-            probabilities: forward.probabilities,
-            sentiment: inner.model.labels.sentiment(&forward.probabilities),
-            tokens_used,
-            tokens_total,
-            duplicate_text,
-            foreign_language,
-            timings,
-            batch: forward.span,
-        })
-    }
-
-    /// Room for one post of `bytes`; held until the answer is there.
-    async fn room(
+    pub async fn score(
         &self,
-        bytes: usize,
-        deadline: Option<Instant>,
-        when_full: WhenFull,
-    ) -> Result<[OwnedSemaphorePermit; 2], ScoreError> {
-        let inner = &*self.inner;
-        // A post larger than the whole bound would wait for ever: it takes all there is.
-        let bytes = u32::try_from(bytes.clamp(1, inner.limits.queue_bytes_max)).unwrap_or(u32::MAX);
-        let (posts, texts) = (Arc::clone(&inner.posts), Arc::clone(&inner.bytes));
-        if when_full == WhenFull::Refuse {
-            let full = |_| ScoreError::Full {
-                queue_posts_max: inner.limits.queue_posts_max,
-                retry_delay: self.retry_delay(),
-            };
-            if posts.is_closed() {
-                return Err(ScoreError::Closed);
-            }
-            let post = posts.try_acquire_owned().map_err(full)?;
-            return Ok([post, texts.try_acquire_many_owned(bytes).map_err(full)?]);
-        }
-        let both = async {
-            let post = posts.acquire_owned().await?;
-            Ok::<_, tokio::sync::AcquireError>([post, texts.acquire_many_owned(bytes).await?])
-        };
-        let room = within(deadline, both).await.ok_or(ScoreError::Deadline)?;
-        room.map_err(|_| ScoreError::Closed)
-    }
-
-    async fn wait(&self, place: Place, deadline: Option<Instant>) -> Result<Answer, ScoreError> {
-        let mut interest = Interest {
-            scheduler: &self.inner.scheduler,
-            job: place.job,
-            waiter: place.waiter,
-            over: false,
-        };
-        let answer = within(deadline, place.answer).await.ok_or(ScoreError::Deadline)?;
-        interest.over = true;
-        answer.map_err(|_| ScoreError::Closed)
-    }
-
-    /// A full queue's time through the workers, at the pace of late.
-    fn retry_delay(&self) -> Duration {
-        let posts = u32::try_from(self.inner.limits.queue_posts_max).unwrap_or(u32::MAX);
-        let delay = self.inner.scheduler.pace_per_post().saturating_mul(posts);
-        delay.clamp(Duration::from_millis(50), Duration::from_secs(10))
-    }
-}
-
-/// A caller's interest in a job; ends it when the caller goes away.
-struct Interest<'a> {
-    scheduler: &'a Scheduler,
-    job: JobId,
-    waiter: u64,
-    /// The answer has come.
-    over: bool,
-}
-
-impl Drop for Interest<'_> {
-    fn drop(&mut self) {
-        if !self.over {
-            self.scheduler.leave(self.job, self.waiter);
-        }
-    }
-}
-
-/// Why a text was dropped without an answer, if it was; counted when its caller is done with it.
-struct Fate(Option<DropReason>);
-
-impl Drop for Fate {
-    fn drop(&mut self) {
-        if let Some(reason) = self.0 {
-            metrics::posts_dropped(reason);
-        }
-    }
-}
-
-/// Awaits `future` until `deadline`, without end if there is none.
-async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
-    match deadline {
-        Some(at) => tokio::time::timeout_at(at, future).await.ok(),
-        None => Some(future.await),
+        text: &PostText,
+        options: &ScoreOptions<'_>,
+    ) -> Result<Scored, ScoreError> {
+        self.pipeline.score(self.key, text, options).await
     }
 }

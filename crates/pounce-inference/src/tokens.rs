@@ -2,14 +2,14 @@
 //!
 //! This file and its folder are the only place that names the `tokenizers` crate.
 
-mod ascii;
+mod bert;
 mod hub;
 
 use std::path::Path;
 
 use tokenizers::{Encoding, Token, Tokenizer};
 
-use self::ascii::AsciiWords;
+use self::bert::BertTokenizer;
 
 /// A text as the model reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,8 @@ pub enum TokenizerError {
 /// Splits texts into at most `tokens_max` tokens.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
-    ascii: Option<AsciiWords>,
+    /// In the library's place, where it is a BERT tokenizer.
+    bert: Option<BertTokenizer>,
     /// Special tokens before and after a text.
     frame: [Vec<u32>; 2],
     /// Tokens of a text, special ones left out.
@@ -91,7 +92,7 @@ impl TextTokenizer {
         let special = frame.iter().map(Vec::len).sum::<usize>();
         match tokens_max.checked_sub(special) {
             Some(content_max @ 1..) => {
-                Ok(Self { ascii: AsciiWords::of(&tokenizer), tokenizer, frame, content_max })
+                Ok(Self { bert: BertTokenizer::of(&tokenizer), tokenizer, frame, content_max })
             }
             _ => Err(format!("{special} special tokens leave no room within {tokens_max}")),
         }
@@ -102,17 +103,25 @@ impl TextTokenizer {
     /// [`TokenizerError::Encode`]; never for a text that the vocabulary covers.
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
         let fault = || TokenizerError::Encode { bytes: text.len() };
-        let plain = self.ascii.as_ref().and_then(|ascii| ascii.ids(&self.tokenizer, text));
-        let content = plain.unwrap_or_else(|| {
-            self.tokenizer.encode_fast(text, false).map(|whole| whole.get_ids().to_vec())
-        });
-        let content = content.map_err(|_| fault())?;
+        let (mut content, mut total) = (Vec::new(), 0);
+        let mut take = |id| {
+            if total < self.content_max {
+                content.push(id);
+            }
+            total += 1;
+        };
+        match &self.bert {
+            Some(bert) => bert.for_each_id(text, take),
+            None => {
+                let whole = self.tokenizer.encode_fast(text, false).map_err(|_| fault())?;
+                whole.get_ids().iter().copied().for_each(&mut take);
+            }
+        }
         let [before, after] = &self.frame;
-        let used = &content[..content.len().min(self.content_max)];
-        let ids = before.iter().chain(used).chain(after).map(|&id| i32::try_from(id));
+        let ids = before.iter().chain(&content).chain(after).map(|&id| i32::try_from(id));
         Ok(Tokens {
             ids: ids.collect::<Result<_, _>>().map_err(|_| fault())?,
-            total: before.len() + content.len() + after.len(),
+            total: before.len() + total + after.len(),
         })
     }
 }
@@ -179,7 +188,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_are_those_of_the_library(
-            text in "([a-zA-Z]{1,12}|[ -~]{0,20}|[!-/]|don't|@user|[a-z]{95,105}| {1,3}|\\[SEP\\]|\\[sep\\]|\\PC{0,2}|\t){0,12}"
+            text in "([a-zA-Z]{1,12}|[ -~]{0,20}|[!-/]|don't|@user|[a-z]{95,105}| {1,3}|\\[SEP\\]|\\[sep\\]|\\PC{0,2}|\t|\\p{L}{0,4}|\\p{M}|\\p{C}|\\p{Z}|\\p{P}|[\u{4e00}-\u{4e20}]|[\u{0}-\u{2ff}]{0,5}|[\u{ac00}-\u{d7a3}]|[\u{1f300}-\u{1faff}]){0,12}"
         ) {
             let whole = WHOLE.tokenizer.encode_fast(text.as_str(), true).expect("encodes");
             let ids = whole.get_ids().iter().map(|&id| i32::try_from(id).expect("small"));

@@ -1,7 +1,7 @@
 //! Worker threads: each owns an engine, takes a batch, runs it, answers it.
 //!
-//! Knows engines and the scheduler's two doors (take, finish); nothing of who
-//! waits for an answer.
+//! Knows engines and the scheduler's `take` and `finish`; nothing of who waits for
+//! an answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,12 +17,11 @@ use crate::metrics;
 use crate::traces;
 use opentelemetry::trace::SpanContext;
 
-/// Pause before an engine that could not be rebuilt is tried again; doubles up
-/// to the longest.
+/// Delay before the next try to rebuild an engine; doubles up to the maximum.
 const REBUILD_DELAY: Duration = Duration::from_millis(100);
 const REBUILD_DELAY_MAX: Duration = Duration::from_secs(30);
 
-/// Hears whether a worker's engine has run.
+/// Receives whether a worker's engine could be built and run.
 pub(super) type WarmUp = oneshot::Receiver<Result<(), EngineError>>;
 
 /// The running workers.
@@ -31,12 +30,13 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` threads; `warm` hears of each engine once it has run.
+    /// Starts `count` threads; each receiver tells of one engine once it has run.
     pub(super) fn start(
         count: usize,
         model: &Arc<Model>,
         scheduler: &Arc<Scheduler>,
     ) -> std::io::Result<(Self, Vec<WarmUp>)> {
+        let closing = scheduler;
         let mut threads = Vec::with_capacity(count);
         let mut warm = Vec::with_capacity(count);
         for index in 0..count {
@@ -44,8 +44,9 @@ impl Workers {
             let (model, scheduler) = (Arc::clone(model), Arc::clone(scheduler));
             let thread = std::thread::Builder::new()
                 .name(format!("pounce-worker-{index}"))
-                .spawn(move || Worker { index, model, scheduler, engine: None }.run(sender))?;
-            threads.push(thread);
+                .spawn(move || Worker { index, model, scheduler, engine: None }.run(sender));
+            // Without the rest, those that were started must end.
+            threads.push(thread.inspect_err(|_| closing.close())?);
             warm.push(receiver);
         }
         Ok((Self { threads }, warm))
@@ -94,6 +95,7 @@ impl Worker {
         while let Some(jobs) = self.scheduler.take() {
             metrics::worker_busy(true);
             self.run_batch(jobs);
+            self.scheduler.running(self.index, false);
             metrics::worker_busy(false);
             if self.engine.is_none() && !self.rebuild() {
                 break;
@@ -116,6 +118,7 @@ impl Worker {
             };
             let batch = TokenBatch::new(jobs.iter().map(Job::tokens), self.model.padding_id);
             let started = Instant::now();
+            self.scheduler.running(self.index, true);
             let result = catch_unwind(AssertUnwindSafe(|| engine.logits(&batch)));
             let error = match result {
                 Ok(Ok(logits)) => {
@@ -143,9 +146,12 @@ impl Worker {
 
     fn answer(&self, jobs: Vec<Job>, batch: &TokenBatch, logits: &[f32], started: Instant) {
         let infer = started.elapsed();
-        self.scheduler.paced(infer / u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        self.scheduler.paced(infer, jobs.len(), batch.real_tokens());
         let posts: Vec<SpanContext> = jobs.iter().flat_map(Job::spans).cloned().collect();
-        let padded = batch.rows() * batch.width();
+        let padded = match self.model.engine.pads() {
+            true => batch.rows() * batch.width(),
+            false => batch.real_tokens(),
+        };
         let span = traces::batch(&posts, batch.rows(), batch.real_tokens(), padded, infer);
         let rows = logits.chunks_exact(self.model.labels.outputs());
         let answers = rows.map(|row| {

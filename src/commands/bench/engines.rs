@@ -10,42 +10,54 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pounce::config::Config;
-use pounce_inference::engine::{Device, Engine, Precision, TokenBatch};
+use pounce_inference::engine::{Device, Engine, Kernel, Precision, TokenBatch};
 use pounce_inference::labels::Labels;
 use pounce_inference::model::{EngineKind, Model, ModelSpec, engines_in};
 use pounce_inference::scorer::ScorerLimits;
 use pounce_proto::Post;
 use pounce_types::score::Probabilities;
 
-use super::{Outcome, SINGLES, median, millis, rate};
+use super::figures::{Outcome, SINGLES, median, millis, rate};
 
-/// An engine and its precision: `embedded`, `torch`, `torch:fp32` or `torch:bf16`.
+/// An engine, with its precision or kernel: `bert`, `bert:avx2`, `embedded`, `torch`, `torch:fp32`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Contender {
     engine: EngineKind,
     precision: Option<Precision>,
+    kernel: Option<Kernel>,
 }
 
 impl FromStr for Contender {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let unknown = || format!("`{name}` is none of embedded, torch, torch:fp32 and torch:bf16");
-        let (engine, precision) = match name.split_once(':') {
-            Some((engine, precision)) => {
-                (engine, Some(Precision::parse(precision).ok_or_else(unknown)?))
-            }
-            None => (name, None),
+        let unknown = || {
+            format!(
+                "`{name}` is none of bert, bert:KERNEL, embedded, torch, torch:fp32 and torch:bf16"
+            )
         };
+        let (engine, form) = name.split_once(':').map_or((name, None), |(e, form)| (e, Some(form)));
         let engine = EngineKind::parse(engine).ok_or_else(unknown)?;
-        Ok(Self { engine, precision })
+        let (mut precision, mut kernel) = (None, None);
+        match (engine, form) {
+            (_, None) => {}
+            (EngineKind::Bert, Some(form)) => {
+                kernel = Some(Kernel::named(form).map_err(|error| error.to_string())?);
+            }
+            (EngineKind::Embedded, Some(_)) => return Err(unknown()),
+            (EngineKind::Torch, Some(form)) => {
+                precision = Some(Precision::parse(form).ok_or_else(unknown)?);
+            }
+        }
+        Ok(Self { engine, precision, kernel })
     }
 }
 
 impl std::fmt::Display for Contender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.engine.name())?;
-        self.precision.map_or(Ok(()), |precision| write!(f, ":{}", precision.name()))
+        let form = self.precision.map(Precision::name).or(self.kernel.map(Kernel::name));
+        form.map_or(Ok(()), |form| write!(f, ":{form}"))
     }
 }
 
@@ -54,26 +66,27 @@ impl Contender {
     pub(super) fn all(folder: &Path) -> Vec<Self> {
         let of = |engine| match engine {
             EngineKind::Torch => vec![Some(Precision::Fp32), Some(Precision::Bf16)],
-            EngineKind::Embedded => vec![None],
+            EngineKind::Bert | EngineKind::Embedded => vec![None],
         };
         let all = engines_in(folder).into_iter().flat_map(|engine| {
-            of(engine).into_iter().map(move |precision| Self { engine, precision })
+            of(engine).into_iter().map(move |precision| Self { engine, precision, kernel: None })
         });
         all.collect()
     }
 
     fn open(self, config: &Config) -> Outcome<Model> {
         let device = match self.engine {
-            EngineKind::Torch => config.model_spec.device,
-            EngineKind::Embedded => Device::Cpu,
+            EngineKind::Torch => config.model.spec.device,
+            EngineKind::Bert | EngineKind::Embedded => Device::Cpu,
         };
         let spec = ModelSpec {
             engine: Some(self.engine),
+            kernel: self.kernel.map(|kernel| kernel.name().to_owned()),
             precision: self.precision,
             device,
-            ..config.model_spec.clone()
+            ..config.model.spec.clone()
         };
-        Ok(Model::open(&config.model, &spec)?)
+        Ok(Model::open(&config.model.folder, &spec)?)
     }
 }
 

@@ -3,24 +3,22 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use pounce::alerting::monitor::AlertMonitor;
 use pounce::config::Config;
 use pounce::dashboard::recent::RecentPosts;
-use pounce::lifecycle::drain::{self, Phase};
-use pounce::lifecycle::health::Health;
-use pounce::parts::Parts;
-use pounce_alerts::Board;
+use pounce::lifecycle::drain::{DrainSender, Phase};
+use pounce::server::{Server, ServerError, ServerParts};
+use pounce_alerts::AlertEngine;
 use pounce_client::{Client, Reply, StreamSpec};
 use pounce_inference::model::Model;
 use pounce_inference::scorer::Scorer;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Post, ScoreRequest};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tonic::transport::Endpoint;
-use tonic::transport::server::TcpIncoming;
 
 use super::engines::{self, Order};
-use super::{Outcome, SINGLES, median, millis, rate};
+use super::figures::{Outcome, SINGLES, median, millis, rate};
 
 /// Parts of the posts, each measured on the bare engine and through the service.
 const ROUNDS: usize = 7;
@@ -29,7 +27,7 @@ const ROUNDS: usize = 7;
 /// that `serve` would take, and of that engine alone.
 #[allow(clippy::print_stdout, reason = "the command's output")]
 pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> Outcome<()> {
-    let open = || Model::open(&config.model, &config.model_spec);
+    let open = || Model::open(&config.model.folder, &config.model.spec);
     let model = open()?;
     let name = model.engine.name();
     let service = Service::start(open()?, config).await?;
@@ -82,35 +80,36 @@ pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> 
     Ok(())
 }
 
-/// The service in this process, behind a socket.
+/// The service in this process, behind sockets.
 struct Service {
     url: String,
-    drain: drain::DrainSender,
-    scorer: Scorer,
-    served: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    drain: DrainSender,
+    served: JoinHandle<Result<(), ServerError>>,
 }
 
 impl Service {
     async fn start(model: Model, config: &Config) -> Outcome<Self> {
-        let (scorer, _workers, warm) = Scorer::start(model, config.scorer.clone())?;
-        let (drain, listener) = drain::channel();
-        let health = Health::new(scorer.clone(), listener.clone());
-        let socket = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", socket.local_addr()?);
-        let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
-        let spec = config.service.clone();
-        let monitor = AlertMonitor::new(Board::new(config.alerts.clone(), config.topics_max));
-        let parts = Parts {
+        let (scorer, workers, mut warm) = Scorer::start(model, config.scorer.clone())?;
+        warm.first().await?;
+        let server = Server::build(ServerParts {
+            grpc: TcpListener::bind("127.0.0.1:0").await?,
+            http: TcpListener::bind("127.0.0.1:0").await?,
+            scorer,
+            workers,
+            warm,
+            engine: AlertEngine::new(config.alerts.clone(), config.topics_max),
+            state: None,
+            tls: None,
             tokens: None,
-            scorer: scorer.clone(),
-            monitor,
-            recent: config.board.then(|| RecentPosts::new(config.board_texts)),
-            health,
-            drain: listener,
-        };
-        let served = tokio::spawn(pounce::transport::grpc::serve(incoming, spec, parts));
-        warm.all().await?;
-        Ok(Self { url, drain, scorer, served })
+            recent: config.dashboard.enabled.then(|| RecentPosts::new(config.dashboard.texts)),
+            service: config.service.clone(),
+            drain_timeout: config.drain.timeout,
+            metrics: pounce::metrics::install()?,
+        })?;
+        let url = format!("http://{}", server.addrs()[0]);
+        let drain = server.drain();
+        let served = tokio::spawn(server.run(std::future::pending()));
+        Ok(Self { url, drain, served })
     }
 
     /// Posts a second over so many streams at once.
@@ -146,8 +145,6 @@ impl Service {
 
     async fn stop(self) -> Outcome<()> {
         self.drain.advance(Phase::Draining);
-        self.served.await??;
-        self.scorer.close();
-        Ok(())
+        Ok(self.served.await??)
     }
 }

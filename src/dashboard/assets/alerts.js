@@ -16,7 +16,7 @@ export function showAlerts({ firing, firing_total, resolved }, may) {
   show($("calm"), firing_total === 0);
   if (firing_total === 0) say($("calm"), "All calm: no alert is firing.");
   show($("read-only"), firing_total > 0 && !may);
-  const open = [...firing].sort((a, b) => Boolean(a.acknowledgement) - Boolean(b.acknowledgement));
+  const open = [...firing].sort((a, b) => Boolean(a.acknowledged_by) - Boolean(b.acknowledged_by));
   keep($("alerts"), open, (alert) => alert.id, card, (node, alert) => node.update(alert, may));
   show($("more-firing"), firing_total > firing.length);
   say($("more-firing"), `and ${count(firing_total - firing.length)} more`);
@@ -44,7 +44,7 @@ function about(alert) {
 
 /** Why it fires, in words: parts at odd places are what counts most. */
 function why({ kind, evidence }) {
-  const span = minutes(evidence.window_minutes);
+  const span = minutes(evidence.window_seconds / 60);
   if (kind === "share") {
     return ["", `${count(evidence.negatives)} of ${many(evidence.posts, "post")}`,
       ` in ${span} were negative; usual is `, percent(evidence.baseline), "."];
@@ -127,10 +127,11 @@ function card(first) {
       ids.replaceChildren("Posts to read ", ...samples.map((id) => make("code", {}, id)));
       show(ids, samples.length > 0);
     }
-    const taken = alert.acknowledgement;
-    node.classList.toggle("taken", Boolean(taken));
+    const taken = Boolean(alert.acknowledged_by);
+    node.classList.toggle("taken", taken);
     if (taken) {
-      say(due, `${taken.by} took it ${distance(taken.at)}${taken.note ? `: ${taken.note}` : ""}`);
+      const { acknowledged_by: by, acknowledged_at: at, acknowledged_note: note } = alert;
+      say(due, `${by} took it ${distance(at)}${note ? `: ${note}` : ""}`);
     } else {
       const late = Date.parse(alert.respond_by) < Date.now();
       moment(dueTime, alert.respond_by, `${clock(alert.respond_by)}, ${distance(alert.respond_by)}`);
@@ -181,7 +182,7 @@ function taking(alert, open) {
 }
 
 function past(node, alert) {
-  const taken = alert.acknowledgement ? `, taken by ${alert.acknowledgement.by}` : "";
+  const taken = alert.acknowledged_by ? `, taken by ${alert.acknowledged_by}` : "";
   const words = [about(alert), `${KINDS[alert.kind]}, ${alert.severity}`,
     `${clock(alert.opened_at)} to ${clock(alert.resolved_at)}${taken}`];
   keep(node, words.map((text, place) => ({ text, place })), (word) => word.place,

@@ -79,7 +79,7 @@ struct Embedded {
 impl Engine for Embedded {
     fn logits(&mut self, batch: &TokenBatch) -> Result<Vec<f32>, EngineError> {
         let shape = [batch.rows(), batch.width()];
-        let ids = NdTensor::from_data(shape, batch.ids().to_vec());
+        let ids = NdTensor::from_data(shape, batch.padded());
         let mask = NdTensor::from_data(shape, batch.mask().collect::<Vec<i32>>());
         let mut inputs: Vec<(NodeId, ValueOrView)> =
             vec![(self.inputs.ids, ids.into()), (self.inputs.mask, mask.into())];

@@ -3,10 +3,13 @@
 //! The one seam between the worker pool and a library that does arithmetic.
 //! An engine is built, used and dropped on one thread.
 
+pub mod bert;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 #[cfg(feature = "torch")]
 pub mod torch;
+
+pub use pounce_kernels::{Kernel, KernelError};
 
 /// Where an engine computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,26 +73,23 @@ impl Precision {
     }
 }
 
-/// Token ids of several posts, padded to one width.
+/// Token ids of several posts, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenBatch {
     ids: Vec<i32>,
     lengths: Vec<usize>,
-    width: usize,
+    padding_id: i32,
 }
 
 impl TokenBatch {
-    /// Lays out `rows` side by side, each padded on the right with `padding_id`
-    /// to the longest.
+    /// Packs `rows`; `padding_id` is what engines pad them with that need one width.
     pub fn new<'a>(rows: impl IntoIterator<Item = &'a [i32]>, padding_id: i32) -> Self {
-        let rows: Vec<&[i32]> = rows.into_iter().collect();
-        let width = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let mut ids = Vec::with_capacity(rows.len() * width);
-        for row in &rows {
-            ids.extend_from_slice(row);
-            ids.resize(ids.len() + width - row.len(), padding_id);
+        let mut batch = Self { ids: Vec::new(), lengths: Vec::new(), padding_id };
+        for row in rows {
+            batch.ids.extend_from_slice(row);
+            batch.lengths.push(row.len());
         }
-        Self { ids, lengths: rows.iter().map(|row| row.len()).collect(), width }
+        batch
     }
 
     /// Number of posts.
@@ -101,26 +101,48 @@ impl TokenBatch {
     /// Tokens of the longest post.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.width
+        self.lengths.iter().copied().max().unwrap_or(0)
     }
 
-    /// Token ids, `rows x width`, row-major.
+    /// Token ids, one post's after the other's, without padding.
     #[must_use]
     pub fn ids(&self) -> &[i32] {
         &self.ids
     }
 
-    /// Attention mask, `rows x width`, row-major: 1 = token, 0 = padding.
+    /// Tokens of each post.
+    #[must_use]
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Token ids, `rows x width`, row-major, each row padded on the right.
+    #[must_use]
+    pub fn padded(&self) -> Vec<i32> {
+        let width = self.width();
+        let mut padded = Vec::with_capacity(self.rows() * width);
+        let mut ids = self.ids.as_slice();
+        for &length in &self.lengths {
+            let (row, rest) = ids.split_at(length);
+            padded.extend_from_slice(row);
+            padded.resize(padded.len() + width - length, self.padding_id);
+            ids = rest;
+        }
+        padded
+    }
+
+    /// Attention mask of [`TokenBatch::padded`]: 1 = token, 0 = padding.
     pub fn mask(&self) -> impl Iterator<Item = i32> + '_ {
+        let width = self.width();
         self.lengths
             .iter()
-            .flat_map(|&length| (0..self.width).map(move |column| i32::from(column < length)))
+            .flat_map(move |&length| (0..width).map(move |column| i32::from(column < length)))
     }
 
     /// Tokens that are not padding.
     #[must_use]
     pub fn real_tokens(&self) -> usize {
-        self.lengths.iter().sum()
+        self.ids.len()
     }
 }
 
@@ -147,7 +169,7 @@ pub enum EngineError {
 
 /// Runs a model on one thread.
 pub trait Engine {
-    /// Scores `rows x width` token ids. Returns `rows x outputs` logits,
+    /// Scores a batch. Returns `rows x outputs` logits,
     /// row-major, in row order and in the order of the model's outputs. A row's
     /// logits do not depend on the other rows beyond rounding (1e-4).
     /// # Errors
@@ -157,8 +179,18 @@ pub trait Engine {
 
 /// Builds engines, one on each worker's own thread.
 pub trait EngineFactory: Send + Sync {
-    /// Name for people and metrics: `embedded` or `torch`.
+    /// Name for people and metrics: `bert`, `embedded` or `torch`.
     fn name(&self) -> &'static str;
+
+    /// Name of the processor's instructions that it computes with, if it chose them itself.
+    fn kernel(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether its posts are padded to one width, so that batches of like length pay.
+    fn pads(&self) -> bool {
+        true
+    }
 
     /// Builds an engine; what workers can share is shared by the factory.
     /// # Errors
@@ -182,7 +214,8 @@ mod tests {
     fn a_batch_pads_to_its_longest_post_and_masks_the_padding() {
         let batch = TokenBatch::new([&[1, 2, 3][..], &[4][..]], 9);
         assert_eq!((batch.rows(), batch.width(), batch.real_tokens()), (2, 3, 4));
-        assert_eq!(batch.ids(), [1, 2, 3, 4, 9, 9]);
+        assert_eq!(batch.ids(), [1, 2, 3, 4]);
+        assert_eq!(batch.padded(), [1, 2, 3, 4, 9, 9]);
         assert_eq!(batch.mask().collect::<Vec<_>>(), [1, 1, 1, 1, 0, 0]);
     }
 }

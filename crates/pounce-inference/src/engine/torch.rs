@@ -5,6 +5,7 @@
 mod classifier;
 mod config;
 mod deberta;
+mod head;
 mod roberta;
 mod weights;
 
@@ -124,7 +125,7 @@ impl Engine for Torch {
                 .f_to_device(self.device)?
                 .f_to_kind(Kind::Int64)
         };
-        let ids = matrix(batch.ids()).map_err(fault)?;
+        let ids = matrix(&batch.padded()).map_err(fault)?;
         let mask = matrix(&batch.mask().collect::<Vec<i32>>()).map_err(fault)?;
         let logits = tch::no_grad(|| (self.forward)(&ids, &mask))?;
         let logits = logits.f_to_kind(Kind::Float).and_then(|logits| logits.f_contiguous());

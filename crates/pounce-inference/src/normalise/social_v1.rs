@@ -37,6 +37,10 @@ const ENTITIES: [(&str, &str); 26] = [
     ("hearts", "\u{2665}"),
 ];
 
+/// How many times its bytes a text may grow by NFKC, and what any text may grow beyond.
+const GROWTH_MAX: usize = 2;
+const GROWTH_SPARE: usize = 512;
+
 macro_rules! pattern {
     ($name:ident, $pattern:expr) => {
         static $name: LazyLock<Regex> =
@@ -71,7 +75,7 @@ pub(super) fn normalise(text: &str) -> String {
     let text = ENTITY.replace_all(&text, entity);
     let text = match unicode_normalization::is_nfkc_quick(text.chars()) {
         IsNormalized::Yes => text,
-        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfkc().collect()),
+        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(bounded_nfkc(&text)),
     };
     let text = SINGLE_QUOTE.replace_all(&text, "'");
     let text = DOUBLE_QUOTE.replace_all(&text, "\"");
@@ -84,6 +88,20 @@ pub(super) fn normalise(text: &str) -> String {
     let text = MENTION.replace_all(&text, "@user");
     let text = NUMBER.replace_all(&text, "NUMBER");
     SPACE.replace_all(&text, " ").trim_matches(' ').to_owned()
+}
+
+/// NFKC of `text`, cut off at [`GROWTH_MAX`] of its bytes. Real texts stay far below: it is
+/// reached by a text of little but rare ligatures, of which U+FDFA alone becomes 18 characters.
+fn bounded_nfkc(text: &str) -> String {
+    let bytes_max = GROWTH_SPARE + GROWTH_MAX * text.len();
+    let mut bounded = String::with_capacity(text.len());
+    for char in text.nfkc() {
+        if bounded.len() + char.len_utf8() > bytes_max {
+            break;
+        }
+        bounded.push(char);
+    }
+    bounded
 }
 
 fn entity(captures: &Captures<'_>) -> String {
@@ -113,6 +131,15 @@ mod tests {
     struct Case {
         raw: String,
         normalised: String,
+    }
+
+    #[test]
+    fn a_text_of_ligatures_grows_no_further_than_the_bound() {
+        let few = "\u{fdfa}".repeat(10);
+        assert_eq!(normalise(&few).chars().count(), 180, "18 characters each");
+        let many = "\u{fdfa}".repeat(2000);
+        let bytes = normalise(&many).len();
+        assert!((6000..=2 * many.len() + 512).contains(&bytes), "{bytes} of {}", many.len());
     }
 
     #[test]

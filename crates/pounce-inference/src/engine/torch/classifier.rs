@@ -13,11 +13,12 @@ use rust_bert::electra::{ElectraConfig, ElectraModel};
 use rust_bert::mobilebert::{MobileBertConfig, MobileBertForSequenceClassification};
 use tch::{Kind, Tensor, nn};
 
-use super::EngineError;
 use super::config::ConfigJson;
 use super::deberta::{self, Deberta};
+use super::head::Head;
 use super::roberta::Roberta;
 use super::weights::Weights;
+use crate::engine::EngineError;
 
 /// Logits (`rows x outputs`) of token ids and their mask (both `rows x width`,
 /// Int64; mask 1 = token, 0 = padding).
@@ -187,7 +188,7 @@ fn electra(root: &nn::Path<'_>, config: &ConfigJson) -> Result<Forward, EngineEr
     let head = Head::new(&(root / "classifier"), settings.hidden_size, outputs);
     Ok(Box::new(move |ids, mask| {
         // rust-bert adds this mask to the scores as it is: 1 and 0 would let padding in.
-        let mask = (mask.ones_like() - mask).to_kind(head.dense.ws.kind()) * MASKED;
+        let mask = (mask.ones_like() - mask).to_kind(head.kind()) * MASKED;
         let output = model.forward_t(Some(ids), Some(&mask), None, None, None, false);
         Ok(head.forward(&output.map_err(run_fault)?.hidden_state, |hidden| hidden.gelu("none")))
     }))
@@ -212,25 +213,4 @@ fn deberta(
     settings.check().map_err(|reason| config.fault(reason))?;
     let model = Deberta::new(root, &settings, version);
     Ok(Box::new(move |ids, mask| Ok(model.forward(ids, &mask.to_kind(Kind::Bool)))))
-}
-
-/// The classifier of RoBERTa and ELECTRA: the first token through two layers.
-pub(super) struct Head {
-    dense: nn::Linear,
-    out_proj: nn::Linear,
-}
-
-impl Head {
-    pub(super) fn new(path: &nn::Path<'_>, width: i64, outputs: usize) -> Self {
-        let outputs = super::as_i64(outputs);
-        Self {
-            dense: nn::linear(path / "dense", width, width, nn::LinearConfig::default()),
-            out_proj: nn::linear(path / "out_proj", width, outputs, nn::LinearConfig::default()),
-        }
-    }
-
-    /// `rows x width x hidden` states to `rows x outputs` logits.
-    pub(super) fn forward(&self, states: &Tensor, activate: impl Fn(&Tensor) -> Tensor) -> Tensor {
-        activate(&states.select(1, 0).apply(&self.dense)).apply(&self.out_proj)
-    }
 }

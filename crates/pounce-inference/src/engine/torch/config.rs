@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::EngineError;
+use crate::engine::EngineError;
 
 /// A config.json, cleaned of what differs between versions of transformers.
 #[derive(Debug, Clone)]

@@ -175,7 +175,8 @@ impl Deberta {
         let encoder = path / "encoder";
         let layers = &encoder / "layer";
         let activated = |name: &str| activation(name).unwrap_or(Tensor::shallow_clone);
-        let outputs = super::as_i64(config.id2label.len());
+        let outputs = i64::try_from(config.id2label.len());
+        let outputs = outputs.expect("a count of labels fits into 63 bits");
         Self {
             words: table("word_embeddings", config.vocab_size),
             positions: config

@@ -11,7 +11,7 @@ use rust_bert::bert::{BertConfig, BertEmbedding, BertModel};
 use tch::nn::{self, LayerNormConfig};
 use tch::{Kind, Tensor};
 
-use super::classifier::Head;
+use super::head::Head;
 
 const EPSILON: f64 = 1e-5;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::EngineError;
+use crate::engine::EngineError;
 
 /// Named tensors of one kind on one device; nothing writes to them once shared.
 pub(super) struct Weights {

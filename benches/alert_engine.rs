@@ -1,0 +1,104 @@
+//! What a scored post costs on its way through the engine.
+//!
+//! `cargo bench --bench engine`: posts of 10,000 topics in event-time order, a
+//! thousand posts a second, with authors, every tenth with a place.
+
+#![allow(missing_docs, reason = "criterion's macros write functions without docs")]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use pounce_alerts::{AlertEngine, Observation, Settings};
+use pounce_types::post::{AuthorId, Place, PostId, Timestamp, Topic};
+use pounce_types::score::Severity;
+
+const START: u64 = 1_748_851_200_000;
+const TOPICS: u64 = 10_000;
+const BATCH: u64 = 200_000;
+
+/// An order without pattern that is the same in every run.
+fn scattered(nth: u64) -> u64 {
+    let mixed = (nth ^ (nth >> 13)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^ (mixed >> 29)
+}
+
+fn post(topics: &[Topic], nth: u64, post_millis: u64) -> Observation {
+    let random = scattered(nth);
+    let index = usize::try_from(random % TOPICS).expect("below 10,000");
+    let negative = random.is_multiple_of(8);
+    Observation {
+        topic: topics[index].clone(),
+        place: (random % 10 == 3).then(|| Place::parse(b"Lisbon").expect("a place")),
+        post_id: PostId::parse(nth.to_string().as_bytes()).expect("an id"),
+        author_id: AuthorId::parse((random % 1_000_003).to_string().as_bytes()).ok(),
+        followers: random % 3_000,
+        at: Timestamp::from_millis(START + nth * post_millis),
+        negative,
+        severity: negative.then_some(Severity::Low),
+    }
+}
+
+fn observe(c: &mut Criterion) {
+    let topics: Vec<Topic> = (0..TOPICS)
+        .map(|id| Topic::parse(format!("topic-{id}").as_bytes()).expect("a topic"))
+        .collect();
+    let mut group = c.benchmark_group("engine");
+    group.sample_size(10).measurement_time(Duration::from_secs(10));
+    for posts_a_second in [1_000_u64, 200] {
+        group.throughput(Throughput::Elements(BATCH));
+        let name = format!("observe, 10,000 topics, {posts_a_second} posts a second of event time");
+        group.bench_function(name, |b| {
+            let mut engine = AlertEngine::new(Settings::default(), 20_000);
+            let mut nth = 0;
+            let mut ticked = START;
+            b.iter_custom(|rounds| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    let posts: Vec<_> = (nth..nth + BATCH)
+                        .map(|nth| post(&topics, nth, 1000 / posts_a_second))
+                        .collect();
+                    nth += BATCH;
+                    let start = std::time::Instant::now();
+                    for post in &posts {
+                        // A tick every second, as the service drives it.
+                        if post.at.millis() >= ticked + 1000 {
+                            ticked = post.at.millis();
+                            black_box(engine.tick(post.at));
+                        }
+                        black_box(engine.observe(post, post.at));
+                    }
+                    spent += start.elapsed();
+                }
+                spent
+            });
+            assert!(engine.keys() > 10_000, "every topic is counted");
+        });
+    }
+    group.finish();
+}
+
+fn snapshot(c: &mut Criterion) {
+    let topics: Vec<Topic> = (0..TOPICS)
+        .map(|id| Topic::parse(format!("topic-{id}").as_bytes()).expect("a topic"))
+        .collect();
+    let mut engine = AlertEngine::new(Settings::default(), 20_000);
+    for nth in 0..1_000_000 {
+        let post = post(&topics, nth, 86);
+        engine.observe(&post, post.at);
+    }
+    let bytes = engine.snapshot();
+    let mut group = c.benchmark_group("engine");
+    group.sample_size(10);
+    group.throughput(Throughput::Bytes(bytes.len() as u64));
+    group.bench_function("snapshot after a day of 1,000,000 posts", |b| {
+        b.iter(|| black_box(engine.snapshot()));
+    });
+    group.bench_function("restore it", |b| {
+        b.iter(|| black_box(AlertEngine::restore(&bytes, Settings::default(), 20_000)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, observe, snapshot);
+criterion_main!(benches);

@@ -1,0 +1,161 @@
+//! Sixteen numbers computed side by side: a whole number of vector registers on every kernel.
+//!
+//! Sums are kept apart in lanes and added up in one order, so that every kernel gives the same bits.
+
+use crate::math::max;
+
+/// Numbers side by side.
+pub(crate) const LANES: usize = 16;
+
+/// Numbers side by side.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Lanes(pub(crate) [f32; LANES]);
+
+impl Lanes {
+    /// The first numbers of `x`; where they are fewer, zeros follow.
+    #[inline(always)]
+    pub(crate) fn load(x: &[f32]) -> Self {
+        if let Some(x) = x.first_chunk() {
+            return Self(*x);
+        }
+        let mut lanes = Self::default();
+        for (lane, &x) in lanes.0.iter_mut().zip(x) {
+            *lane = x;
+        }
+        lanes
+    }
+
+    /// Writes to the first numbers of `x`; what has no place there is dropped.
+    #[inline(always)]
+    pub(crate) fn store(self, x: &mut [f32]) {
+        if let Some(x) = x.first_chunk_mut() {
+            *x = self.0;
+            return;
+        }
+        for (x, lane) in x.iter_mut().zip(self.0) {
+            *x = lane;
+        }
+    }
+
+    /// Lane by lane.
+    #[inline(always)]
+    pub(crate) fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
+        for lane in 0..LANES {
+            self.0[lane] = f(self.0[lane]);
+        }
+        self
+    }
+
+    /// Lane by lane with another's.
+    #[inline(always)]
+    pub(crate) fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        for lane in 0..LANES {
+            self.0[lane] = f(self.0[lane], other.0[lane]);
+        }
+        self
+    }
+
+    /// Sum of all lanes, as a tree.
+    #[inline(always)]
+    pub(crate) fn sum(self) -> f32 {
+        self.fold(|a, b| a + b)
+    }
+
+    /// The largest lane.
+    #[inline(always)]
+    pub(crate) fn largest(self) -> f32 {
+        self.fold(max)
+    }
+
+    #[inline(always)]
+    fn fold(self, f: impl Fn(f32, f32) -> f32) -> f32 {
+        let eight: [f32; 8] = halve(&self.0, &f);
+        let four: [f32; 4] = halve(&eight, &f);
+        let [a, b] = halve(&four, &f);
+        f(a, b)
+    }
+}
+
+/// The first half of `x` with the second.
+#[inline(always)]
+fn halve<const HALF: usize>(x: &[f32], f: impl Fn(f32, f32) -> f32) -> [f32; HALF] {
+    let mut halves = [0.0; HALF];
+    for lane in 0..HALF {
+        halves[lane] = f(x[lane], x[lane + HALF]);
+    }
+    halves
+}
+
+/// Folds a row into lanes, each the numbers that are [`LANES`] apart, from zero.
+#[inline(always)]
+fn fold(x: &[f32], f: impl Fn(f32, f32) -> f32) -> Lanes {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut lanes = Lanes::default();
+    for chunk in chunks {
+        lanes = lanes.zip(Lanes(*chunk), &f);
+    }
+    for (lane, &x) in lanes.0.iter_mut().zip(rest) {
+        *lane = f(*lane, x);
+    }
+    lanes
+}
+
+/// Sum over a row of `of` each number.
+#[inline(always)]
+pub(crate) fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    fold(x, |sum, x| sum + of(x)).sum()
+}
+
+/// The largest absolute value of a row.
+#[inline(always)]
+pub(crate) fn largest(x: &[f32]) -> f32 {
+    fold(x, |largest, x| max(x.abs(), largest)).largest()
+}
+
+/// `weights` (`4 x rows`) times `vectors` (`rows x width`, a width counted in [`Lanes`]); hands each
+/// result's row and place in the width to `write`.
+#[inline(always)]
+pub(crate) fn weighted_sums(
+    vectors: &[Lanes],
+    width: usize,
+    weights: [&[f32]; 4],
+    mut write: impl FnMut(usize, usize, Lanes),
+) {
+    let mut at = 0;
+    while at + 2 <= width {
+        columns::<2>(vectors, width, at, weights, &mut write);
+        at += 2;
+    }
+    if at < width {
+        columns::<1>(vectors, width, at, weights, &mut write);
+    }
+}
+
+/// `N` places of the width from `at` on: their sums are kept in registers.
+#[inline(always)]
+fn columns<const N: usize>(
+    vectors: &[Lanes],
+    width: usize,
+    at: usize,
+    weights: [&[f32]; 4],
+    write: &mut impl FnMut(usize, usize, Lanes),
+) {
+    let count = weights[0].len();
+    let [a, b, c, d] = weights.map(|weights| &weights[..count]);
+    let mut sums = [[Lanes::default(); N]; 4];
+    for i in 0..count {
+        let vectors = &vectors[i * width + at..][..N];
+        for n in 0..N {
+            let vector = vectors[n];
+            sums[0][n] = sums[0][n].zip(vector, |sum, x| x.mul_add(a[i], sum));
+            sums[1][n] = sums[1][n].zip(vector, |sum, x| x.mul_add(b[i], sum));
+            sums[2][n] = sums[2][n].zip(vector, |sum, x| x.mul_add(c[i], sum));
+            sums[3][n] = sums[3][n].zip(vector, |sum, x| x.mul_add(d[i], sum));
+        }
+    }
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (n, sums) in sums.into_iter().enumerate() {
+            write(row, at + n, sums);
+        }
+    }
+}

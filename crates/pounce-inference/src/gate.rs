@@ -1,0 +1,193 @@
+//! [`Admission`] for async callers: waits for room, and gives it back on drop.
+//!
+//! One std Mutex, held for a few map operations and never across an await.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::admission::Admission;
+use crate::flow_key::FlowKey;
+
+/// The scorer takes no more posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+/// Why a post that would not wait was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TurnedAway {
+    /// There is no room for it.
+    Full,
+    /// The scorer takes no more posts.
+    Closed,
+}
+
+/// Lets posts into the queue.
+pub(crate) struct Gate {
+    state: Mutex<State>,
+}
+
+struct State {
+    admission: Admission<oneshot::Sender<Permit>>,
+    closed: bool,
+}
+
+/// Room for one post, held until this is dropped.
+pub(crate) struct Permit {
+    gate: Arc<Gate>,
+    key: FlowKey,
+    bytes: usize,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.change(|admission| admission.release(self.key, self.bytes));
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(posts_max: usize, bytes_max: usize) -> Self {
+        let admission = Admission::new(posts_max, bytes_max);
+        Self { state: Mutex::new(State { admission, closed: false }) }
+    }
+
+    /// Room for a post of `bytes`, if there is any now.
+    pub(crate) fn try_enter(
+        self: &Arc<Self>,
+        key: FlowKey,
+        bytes: usize,
+    ) -> Result<Permit, TurnedAway> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(TurnedAway::Closed);
+        }
+        if state.admission.try_admit(key, bytes) {
+            return Ok(Permit { gate: Arc::clone(self), key, bytes });
+        }
+        Err(TurnedAway::Full)
+    }
+
+    /// Waits for room for a post of `bytes`. Safe to drop.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        key: FlowKey,
+        bytes: usize,
+    ) -> Result<Permit, Closed> {
+        let (id, granted) = {
+            let mut state = self.state();
+            if state.closed {
+                return Err(Closed);
+            }
+            if state.admission.try_admit(key, bytes) {
+                return Ok(Permit { gate: Arc::clone(self), key, bytes });
+            }
+            let (grant, granted) = oneshot::channel();
+            (state.admission.wait(key, bytes, grant), granted)
+        };
+        let _waiting = Waiting { gate: self, key, id };
+        granted.await.map_err(|_| Closed)
+    }
+
+    /// Posts that are inside.
+    pub(crate) fn posts_held(&self) -> usize {
+        self.state().admission.posts_held()
+    }
+
+    /// Turns away all who wait and all who come.
+    pub(crate) fn close(&self) {
+        let waiting = {
+            let mut state = self.state();
+            state.closed = true;
+            state.admission.take_waiting()
+        };
+        drop(waiting);
+    }
+
+    /// Makes a change that may leave room, and lets in whoever is next.
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut Admission<oneshot::Sender<Permit>>)) {
+        let mut granted = Vec::new();
+        let mut state = self.state();
+        change(&mut state.admission);
+        while let Some((key, bytes, grant)) = state.admission.admit_next() {
+            granted.push((grant, Permit { gate: Arc::clone(self), key, bytes }));
+        }
+        drop(state);
+        for (grant, permit) in granted {
+            // Whoever went away meanwhile drops the permit, which gives the room back.
+            let _ = grant.send(permit);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under the lock, so a poisoned state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a post off the list of those that wait when its future ends or is dropped.
+struct Waiting<'a> {
+    gate: &'a Arc<Gate>,
+    key: FlowKey,
+    id: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // The next in turn may have waited for the room that this one needed.
+        self.gate.change(|admission| {
+            admission.cancel(self.key, self.id);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::flow_key::{CallerId, FlowId};
+
+    fn key(caller: u64) -> FlowKey {
+        FlowKey { caller: CallerId(caller), flow: FlowId(caller) }
+    }
+
+    #[test]
+    fn a_permit_that_is_dropped_lets_the_next_one_in() {
+        let gate = Arc::new(Gate::new(1, 100));
+        let first = gate.try_enter(key(1), 10).ok().expect("room");
+        assert_eq!(gate.try_enter(key(2), 10).err(), Some(TurnedAway::Full));
+        let mut second = Box::pin(gate.enter(key(2), 10));
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        let second = second.now_or_never().expect("room").ok().expect("open");
+        assert_eq!(gate.posts_held(), 1);
+        drop(second);
+        assert_eq!(gate.posts_held(), 0);
+    }
+
+    #[test]
+    fn whoever_gives_up_leaves_nothing_behind_granted_or_not() {
+        let gate = Arc::new(Gate::new(1, 100));
+        let first = gate.try_enter(key(1), 10).ok().expect("room");
+        let mut waits = Box::pin(gate.enter(key(2), 10));
+        let mut granted = Box::pin(gate.enter(key(3), 10));
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert!(granted.as_mut().now_or_never().is_none());
+        drop(waits);
+        drop(first);
+        assert_eq!(gate.posts_held(), 1, "granted, but not yet heard of it");
+        drop(granted);
+        assert_eq!(gate.posts_held(), 0);
+    }
+
+    #[test]
+    fn closing_turns_away_who_waits_and_who_comes() {
+        let gate = Arc::new(Gate::new(1, 100));
+        let _first = gate.try_enter(key(1), 10).ok().expect("room");
+        let mut waits = Box::pin(gate.enter(key(2), 10));
+        assert!(waits.as_mut().now_or_never().is_none());
+        gate.close();
+        assert!(matches!(waits.now_or_never(), Some(Err(Closed))));
+        assert_eq!(gate.try_enter(key(3), 10).err(), Some(TurnedAway::Closed));
+    }
+}

@@ -1,0 +1,40 @@
+//! How long the end may take.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::error::{ConfigError, within};
+
+/// A day, in seconds.
+const SECONDS_MAX: u64 = 24 * 60 * 60;
+
+/// Times of a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// Between not being ready and asking streams to end.
+    pub notice: Duration,
+    /// For streams to end.
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Drain")]
+pub(super) struct DrainFlags {
+    /// Seconds between not being ready and asking streams to end, after SIGTERM
+    #[arg(long, env = "POUNCE_DRAIN_NOTICE", default_value_t = 5, value_name = "SECONDS")]
+    drain_notice: u64,
+    /// Seconds for streams to end; what is still open then is cut off
+    #[arg(long, env = "POUNCE_DRAIN_TIMEOUT", default_value_t = 20, value_name = "SECONDS")]
+    drain_timeout: u64,
+}
+
+impl DrainFlags {
+    pub(super) fn checked(self) -> Result<DrainConfig, ConfigError> {
+        let seconds = |flag, value| within(flag, value, 0, SECONDS_MAX).map(Duration::from_secs);
+        Ok(DrainConfig {
+            notice: seconds("--drain-notice", self.drain_notice)?,
+            timeout: seconds("--drain-timeout", self.drain_timeout)?,
+        })
+    }
+}

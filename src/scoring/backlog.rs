@@ -1,0 +1,184 @@
+//! What streams have accepted and not yet scored: no more than a drain has time for.
+//!
+//! A drain answers every accepted post within `--drain-timeout`, or it was wrong to accept it. So a
+//! stream reads its next post only while the posts of all streams that are still to be scored take
+//! less time than half of that, at the workers' measured pace. Work is counted in tokens, since a
+//! long post takes a hundred times as long as a short one. Streams with posts to be scored share
+//! what may be accepted equally.
+//!
+//! Knows sizes and time; nothing of what is in a post.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::Notify;
+
+use pounce_inference::scorer::Scorer;
+
+/// Part of the drain's time that accepted posts may take. The pace is an estimate of the past, and
+/// others may take the processor meanwhile; seconds of work keep the workers busy all the same.
+const DRAIN_SHARE: f64 = 0.5;
+/// Tokens that may always be accepted, so that a full batch can form however slow the workers are.
+const TOKENS_MIN: usize = 4096;
+/// Bytes of text that a token stands for, at least; plain English has twice as many.
+const TOKEN_BYTES: usize = 2;
+/// Tokens that a model adds to each text.
+const TOKENS_ADDED: usize = 2;
+
+/// The accepted posts of all streams. Cheap to clone.
+#[derive(Clone)]
+pub struct Backlog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    scorer: Scorer,
+    time_max: Duration,
+    /// Tokens accepted and not scored.
+    tokens: AtomicUsize,
+    /// Streams that have some, or wait for room: among these it is shared, so that streams that
+    /// have some make room for those that wait.
+    streams: AtomicUsize,
+    /// Streams that wait for room: others that have none get in line behind them.
+    waiting: AtomicUsize,
+    /// Told when there is room again.
+    freed: Notify,
+}
+
+impl Backlog {
+    /// An empty backlog, bounded so that a drain of `drain_timeout` can answer it.
+    #[must_use]
+    pub fn new(scorer: Scorer, drain_timeout: Duration) -> Self {
+        let time_max = drain_timeout.mul_f64(DRAIN_SHARE);
+        let inner = Inner {
+            scorer,
+            time_max,
+            tokens: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            freed: Notify::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The backlog of one more stream.
+    pub(crate) fn stream(&self) -> StreamBacklog {
+        StreamBacklog { all: Arc::clone(&self.inner), tokens: Arc::new(AtomicUsize::new(0)) }
+    }
+}
+
+impl Inner {
+    /// Tokens that may be accepted at the present pace.
+    fn tokens_max(&self) -> usize {
+        let pace = self.scorer.pace_per_token().as_nanos().max(1);
+        let tokens = usize::try_from(self.time_max.as_nanos() / pace).unwrap_or(usize::MAX);
+        tokens.max(TOKENS_MIN)
+    }
+}
+
+/// What one stream has accepted and not yet scored.
+pub(crate) struct StreamBacklog {
+    all: Arc<Inner>,
+    tokens: Arc<AtomicUsize>,
+}
+
+impl StreamBacklog {
+    /// The next item of `requests`, once there is room for what it may bring. Safe to drop.
+    ///
+    /// Poll it in the task that takes the stream's replies: each wakes it, and it looks for room
+    /// again.
+    pub(crate) async fn next<S: Stream + Unpin>(&self, requests: &mut S) -> Option<S::Item> {
+        let mut called = false;
+        loop {
+            let mut freed = pin!(self.all.freed.notified());
+            let mut waiting = None;
+            let next = std::future::poll_fn(|context| {
+                let has_some = self.tokens.load(Ordering::Relaxed) > 0;
+                let in_turn = has_some || called || self.all.waiting.load(Ordering::Relaxed) == 0;
+                if self.has_room() && waiting.is_none() && in_turn {
+                    return requests.poll_next_unpin(context).map(Some);
+                }
+                if has_some {
+                    return Poll::Pending;
+                }
+                if waiting.is_none() {
+                    waiting = Some(Waiting::new(&self.all));
+                    // Room that is there already goes to whoever waits longest.
+                    self.all.pass_on();
+                }
+                freed.as_mut().poll(context).map(|()| None)
+            });
+            if let Some(request) = next.await {
+                return request;
+            }
+            called = true;
+            // Others may have room too, and this stream perhaps nothing to read.
+            self.all.pass_on();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let max = self.all.tokens_max();
+        let own = self.tokens.load(Ordering::Relaxed);
+        let streams = self.all.streams.load(Ordering::Relaxed).max(1);
+        self.all.tokens.load(Ordering::Relaxed) < max && (own == 0 || own < max / streams)
+    }
+
+    /// Counts a post of so many bytes of text, until what this returns is dropped.
+    pub(crate) fn accept(&self, text_bytes: usize) -> Accepted {
+        let tokens = (text_bytes.div_ceil(TOKEN_BYTES) + TOKENS_ADDED)
+            .min(self.all.scorer.model().tokens_max);
+        self.all.tokens.fetch_add(tokens, Ordering::Relaxed);
+        if self.tokens.fetch_add(tokens, Ordering::Relaxed) == 0 {
+            self.all.streams.fetch_add(1, Ordering::Relaxed);
+        }
+        Accepted { all: Arc::clone(&self.all), stream: Arc::clone(&self.tokens), tokens }
+    }
+}
+
+impl Inner {
+    fn pass_on(&self) {
+        if self.tokens.load(Ordering::Relaxed) < self.tokens_max() {
+            self.freed.notify_one();
+        }
+    }
+}
+
+/// A stream that waits for room.
+struct Waiting<'a>(&'a Inner);
+
+impl<'a> Waiting<'a> {
+    fn new(all: &'a Inner) -> Self {
+        all.streams.fetch_add(1, Ordering::Relaxed);
+        all.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An accepted post that is still to be scored.
+pub(crate) struct Accepted {
+    all: Arc<Inner>,
+    stream: Arc<AtomicUsize>,
+    tokens: usize,
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if self.stream.fetch_sub(self.tokens, Ordering::Relaxed) == self.tokens {
+            self.all.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.all.tokens.fetch_sub(self.tokens, Ordering::Relaxed);
+        self.all.pass_on();
+    }
+}

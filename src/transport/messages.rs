@@ -1,0 +1,318 @@
+//! Bounds what unfinished request messages may hold, and for how long.
+//!
+//! A tower layer around request bodies. tonic collects a message until it is whole, on every
+//! stream of every connection at a time, and knows one size limit a service. This layer has one a
+//! method, bounds the bytes of unfinished messages over the whole server, gives each message a
+//! time to arrive in, and counts the posts of a batch before they are decoded.
+//!
+//! Knows gRPC's framing and which method takes batches; nothing else of what messages mean.
+
+mod fields;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use self::fields::FieldCount;
+use super::framing::{Framing, Piece};
+use super::metrics::{self, MessageRefusal};
+
+/// Bytes of unfinished messages over all connections.
+const UNFINISHED_BYTES_MAX: usize = 32 << 20;
+/// Bytes that each unfinished message may hold without a share of those: the window of a stream,
+/// so that messages of an ordinary post need none, whatever others do.
+const UNFINISHED_BYTES_FREE: usize = super::windows::STREAM_WINDOW as usize;
+/// Time that a message has from its first byte to its last, while it is waited for.
+const ARRIVAL_MAX: Duration = Duration::from_secs(30);
+/// Field of `ScoreBatchRequest` that holds the posts.
+const BATCH_POSTS_FIELD: u64 = 1;
+/// The one method whose messages hold many posts.
+const BATCH: &str = "/pounce.v1.ScoringService/ScoreBatch";
+
+/// Limits of request messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageLimits {
+    /// Bytes of a message of `ScoreBatch`.
+    pub(crate) batch_bytes_max: usize,
+    /// Posts in it.
+    pub(crate) batch_posts_max: usize,
+    /// Bytes of a message of any other method.
+    pub(crate) post_bytes_max: usize,
+}
+
+/// Puts the limits on every request.
+#[derive(Debug, Clone)]
+pub(crate) struct BoundMessages {
+    limits: MessageLimits,
+    budget: Arc<Semaphore>,
+}
+
+impl BoundMessages {
+    pub(crate) fn new(limits: MessageLimits) -> Self {
+        Self { limits, budget: Arc::new(Semaphore::new(UNFINISHED_BYTES_MAX)) }
+    }
+
+    fn body(&self, path: &str, body: Body) -> BoundedBody {
+        let batch = path == BATCH;
+        let bytes_max =
+            if batch { self.limits.batch_bytes_max } else { self.limits.post_bytes_max };
+        BoundedBody {
+            body,
+            bytes_max,
+            posts: batch.then(|| (FieldCount::new(BATCH_POSTS_FIELD), self.limits.batch_posts_max)),
+            framing: Framing::default(),
+            unfinished: 0,
+            share: None,
+            budget: Arc::clone(&self.budget),
+            waiting: None,
+            arrival: Arrival::default(),
+            over: false,
+        }
+    }
+}
+
+impl<S> Layer<S> for BoundMessages {
+    type Service = Bounded<S>;
+
+    fn layer(&self, inner: S) -> Bounded<S> {
+        Bounded { layer: self.clone(), inner }
+    }
+}
+
+/// A service whose request messages are bounded.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounded<S> {
+    layer: BoundMessages,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Bounded<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> S::Future {
+        let (head, body) = request.into_parts();
+        let body = Body::new(self.layer.body(head.uri.path(), body));
+        self.inner.call(Request::from_parts(head, body))
+    }
+}
+
+type Acquire = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
+/// A request body under the limits.
+struct BoundedBody {
+    body: Body,
+    bytes_max: usize,
+    /// Counts the posts of the message, and how many it may hold.
+    posts: Option<(FieldCount, usize)>,
+    framing: Framing,
+    /// Bytes that came of the message that is not whole yet.
+    unfinished: usize,
+    /// What it holds of the budget.
+    share: Option<OwnedSemaphorePermit>,
+    budget: Arc<Semaphore>,
+    /// A frame that came and waits for a share of the budget.
+    waiting: Option<(Bytes, Acquire)>,
+    arrival: Arrival,
+    /// The body has ended, with a refusal or without.
+    over: bool,
+}
+
+impl HttpBody for BoundedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        let polled = this.poll_bounded(context);
+        if let Poll::Ready(result) = &polled {
+            this.arrival.came();
+            this.over = !matches!(result, Some(Ok(_)));
+        } else if this.framing.is_inside() && this.arrival.is_late(context) {
+            this.over = true;
+            let refusal = match this.waiting.take() {
+                None => {
+                    metrics::message_refused(MessageRefusal::Slow);
+                    Status::deadline_exceeded(format!(
+                        "a message took longer than {} s to arrive",
+                        ARRIVAL_MAX.as_secs()
+                    ))
+                }
+                Some(_) => {
+                    metrics::message_refused(MessageRefusal::NoRoom);
+                    Status::resource_exhausted(
+                        "too many large messages are arriving at the server; try again later",
+                    )
+                }
+            };
+            return Poll::Ready(Some(Err(refusal)));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || (self.waiting.is_none() && self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl BoundedBody {
+    fn poll_bounded(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.waiting.is_none() {
+            // Whoever asks for more has decoded all messages that were whole.
+            self.give_back();
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            };
+            if let Err(refusal) = self.take_in(&data) {
+                return Poll::Ready(Some(Err(refusal)));
+            }
+            let missing = self.share_due().saturating_sub(self.share_held());
+            if missing == 0 {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+            let acquire = Arc::clone(&self.budget).acquire_many_owned(missing);
+            self.waiting = Some((data, Box::pin(acquire)));
+        }
+        let Some((data, acquire)) = &mut self.waiting else { return Poll::Pending };
+        // The budget is never closed; if it were, nothing would be bounded by it.
+        if let Ok(more) = ready!(acquire.as_mut().poll(context)) {
+            match &mut self.share {
+                Some(share) => share.merge(more),
+                none => *none = Some(more),
+            }
+        }
+        let data = std::mem::take(data);
+        self.waiting = None;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    /// Follows the messages through a frame.
+    fn take_in(&mut self, mut data: &[u8]) -> Result<(), Status> {
+        while let Some(piece) = self.framing.next(&mut data) {
+            match piece {
+                Piece::Begin(length) => {
+                    self.unfinished = 0;
+                    self.arrival.begin();
+                    if let Some((posts, _)) = &mut self.posts {
+                        posts.begin();
+                    }
+                    if length > self.bytes_max {
+                        metrics::message_refused(MessageRefusal::TooLarge);
+                        return Err(Status::out_of_range(format!(
+                            "the message has {length} bytes, more than the limit of {} of this \
+                             method",
+                            self.bytes_max
+                        )));
+                    }
+                }
+                Piece::Payload(payload) => {
+                    self.unfinished += payload.len();
+                    if let Some((posts, max)) = &mut self.posts
+                        && posts.count(payload) > *max
+                    {
+                        metrics::message_refused(MessageRefusal::TooManyPosts);
+                        return Err(Status::invalid_argument(format!(
+                            "posts has more posts than the limit of {max}"
+                        )));
+                    }
+                }
+                Piece::End => self.unfinished = 0,
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the budget that the unfinished message has to hold.
+    fn share_due(&self) -> usize {
+        self.unfinished.saturating_sub(UNFINISHED_BYTES_FREE)
+    }
+
+    fn share_held(&self) -> usize {
+        self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    fn give_back(&mut self) {
+        let surplus = self.share_held().saturating_sub(self.share_due());
+        if surplus > 0
+            && let Some(share) = &mut self.share
+        {
+            drop(share.split(surplus));
+        }
+    }
+}
+
+/// How long a message has been waited for.
+///
+/// Only waiting counts: a stream that is not read for a while, because its posts wait for a worker,
+/// is not its sender's fault.
+#[derive(Default)]
+struct Arrival {
+    /// Waited for the message so far.
+    waited: Duration,
+    /// Since when it is being waited for, and the alarm.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Arrival {
+    /// A new message begins.
+    fn begin(&mut self) {
+        self.waited = Duration::ZERO;
+    }
+
+    /// Something came.
+    fn came(&mut self) {
+        if let Some((since, _)) = self.waiting.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Whether the message's time is up; wakes the task when it is.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let left = ARRIVAL_MAX.saturating_sub(self.waited);
+        let (_, alarm) = self.waiting.get_or_insert_with(|| {
+            let now = Instant::now();
+            (now, Box::pin(tokio::time::sleep_until(now + left)))
+        });
+        alarm.as_mut().poll(context).is_ready()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use std::collections::VecDeque;
+
+use futures::FutureExt;
+use futures::future::poll_fn;
+use pounce_proto::{Post, ScoreBatchRequest};
+use prost::Message;
+use tonic::Code;
+
+use super::*;
+
+const LIMITS: MessageLimits =
+    MessageLimits { batch_bytes_max: 4 << 20, batch_posts_max: 3, post_bytes_max: 64 << 10 };
+const STREAM: &str = "/pounce.v1.ScoringService/ScoreStream";
+
+/// A body that sends these frames and then nothing more.
+struct Frames(VecDeque<Bytes>);
+
+impl HttpBody for Frames {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.0.pop_front().map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(Frame::data(data)))))
+    }
+}
+
+fn body(layer: &BoundMessages, path: &str, frames: impl IntoIterator<Item = Bytes>) -> BoundedBody {
+    layer.body(path, Body::new(Frames(frames.into_iter().collect())))
+}
+
+fn header(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend(u32::try_from(length).expect("small").to_be_bytes());
+    bytes
+}
+
+/// `sent` bytes of a message of `length`, in frames of 16 KiB.
+fn part_of(length: usize, sent: usize) -> Vec<Bytes> {
+    let mut bytes = header(length);
+    bytes.resize(bytes.len() + sent, 0);
+    bytes.chunks(16 << 10).map(Bytes::copy_from_slice).collect()
+}
+
+async fn frame(body: &mut BoundedBody) -> Result<Bytes, Status> {
+    let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+    frame.expect("no end").map(|frame| frame.into_data().expect("no trailers"))
+}
+
+/// Reads until nothing comes at once; the bytes that came.
+fn read_on(body: &mut BoundedBody) -> usize {
+    // Unconstrained: tokio's own budget would make a semaphore that has room look busy.
+    let next = || tokio::task::unconstrained(frame(body)).now_or_never();
+    std::iter::from_fn(next).map(|data| data.expect("good").len()).sum()
+}
+
+#[tokio::test]
+async fn a_message_has_its_methods_size_limit() {
+    let layer = BoundMessages::new(LIMITS);
+    let large = LIMITS.post_bytes_max + 1;
+    let refusal = frame(&mut body(&layer, STREAM, part_of(large, 0))).await.expect_err("too large");
+    assert_eq!(refusal.code(), Code::OutOfRange);
+    assert!(refusal.message().contains("65537") && refusal.message().contains("65536"));
+    assert!(frame(&mut body(&layer, BATCH, part_of(large, 0))).await.is_ok());
+    let large = LIMITS.batch_bytes_max + 1;
+    assert!(frame(&mut body(&layer, BATCH, part_of(large, 0))).await.is_err());
+}
+
+#[tokio::test]
+async fn a_batch_of_too_many_posts_is_refused_before_it_is_decoded() {
+    let layer = BoundMessages::new(LIMITS);
+    for (posts, good) in [(3, true), (4, false)] {
+        let posts = vec![Post::default(); posts];
+        let message = ScoreBatchRequest { posts, thresholds: None }.encode_to_vec();
+        let bytes = [header(message.len()), message].concat();
+        let refused = frame(&mut body(&layer, BATCH, [bytes.into()])).await;
+        assert_eq!(refused.map_err(|refusal| refusal.code()).is_ok(), good);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unfinished_messages_share_a_budget_and_small_ones_need_none() {
+    let layer = BoundMessages::new(LIMITS);
+    let whole = LIMITS.batch_bytes_max;
+    let unfinished = || body(&layer, BATCH, part_of(whole, whole - 1));
+    let mut senders: Vec<_> = (0..40).map(|_| unfinished()).collect();
+    let taken: usize = senders.iter_mut().map(read_on).sum();
+    let free = senders.len() * (UNFINISHED_BYTES_FREE + HEADER_ROOM);
+    assert!(taken <= UNFINISHED_BYTES_MAX + free, "{taken}");
+    assert!(taken >= UNFINISHED_BYTES_MAX, "{taken}");
+
+    let post = part_of(15 << 10, (15 << 10) - 1);
+    assert!(read_on(&mut body(&layer, STREAM, post)) > 14 << 10, "a post needs no share");
+
+    let starved = senders.last_mut().expect("some");
+    let refusal = frame(starved).await.expect_err("no room in time");
+    assert_eq!(refusal.code(), Code::ResourceExhausted);
+    let mut next = unfinished();
+    let before = read_on(&mut next);
+    assert!(before < whole - 1, "no room while the others hold it");
+    drop(senders);
+    assert_eq!(before + read_on(&mut next), header(0).len() + whole - 1);
+    drop(next);
+    assert_eq!(layer.budget.available_permits(), UNFINISHED_BYTES_MAX);
+}
+
+/// Bytes that may be read beyond what is accounted: a header and one frame.
+const HEADER_ROOM: usize = 16 << 10;
+
+#[tokio::test(start_paused = true)]
+async fn half_a_message_is_waited_for_and_a_silent_stream_for_ever() {
+    let layer = BoundMessages::new(LIMITS);
+    for half in [vec![0_u8, 0], vec![0, 0, 0, 0, 9, 1, 2]] {
+        let mut body = body(&layer, STREAM, [Bytes::from(half)]);
+        assert!(frame(&mut body).await.is_ok());
+        let began = Instant::now();
+        let refusal = frame(&mut body).await.expect_err("too slow");
+        assert_eq!((refusal.code(), began.elapsed()), (Code::DeadlineExceeded, ARRIVAL_MAX));
+    }
+    let mut silent = body(&layer, STREAM, [Bytes::from(vec![0, 0, 0, 0, 0])]);
+    assert!(frame(&mut silent).await.is_ok());
+    assert!(tokio::time::timeout(ARRIVAL_MAX * 100, frame(&mut silent)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_nobody_reads_is_not_the_senders() {
+    let layer = BoundMessages::new(LIMITS);
+    let mut body = body(&layer, STREAM, [Bytes::from(vec![0, 0, 0]), Bytes::from(vec![0, 1])]);
+    assert!(frame(&mut body).await.is_ok());
+    tokio::time::advance(ARRIVAL_MAX * 2).await;
+    assert!(frame(&mut body).await.is_ok(), "it was there all the time");
+    let began = Instant::now();
+    assert!(frame(&mut body).await.is_err());
+    assert_eq!(began.elapsed(), ARRIVAL_MAX);
+}
