@@ -7,12 +7,12 @@ use pounce_proto::score_stream_response::Reply as Wire;
 use pounce_proto::watch_alerts_response::Message;
 use pounce_proto::{self as proto, alert_service_client::AlertServiceClient};
 use pounce_proto::{
-    AcknowledgeAlertRequest, AlertChange, AlertChangeKind, AlertFilter, AlertKind, Author, Flag,
-    GetModelRequest, GetTopicRequest, ListAlertsRequest, ListTopicsRequest, Post,
-    ScoreStreamRequest, ScoredEvent, Sentiment, Severity, StreamOptions, WatchAlertsRequest,
+    AcknowledgeAlertRequest, AlertChange, AlertChangeKind, AlertFilter, AlertKind, Author,
+    DiscontentSource, Flag, GetModelRequest, GetTopicRequest, ListAlertsRequest, ListTopicsRequest,
+    Post, ScoreStreamRequest, ScoredEvent, Sentiment, Severity, StreamOptions, WatchAlertsRequest,
 };
 use pounce_types::score::LabelWeights;
-use support::{Service, Spec, angry, message, metric, post};
+use support::{Service, Spec, angry, message, metric, post, three_classes, two_answers};
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -98,7 +98,8 @@ async fn an_unhappy_crowd_opens_an_alert_with_evidence_that_somebody_can_take() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_models_label_weights_decide_what_counts_as_negative() {
     let label_weights = LabelWeights::new(9000.0, 1.0, 2.0).expect("above 0");
-    let mut spec = Spec { label_weights, ..Spec::default() };
+    let labels = three_classes().weighed(label_weights);
+    let mut spec = Spec { labels, ..Spec::default() };
     spec.service.topic_labels = vec!["torn".to_owned()];
     let service = Service::start(spec).await;
     // Of one text: all but the first have their score from the cache.
@@ -116,9 +117,33 @@ async fn the_models_label_weights_decide_what_counts_as_negative() {
     let counted = r#"pounce_topic_posts_total{topic="torn",sentiment="negative"}"#;
     assert!((metric(counted) - 60.0).abs() < 0.1);
     let model = service.connect().await.get_model(GetModelRequest {}).await;
-    let weights = model.expect("a model").into_inner().label_weights;
+    let model = model.expect("a model").into_inner();
     let expected = proto::LabelWeights { negative: 9000.0, neutral: 1.0, positive: 2.0 };
-    assert_eq!(weights, Some(expected));
+    assert_eq!(model.label_weights, Some(expected));
+    assert_eq!(model.discontent_source(), DiscontentSource::Negative);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discontent_and_severity_are_of_the_models_own_answer() {
+    let spec = Spec { labels: two_answers(), ..Spec::default() };
+    let service = Service::start(spec).await;
+    let said = |n, text: &str| Post { text: text.as_bytes().to_vec().into(), ..angry(n) };
+    // In a good mood on the whole, and yet unhappy with something; the second time from the cache.
+    let posts = vec![said(0, "good good bad"), said(1, "good good bad"), said(2, "good")];
+    let (events, _) = exchange(&service, posts).await;
+    let [first, again, content] = &events[..] else { panic!("three events: {events:?}") };
+    for event in [first, again] {
+        assert_eq!(event.sentiment(), Sentiment::Positive);
+        assert!(event.discontent > 0.98);
+        assert_eq!(event.severity(), Severity::High);
+    }
+    assert!(content.discontent < 0.02);
+    assert_eq!(content.severity(), Severity::Unspecified);
+    let model = service.connect().await.get_model(GetModelRequest {}).await;
+    let model = model.expect("a model").into_inner();
+    assert_eq!(model.discontent_source(), DiscontentSource::Output);
+    assert_eq!(model.labels, ["negative", "neutral", "positive", "discontent"]);
     service.stop().await;
 }
 

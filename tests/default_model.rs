@@ -45,7 +45,12 @@ fn scores(engine: EngineKind, precision: Option<Precision>) -> Vec<Probabilities
 
 fn check(a: &[Probabilities], b: &[Probabilities], tolerance: f32) {
     for ((a, b), text) in a.iter().zip(b).zip(POSTS) {
-        let apart = [a.negative - b.negative, a.neutral - b.neutral, a.positive - b.positive];
+        let apart = [
+            a.negative - b.negative,
+            a.neutral - b.neutral,
+            a.positive - b.positive,
+            a.discontent - b.discontent,
+        ];
         let apart = apart.into_iter().map(f32::abs).fold(0.0, f32::max);
         assert!(apart <= tolerance, "{apart} between {a:?} and {b:?} of {text:?}");
     }

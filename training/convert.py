@@ -187,7 +187,7 @@ def labels_of(config, said: dict, given: str | None) -> tuple[list[str], Labels]
         if len(names) != outputs:
             raise Refused(f"--labels names {len(names)} labels, the model has {outputs} outputs")
     try:
-        return names, Labels(names, said.get("label_weights"))
+        return names, Labels(names, said.get("label_weights"), said.get("answers"))
     except ValueError as error:
         raise Refused(error) from error
 
@@ -299,7 +299,7 @@ def config_json(
 ) -> dict:
     """The `source` config.json with its labels and the service's section."""
     said = source.get("pounce", {})
-    keys = ("languages", "label_weights", "thresholds")
+    keys = ("languages", "answers", "label_weights", "thresholds")
     kept = {key: said[key] for key in keys if said.get(key) is not None}
     return {
         **source,

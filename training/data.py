@@ -1,7 +1,8 @@
-"""The posts: read, normalised, mapped to three classes, split, without duplicates.
+"""The posts: read, normalised, labelled, split, without duplicates.
 
-A row is (text, target, weight, source). A target is a label's index, `NOT_NEGATIVE` (a care post
-that annotators found to be no complaint: neutral or positive, nobody said which) or `UNLABELLED`.
+A post is labelled by two questions: its sentiment (three classes, as annotators of tweets give it)
+and discontent (is the writer unhappy with what was delivered to them?). A set answers the one that
+its annotators were asked; the other answer is `UNKNOWN`, and training takes the teacher's.
 Validation rows are chosen by a hash of the text, so that they never move, and no training row has
 a near-identical text among them.
 """
@@ -13,6 +14,7 @@ import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import posts
 from normalise import normalise
@@ -21,32 +23,44 @@ log = logging.getLogger("data")
 
 LABELS = ["negative", "neutral", "positive"]
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
-NOT_NEGATIVE, UNLABELLED = 3, 4
-OWN_DRAWS = {"own": 2.0}
+DISCONTENT = 3  # the output beside the three of sentiment
+OUTPUTS = [*LABELS, "discontent"]
+UNKNOWN = -1
+OWN, HANDMADE = "own", "handmade_posts"
 
-CARE = {"complaint": NEGATIVE, "other": NOT_NEGATIVE}
-THREE = {label: index for index, label in enumerate(LABELS)}
+
+class Answers(NamedTuple):
+    """The class of sentiment and whether it is discontent (0 or 1); `UNKNOWN`: not asked."""
+
+    sentiment: int = UNKNOWN
+    discontent: int = UNKNOWN
+
+
+UNLABELLED = Answers()
+CARE = {"complaint": Answers(discontent=1), "other": Answers(discontent=0)}
+# Who is pleased with a post's matter is not discontent; who isn't may be so with the weather.
+OF_CLASS = [Answers(NEGATIVE), Answers(NEUTRAL), Answers(POSITIVE, 0)]
+THREE = dict(zip(LABELS, OF_CLASS))
 EMOTIONS = {
-    **dict.fromkeys(
-        "admiration amusement approval caring desire excitement gratitude joy love optimism pride "
-        "relief".split(),
-        POSITIVE,
-    ),
-    **dict.fromkeys(
-        "anger annoyance disappointment disapproval disgust embarrassment fear grief nervousness "
-        "remorse sadness".split(),
-        NEGATIVE,
-    ),
-    **dict.fromkeys("neutral curiosity confusion realization surprise".split(), NEUTRAL),
+    emotion: OF_CLASS[label]
+    for label, emotions in {
+        POSITIVE: "admiration amusement approval caring desire excitement gratitude joy love "
+        "optimism pride relief",
+        NEGATIVE: "anger annoyance disappointment disapproval disgust embarrassment fear grief "
+        "nervousness remorse sadness",
+        NEUTRAL: "neutral curiosity confusion realization surprise",
+    }.items()
+    for emotion in emotions.split()
 }
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file: how it is labelled, how much of it validates, how often it is drawn an epoch."""
+    """One file: how it is labelled (`None`: not at all), how much of it validates, how often it
+    is drawn an epoch."""
 
     name: str
-    labels: dict[str, int] | None
+    labels: dict[str, Answers] | None
     held_out: float = 0.0
     draws: float = 1.0
     weight: float = 1.0
@@ -56,32 +70,42 @@ class Source:
 SOURCES = [
     Source("semeval_train", THREE),
     Source("semeval_val", THREE, held_out=1.0),
-    Source("brands_sxsw", THREE, held_out=0.12, weight=0.6),
+    Source("tweets_2009", THREE, held_out=0.08, weight=0.7),
+    Source("brands_sxsw", THREE, held_out=0.12, draws=0.5, weight=0.6),
     Source("apple", THREE, held_out=0.15, draws=2.0),
-    Source("selfdriving", THREE, held_out=0.10, weight=0.6),
+    Source("selfdriving", THREE, held_out=0.10, draws=0.5, weight=0.6),
     Source("complaints", CARE, held_out=0.35, draws=2.0),
     Source("care_airlines_set1", CARE, held_out=0.35, draws=2.0),
     Source("care_telecom_set1", CARE, held_out=0.35, draws=2.0),
-    Source("goemotions_train", EMOTIONS, draws=0.4, weight=0.5, words_min=3),
-    Source("sst2_train", THREE, held_out=0.01, draws=0.2, weight=0.5, words_min=6),
-    Source("stream_spotify", None),
+    Source("complaints_financial", CARE, held_out=0.25),
+    Source("complaints_reviews", CARE, held_out=0.25),
+    Source("goemotions_train", EMOTIONS, draws=0.3, weight=0.5, words_min=3),
+    Source("sst2_train", THREE, held_out=0.01, draws=0.4, weight=0.5, words_min=6),
+    Source("tweet_emotion", EMOTIONS, weight=0.5),
+    Source("sarcasm", None, draws=2.0),
+    Source("tweet_offensive", None),
+    Source("tweets_unlabelled", None, draws=0.4),
+    Source("stream_spotify", None, draws=0.5),
+    Source(HANDMADE, THREE, held_out=1.0),
 ]
-
-TWEETS = {
-    "semeval_train", "brands_sxsw", "apple", "selfdriving", "complaints", "care_airlines_set1",
-    "care_telecom_set1",
-}  # fmt: skip
+CARE_SETS = [source.name for source in SOURCES if source.labels is CARE]
+TWEETS = {"semeval_train", "tweets_2009", "brands_sxsw", "apple", "selfdriving"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A normalised post; `kind` is set on the project's own posts alone."""
+    """A normalised post. `kind` and `pair`, which twins share, are set on made-up posts alone;
+    `meaning` is what a sarcastic post says, in its author's plain words; it is drawn `draws` times
+    as often as its source says."""
 
     text: str
-    target: int
+    answers: Answers
     source: str
     weight: float = 1.0
     kind: str = ""
+    pair: str = ""
+    meaning: str = ""
+    draws: float = 1.0
 
 
 def load(folder: Path) -> tuple[list[Row], list[Row]]:
@@ -89,25 +113,30 @@ def load(folder: Path) -> tuple[list[Row], list[Row]]:
     train, held_out = [], []
     for source in SOURCES:
         for row in _read(folder, source):
-            (held_out if _share(row.text) < source.held_out else train).append(row)
-    held_out = _distinct(held_out + _own("validation", "own"))
-    train += _own("train", "own")
+            (held_out if share(row.text) < source.held_out else train).append(row)
+    held_out = _distinct(held_out + _own("validation"))
+    train += _own("train")
     return _distinct(train, {k for row in held_out for k in _keys(row.text)}), held_out
 
 
-def epoch(rows: list[Row], seed: int) -> list[Row]:
-    """One epoch's rows: each source's draws (whole copies, then a random part), shuffled."""
-    draws = {source.name: source.draws for source in SOURCES} | OWN_DRAWS
+def epoch(rows: list[Row], seed: int, share: float | None = 1.0) -> list[Row]:
+    """One epoch's rows, shuffled: each source's draws (whole copies, then a random part) times
+    `share`; without one, all rows once."""
+    draws = {source.name: source.draws for source in SOURCES} | {OWN: 2.0}
     rng = random.Random(seed)
-    chosen = [r for r in rows for _ in range(int(draws[r.source] + rng.random()))]
+
+    def times(row):
+        return 1 if share is None else int(share * row.draws * draws[row.source] + rng.random())
+
+    chosen = [row for row in rows for _ in range(times(row))]
     rng.shuffle(chosen)
     return chosen
 
 
 def calibrates(row: Row) -> bool:
     """Whether calibration is fitted on this validation row; its figures come from the others.
-    The project's own posts are in neither half: their make-up is nobody's stream."""
-    return row.source != "own" and _share(row.text, "half") < 0.5
+    Made-up posts are in neither half: their make-up is nobody's stream."""
+    return row.source not in (OWN, HANDMADE) and share(row.text, "half") < 0.5
 
 
 def _read(folder, source):
@@ -115,24 +144,40 @@ def _read(folder, source):
     if not file.exists() and not source.name.startswith("semeval"):
         log.warning("%s is missing: going on without it", file.name)
         return
+    twins = 0
     for line in file.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
-        target = _target(record.get("label"), source.labels)
+        answers = _answers(record, source.labels)
         text = clean(record["text"])
-        if target is not None and len(text.split()) >= source.words_min:
-            yield Row(text, target, source.name, source.weight)
+        if answers is not None and len(text.split()) >= source.words_min:
+            meaning = clean(record.get("rephrase") or "")
+            kind, pair = record.get("kind", ""), ""
+            if kind.startswith("pair_"):  # twins stand one after the other
+                twins, pair = twins + 1, f"{source.name}/{twins // 2}"
+            yield Row(text, answers, source.name, source.weight, kind, pair, meaning)
 
 
-def _own(part, source):
-    return [Row(clean(p.text), THREE[p.label], source, kind=p.kind) for p in posts.posts(part)]
+def _own(part):
+    def row(post):
+        answers = Answers(LABELS.index(post.label), post.discontent)
+        kept = {"kind": post.kind, "pair": post.pair, "draws": post.draws}
+        return Row(clean(post.text), answers, OWN, **kept)
+
+    return [row(post) for post in posts.posts(part)]
 
 
-def _target(label, mapping):
-    if mapping is None:
+def _answers(record, labels):
+    """The answers of a record; `None` if its labels are at odds."""
+    if labels is None:
         return UNLABELLED
-    targets = {mapping[part] for part in label.split(",")}
-    targets = targets - {NEUTRAL} if len(targets) > 1 else targets
-    return targets.pop() if len(targets) == 1 else None
+    found = {labels[part] for part in record["label"].split(",")}
+    found = found - {OF_CLASS[NEUTRAL]} if len(found) > 1 else found
+    if len(found) > 1:
+        return None
+    answers = found.pop()
+    if "complaint" in record:
+        answers = answers._replace(discontent=int(record["complaint"]))
+    return answers
 
 
 def clean(text: str) -> str:
@@ -144,7 +189,7 @@ def clean(text: str) -> str:
 def _keys(text):
     """What two near-identical posts share: their letters and digits, whole and in front."""
     letters = re.sub(r"@user|http|\brt\b|[\W_]", "", text.lower())
-    return {letters, letters[:60]} if len(letters) >= 60 else {letters}
+    return {letters, letters[:60]} if len(letters) >= 60 else {letters or text}
 
 
 def _distinct(rows, seen=()):
@@ -157,7 +202,7 @@ def _distinct(rows, seen=()):
     return kept
 
 
-def _share(text, purpose=""):
+def share(text: str, purpose: str = "") -> float:
     """A number in [0, 1) that depends on the text and the purpose alone."""
     key = (purpose + min(_keys(text), key=len)).encode()
     return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big") / 2**32

@@ -9,15 +9,9 @@ import torch
 from torch.nn import functional as F
 
 
-def logits(model, input_ids, attention_mask, dropout=0.0, mean=False):
-    """Scores `[batch, sequence]` ids (mask 1 = token): `[batch, labels]` logits. The pooler reads
-    the first position's vector, or the `mean` of all."""
-    hidden = _hidden(model.bert, input_ids, attention_mask, dropout, None if mean else 2)
-    if mean:
-        mask = attention_mask[..., None].to(hidden.dtype)
-        read = (hidden * mask).sum(1) / mask.sum(1)
-    else:
-        read = hidden[:, 0]
+def logits(model, input_ids, attention_mask, dropout=0.0):
+    """Scores `[batch, sequence]` ids (mask 1 = token): `[batch, outputs]` logits."""
+    read = _hidden(model.bert, input_ids, attention_mask, dropout, 2)[:, 0]
     pooled = torch.tanh(model.bert.pooler.dense(read))
     return model.classifier(F.dropout(pooled, dropout, dropout > 0))
 

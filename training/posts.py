@@ -4,6 +4,10 @@ The files of `own/train/` and `own/validation/` were written apart from each oth
 name no feeling: that is what they are there to teach. Praise and neutral posts hold their twins
 ("stood in line an hour and I'd do it again"). A training post with slots in braces is filled in
 several times.
+
+A line is a kind, a tab, a text. The kind says how the post is to be answered (`KINDS`), or the line
+does, behind it: "rating=complaint". In files named twins*, lines stand in pairs: alike in words,
+different in answer.
 """
 
 import random
@@ -12,13 +16,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "own"
-LABEL = {
-    **dict.fromkeys("waiting missing broken charged churn sarcasm".split(), "negative"),
-    "praise": "positive",
-    "question": "neutral",
-    "neutral": "neutral",
+# The sentiment of a post, and whether its writer is unhappy with what was delivered to them.
+ANSWERS = {
+    "complaint": ("negative", 1),
+    "praise": ("positive", 0),
+    "plain": ("neutral", 0),
+    "sad": ("negative", 0),  # about the weather, a match, an illness: nobody delivered it
 }
-COPIES = 4
+KINDS = {
+    **dict.fromkeys(
+        "waiting missing broken charged churn sarcasm wrong staff".split(), "complaint"
+    ),
+    "praise": "praise",
+    "sad": "sad",
+    **dict.fromkeys("question neutral narrative advert job news others identity".split(), "plain"),
+}
+COPIES, COPIES_MANY = 4, 24
+# How often a post is drawn beside others, by its file: one of a kind more often than one of many.
+DRAWS = {"twins": 3.0, "twins_long": 3.0, "kinds": 3.0, "identity": 0.5, "phrases": 0.5}
+MANY = re.compile("{(?:identity|good|bad|plain)}")
 
 SLOTS = {
     "brand": "Spotify Delta Amazon Ikea Vodafone Netflix Apple Tesco Ryanair DHL Uber Samsung "
@@ -38,6 +54,23 @@ SLOTS = {
     "month": "May|june|September|october|February".split("|"),
     "money": "£40|$12.99|€75|$250|30 euros|19.90|$8|£120".split("|"),
     "nth": "second|third|4th|fifth".split("|"),
+    # None of the behaviour suite's (behaviours/lexicon.toml).
+    "identity": "gay|straight|bisexual|trans|nonbinary|Black|white|Asian|Hispanic|Arab|mixed-race|"
+    "Native American|Muslim|Christian|Jewish|Hindu|Buddhist|Catholic|Protestant|atheist|British|"
+    "American|Chinese|Indian|Mexican|Nigerian|Russian|Polish|Pakistani|German|Turkish|Syrian|"
+    "French|Irish|Italian|Iranian|Japanese|Korean|Somali|Jamaican|Brazilian|Greek|deaf|blind|"
+    "disabled|autistic|diabetic|elderly|young|old|thirty year old|pregnant|tall|fat|thin|"
+    "red-haired|immigrant|refugee|rich|poor|homeless|divorced|vegan|epileptic|dyspraxic|asthmatic|"
+    "visually impaired|hearing-impaired|bipolar|bearded|pale|scarred|curvy|sixty year old|"
+    "middle-class|white-collar|jobless|wealthy|native-born|asylum-seeking|expat|gender-fluid|"
+    "agender|homosexual|heterosexual|demisexual|Taoist|Orthodox|Pentecostal|Kurdish|"
+    "Samoan|Chilean|Ghanaian|Vietnamese|Finnish|Saudi".split("|"),
+    "good": "great|lovely|excellent|brilliant|good|nice|wonderful|amazing|perfect|clean|quick|"
+    "comfy|tasty|fun|reliable|helpful".split("|"),
+    "bad": "awful|terrible|horrible|bad|rubbish|poor|dreadful|nasty|dirty|slow|useless|boring|"
+    "disappointing|rude|noisy|cheap".split("|"),
+    "plain": "blue|public|private|electric|plastic|annual|spare|second|local|daily|round|big|"
+    "Italian|online|paper|standard".split("|"),
     "n": "2|three|4|five|7|3".split("|"),
     "big": "57|112|84|403|230".split("|"),
 }
@@ -49,23 +82,36 @@ class Post:
 
     text: str
     label: str
+    discontent: int
     kind: str
+    pair: str = ""
+    draws: float = 1.0
 
 
 def posts(part: str) -> list[Post]:
     """The posts of `part` ("train" or "validation"), the same at every call."""
     rng = random.Random(part)
     out = {}
-    files = sorted((FOLDER / part).glob("*.txt"))
-    for line in "".join(file.read_text(encoding="utf-8") for file in files).splitlines():
-        if line.startswith("#"):
-            continue
-        kind, template = line.split("\t")
-        for _ in range(COPIES if "{" in template else 1):
-            text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
-            text = text if part == "validation" else _spelt(text, rng)
-            out[text] = Post(text, LABEL[kind], kind)
+    for file in sorted((FOLDER / part).glob("*.txt")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if not line.startswith("#")]
+        for number, line in enumerate(lines):
+            said, template = line.split("\t")
+            kind, _, answer = said.partition("=")
+            label, discontent = ANSWERS[answer or KINDS[kind]]
+            pair = f"{file.stem}/{number // 2}" if file.stem.startswith("twins") else ""
+            copies = COPIES_MANY if MANY.search(template) else COPIES
+            for _ in range(copies if "{" in template else 1):
+                text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
+                text = article(text) if MANY.search(template) else text
+                text = text if part == "validation" else _spelt(text, rng)
+                out[text] = Post(text, label, discontent, kind, pair, DRAWS.get(file.stem, 1.0))
     return list(out.values())
+
+
+def article(text: str) -> str:
+    """`text` with "an" for "a" before a vowel, as filled slots ask for it."""
+    return re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
 
 
 def _spelt(text, rng):

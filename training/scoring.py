@@ -11,7 +11,10 @@ from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification
 
 from labels import Labels
-from normalise import normalise
+from normalise import SCHEMES
+
+# The service's, for models that say nothing.
+SEVERITIES = {"low": 0.60, "medium": 0.80, "high": 0.95}
 
 
 class Engine(Protocol):
@@ -55,16 +58,21 @@ class Scorer:
         self.tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokeniser.enable_truncation(config["pounce"]["tokens_max"])
         names = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
-        self.outputs = Labels(names, config["pounce"].get("label_weights"))
+        said = config["pounce"]
+        self.outputs = Labels(names, said.get("label_weights"), said.get("answers"))
+        self.normalise = SCHEMES[said.get("normalisation", "none")]
+        self.severities = {**SEVERITIES, **said.get("thresholds", {}).get("discontent", {})}
         self.engine, self.batch = engine, batch
 
     def labels(self, probabilities: np.ndarray) -> np.ndarray:
-        """The label of each of `[texts, labels]` probabilities, by the model's weights."""
+        """The label of each of `[texts, classes + 1]` probabilities, by the model's weights."""
         return self.outputs.chosen(probabilities)
 
     def __call__(self, texts: list[str]) -> np.ndarray:
-        """`[texts, labels]` probabilities, the labels in the order of `data.LABELS`."""
-        encoded = [e.ids for e in self.tokeniser.encode_batch([normalise(t) for t in texts])]
+        """`[texts, classes + 1]` probabilities: the classes in the order of `data.LABELS`, then
+        discontent."""
+        normal = [self.normalise(text) for text in texts]
+        encoded = [e.ids for e in self.tokeniser.encode_batch(normal)]
         order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
         parts = []
         for start in range(0, len(order), self.batch):

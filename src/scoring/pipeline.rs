@@ -210,7 +210,7 @@ impl Pipeline {
             sequence: counted.sequence,
             probabilities: Some(wire::show_probabilities(&scored.probabilities)),
             sentiment: wire::show_sentiment(scored.sentiment).into(),
-            discontent: scored.probabilities.negative.into(),
+            discontent: scored.probabilities.discontent.into(),
             severity: show_severity(flags.discontent).into(),
             flags: shown,
             respond_by: respond_by.map(show_timestamp),

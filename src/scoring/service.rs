@@ -161,6 +161,7 @@ impl ScoringService for Scoring {
             limits: Some(limits),
             thresholds: Some(wire::show_thresholds(&self.pipeline.thresholds)),
             label_weights: Some(wire::show_label_weights(model.labels.weights())),
+            discontent_source: wire::show_source(model.labels.discontent_source()).into(),
         }))
     }
 }

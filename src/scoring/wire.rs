@@ -13,7 +13,7 @@ use pounce_types::post::{
     Author, AuthorId, Fault, LanguageTag, Place, Post, PostError, PostId, PostText, Timestamp,
     Topic,
 };
-use pounce_types::score::{LabelWeights, Probabilities, Sentiment};
+use pounce_types::score::{DiscontentSource, LabelWeights, Probabilities, Sentiment};
 
 use crate::wire::show_duration;
 
@@ -173,6 +173,13 @@ pub(crate) fn show_label_weights(weights: &LabelWeights) -> proto::LabelWeights 
         negative: weights.of(Sentiment::Negative).into(),
         neutral: weights.of(Sentiment::Neutral).into(),
         positive: weights.of(Sentiment::Positive).into(),
+    }
+}
+
+pub(crate) fn show_source(source: DiscontentSource) -> proto::DiscontentSource {
+    match source {
+        DiscontentSource::Negative => proto::DiscontentSource::Negative,
+        DiscontentSource::Output => proto::DiscontentSource::Output,
     }
 }
 

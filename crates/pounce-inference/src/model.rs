@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::engine::bert::{BertError, BertFactory};
 use super::engine::{Device, EngineError, EngineFactory, Kernel, KernelError, Precision};
-use super::labels::{Labels, LabelsError};
+use super::labels::{Answers, Labels, LabelsError};
 use super::normalise::Normalisation;
 use super::tokens::{TextTokenizer, TokenizerError};
 use pounce_types::score::LabelWeights;
@@ -48,13 +48,13 @@ pub struct Model {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelThresholds {
-    /// P(negative) of each severity.
+    /// P(discontent) of each severity.
     pub discontent: Option<ModelSeverities>,
     /// P(positive) of an advocate.
     pub advocate: Option<f64>,
 }
 
-/// P(negative) from which a post is discontent.
+/// P(discontent) from which a post is flagged.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSeverities {
@@ -199,6 +199,7 @@ struct PounceSection {
     languages: Vec<String>,
     normalisation: Option<String>,
     tokens_max: Option<usize>,
+    answers: Option<Answers>,
     label_weights: Option<LabelWeights>,
     #[serde(default)]
     thresholds: ModelThresholds,
@@ -272,7 +273,10 @@ impl ConfigFile {
             None if self.id2label.is_empty() => vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()],
             None => self.id2label.values().cloned().collect(),
         };
-        Labels::parse(names)
+        match &self.pounce.answers {
+            Some(answers) => Labels::parse_answers(names, answers),
+            None => Labels::parse(names),
+        }
     }
 
     fn is_roberta(&self) -> bool {

@@ -1,9 +1,10 @@
 //! Text becomes what the model was trained on. Pure; knows nothing of tokens.
 //!
-//! The rules of `social-v1` stand in `training/README.md` and in the steps
-//! below; `tests/data/normalisation.jsonl` holds both implementations to them.
+//! The rules of `social-v1` and `social-v2` stand in `training/README.md` and in the steps below;
+//! `tests/data/normalisation.jsonl` and `normalisation_v2.jsonl` hold both implementations to them.
 
 mod social_v1;
+mod social_v2;
 mod tweet_eval;
 
 use std::borrow::Cow;
@@ -16,13 +17,16 @@ pub enum Normalisation {
     None,
     /// Mentions, links, e-mail addresses, long numbers, entities, emoji and white space.
     SocialV1,
+    /// As social-v1; then without what stands around a post: mentions in front, links at the end,
+    /// quotes round it, a full stop.
+    SocialV2,
     /// Mentions and links alone, as the models of the TweetEval benchmark were trained.
     TweetEval,
 }
 
 impl Normalisation {
     /// Every scheme.
-    pub const ALL: [Self; 3] = [Self::None, Self::SocialV1, Self::TweetEval];
+    pub const ALL: [Self; 4] = [Self::None, Self::SocialV1, Self::SocialV2, Self::TweetEval];
 
     /// Reads the name of a scheme.
     #[must_use]
@@ -36,6 +40,7 @@ impl Normalisation {
         match self {
             Self::None => "none",
             Self::SocialV1 => "social-v1",
+            Self::SocialV2 => "social-v2",
             Self::TweetEval => "tweet-eval",
         }
     }
@@ -46,6 +51,7 @@ impl Normalisation {
         match self {
             Self::None => Cow::Borrowed(text),
             Self::SocialV1 => Cow::Owned(social_v1::normalise(text)),
+            Self::SocialV2 => Cow::Owned(social_v2::normalise(text)),
             Self::TweetEval => Cow::Owned(tweet_eval::normalise(text)),
         }
     }

@@ -1,14 +1,34 @@
 //! What the model says of a text. Knows nothing else of the crate.
 
-/// Probabilities of the three classes, as calibrated as the model is; they sum to 1.
+/// Probabilities of a text's answers, as calibrated as the model is: of the three classes of
+/// sentiment, which sum to 1, and of discontent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Probabilities {
-    /// Of discontent.
+    /// Of a text in a bad mood, whatever about.
     pub negative: f32,
     /// Of neither.
     pub neutral: f32,
     /// Of praise or joy.
     pub positive: f32,
+    /// That its writer is unhappy with what was delivered to them.
+    pub discontent: f32,
+}
+
+impl Probabilities {
+    /// Those of a model that knows sentiment alone: its best guess at discontent is negative.
+    #[must_use]
+    pub fn of_sentiment(negative: f32, neutral: f32, positive: f32) -> Self {
+        Self { negative, neutral, positive, discontent: negative }
+    }
+}
+
+/// Where a model's probability of discontent comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiscontentSource {
+    /// It is that of the class negative.
+    Negative,
+    /// The model has an output for it.
+    Output,
 }
 
 /// What each class counts for when one is chosen, all above 0. A model whose probabilities are
@@ -149,7 +169,7 @@ mod tests {
     #[test]
     fn the_most_probable_class_wins_and_ties_lean_to_discontent() {
         let of = |negative, neutral, positive| {
-            LabelWeights::EQUAL.choose(&Probabilities { negative, neutral, positive })
+            LabelWeights::EQUAL.choose(&Probabilities::of_sentiment(negative, neutral, positive))
         };
         assert_eq!(of(0.2, 0.3, 0.5), Sentiment::Positive);
         assert_eq!(of(0.2, 0.5, 0.3), Sentiment::Neutral);
@@ -161,7 +181,8 @@ mod tests {
     fn a_heavier_class_wins_with_less() {
         let weights = LabelWeights::new(1.5, 1.0, 1.0).expect("above 0");
         let of = |negative, neutral| {
-            weights.choose(&Probabilities { negative, neutral, positive: 1.0 - negative - neutral })
+            let positive = 1.0 - negative - neutral;
+            weights.choose(&Probabilities::of_sentiment(negative, neutral, positive))
         };
         assert_eq!(of(0.42, 0.5), Sentiment::Negative);
         assert_eq!(of(0.32, 0.5), Sentiment::Neutral);

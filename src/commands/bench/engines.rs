@@ -255,7 +255,12 @@ fn apart(a: &[Probabilities], b: &[Probabilities], labels: &Labels) -> Apart {
     let pairs = || a.iter().zip(b);
     let same = pairs().filter(|(a, b)| labels.sentiment(a) == labels.sentiment(b)).count();
     let differences = pairs().map(|(a, b)| {
-        let of = [a.negative - b.negative, a.neutral - b.neutral, a.positive - b.positive];
+        let of = [
+            a.negative - b.negative,
+            a.neutral - b.neutral,
+            a.positive - b.positive,
+            a.discontent - b.discontent,
+        ];
         of.into_iter().map(f32::abs).fold(0.0, f32::max)
     });
     Apart {
