@@ -74,7 +74,9 @@ impl Backlog {
 impl Inner {
     /// Tokens that may be accepted at the present pace.
     fn tokens_max(&self) -> usize {
-        let pace = self.scorer.pace_per_token().as_nanos().max(1);
+        // Before the first batch nobody knows how fast the workers are.
+        let Some(pace) = self.scorer.pace_per_token() else { return TOKENS_MIN };
+        let pace = pace.as_nanos().max(1);
         let tokens = usize::try_from(self.time_max.as_nanos() / pace).unwrap_or(usize::MAX);
         tokens.max(TOKENS_MIN)
     }

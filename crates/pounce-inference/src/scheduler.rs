@@ -115,12 +115,8 @@ struct State {
     /// Worker time a post, smoothed over about 16 batches.
     pace: Duration,
     /// Worker time a token, smoothed over 4 batches where it rises and 16 where it falls.
-    token_pace: Duration,
+    token_pace: Option<Duration>,
 }
-
-/// Worker time a token before a batch has run: more than the default model takes on a slow core, so
-/// that a new server accepts too little rather than too much.
-const TOKEN_PACE_FIRST: Duration = Duration::from_micros(100);
 
 /// The queue between callers and workers.
 pub(super) struct Scheduler {
@@ -147,7 +143,7 @@ impl Scheduler {
                 next: 0,
                 closed: false,
                 pace: Duration::ZERO,
-                token_pace: TOKEN_PACE_FIRST,
+                token_pace: None,
             }),
             arrived: Condvar::new(),
             closing: Condvar::new(),
@@ -292,9 +288,10 @@ impl Scheduler {
         state.pace = (state.pace * 15 + each(posts)) / 16;
         // Quick to believe in slower workers, slow to believe in faster ones: what is promised
         // by this pace has to be kept.
-        let (before, now) = (state.token_pace, each(tokens));
+        let now = each(tokens);
+        let before = state.token_pace.unwrap_or(now);
         let weight = if now > before { 4 } else { 16 };
-        state.token_pace = (before * (weight - 1) + now) / weight;
+        state.token_pace = Some((before * (weight - 1) + now) / weight);
     }
 
     /// Expected time between two scores while all workers are busy, from recent batches.
@@ -304,10 +301,10 @@ impl Scheduler {
     }
 
     /// Expected time that each token adds to the queue while all workers are busy, from recent
-    /// batches.
-    pub(super) fn pace_per_token(&self) -> Duration {
+    /// batches; `None` before the first.
+    pub(super) fn pace_per_token(&self) -> Option<Duration> {
         let workers = u32::try_from(self.workers_alive().max(1)).unwrap_or(u32::MAX);
-        self.state().token_pace / workers
+        self.state().token_pace.map(|pace| pace / workers)
     }
 
     /// Lets workers end once the queue is empty.

@@ -169,9 +169,9 @@ impl Scorer {
     }
 
     /// Expected time that each token adds to the queue while all workers are busy, from recent
-    /// batches.
+    /// batches; `None` before the first.
     #[must_use]
-    pub fn pace_per_token(&self) -> Duration {
+    pub fn pace_per_token(&self) -> Option<Duration> {
         self.inner.pipeline.scheduler.pace_per_token()
     }
 

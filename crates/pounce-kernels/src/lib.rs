@@ -16,5 +16,5 @@ mod packed;
 mod product;
 
 pub use dispatch::{Kernel, KernelError};
-pub use matrix::{INPUTS_MULTIPLE, Matrix};
-pub use packed::ZERO_POINT;
+pub use matrix::Matrix;
+pub use packed::{INPUTS_MULTIPLE, ZERO_POINT};

@@ -8,11 +8,8 @@
 use bytemuck::Zeroable;
 
 use crate::dispatch::Kernel;
-use crate::packed::{Line, Packed, ZERO_POINT};
+use crate::packed::{INPUTS_MULTIPLE, Line, Packed, ZERO_POINT};
 use crate::product::Layout;
-
-/// The number of inputs of a [`Matrix`] is a multiple of this.
-pub const INPUTS_MULTIPLE: usize = 4;
 
 /// Longest sum that can't overflow: 2^31 / (128 * 128).
 const INPUTS_MAX: usize = 1 << 17;

@@ -2,6 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
+/// The number of inputs of a [`Matrix`](crate::Matrix) is a multiple of this.
+pub const INPUTS_MULTIPLE: usize = 4;
+
 /// Activations are unsigned; this value stands for zero.
 pub const ZERO_POINT: u8 = 128;
 

@@ -7,7 +7,7 @@ use crate::packed::Packed;
 use crate::packed::ZERO_POINT;
 
 /// Each column's inputs side by side, as they came.
-pub(crate) const LAYOUT: Layout = Layout { panel: 1, group: crate::INPUTS_MULTIPLE };
+pub(crate) const LAYOUT: Layout = Layout { panel: 1, group: crate::packed::INPUTS_MULTIPLE };
 
 #[inline(always)]
 pub(crate) fn multiply(a: &[u8], b: &Packed, out: &mut [i32]) {
