@@ -8,7 +8,9 @@
 //! ```
 //!
 //! Nothing is made unless a collector was named and the call is sampled. Never
-//! a post's text.
+//! a post's text. Spans are made by OpenTelemetry's own interface, not by `tracing-opentelemetry`: a
+//! span of `tracing` would cost every post, sampled or not, and a post's span links a batch that
+//! has ended.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

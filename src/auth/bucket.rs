@@ -1,7 +1,8 @@
 //! A token bucket: so many posts a second, saved up for one second. Pure.
 //!
 //! Kept as the moment at which the bucket will be full again (the theoretical
-//! arrival time of the generic cell rate algorithm, ITU-T I.371).
+//! arrival time of the generic cell rate algorithm, ITU-T I.371). Our own, not `governor`'s, which
+//! can't take more than a burst, as a batch larger than the bucket does, nor reserve ahead.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -137,18 +137,16 @@ mod tests {
     #[tokio::test]
     async fn work_that_nobody_waits_for_is_skipped() {
         let (pool, threads) = TextPool::start(1).expect("a thread");
-        let held = Arc::new(Mutex::new(()));
-        let lock = held.lock().expect("no panic");
-        let wait = Arc::clone(&held);
-        let first = pool.run(FLOW, 1, move || drop(wait.lock()));
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let first = pool.run(FLOW, 1, move || held.recv().is_err());
         let second = pool.run(FLOW, 1, || panic!("it was given up"));
         let mut second = Box::pin(second);
         let mut first = Box::pin(first);
         assert!(futures::poll!(first.as_mut()).is_pending());
         assert!(futures::poll!(second.as_mut()).is_pending());
         drop(second);
-        drop(lock);
-        assert_eq!(first.await, Some(()));
+        drop(release);
+        assert_eq!(first.await, Some(true));
         pool.close();
         for thread in threads {
             thread.join().expect("no panic");
