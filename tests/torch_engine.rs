@@ -153,7 +153,11 @@ fn texts_are_prepared_as_the_flag_says_or_else_the_configuration() {
     assert_eq!(scheme(folder.path(), None), Normalisation::SocialV1);
     assert_eq!(scheme(folder.path(), Some(Normalisation::None)), Normalisation::None);
     edit_config(folder.path(), |c| drop(c.insert("pounce".into(), section("social"))));
-    check_refused(folder.path(), &spec(), &["pounce.normalisation", "social-v1, social-v2, tweet-eval"]);
+    check_refused(
+        folder.path(),
+        &spec(),
+        &["pounce.normalisation", "social-v1, social-v2, tweet-eval"],
+    );
 }
 
 /// A copy of a fixture, to be damaged.
