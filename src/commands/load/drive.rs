@@ -71,7 +71,10 @@ impl Schedule {
         if due >= self.end {
             return None;
         }
-        tokio::time::sleep_until(due).await;
+        if self.interval.is_some() {
+            // Only here: a timer takes a millisecond even for a time that has passed.
+            tokio::time::sleep_until(due).await;
+        }
         Some(due)
     }
 }
