@@ -65,7 +65,7 @@ fn rate(text: &str) -> Result<f64, String> {
     if rate > 0.0 && rate <= 1e7 { Ok(rate) } else { Err("not above 0 and at most 1e7".to_owned()) }
 }
 
-/// Sends the load and tells what came of it; exit code 1 if a post got no reply at all.
+/// Sends the load and tells what came of it; exit code 1 if a post got no reply at all, or a stream failed.
 #[allow(clippy::print_stdout, reason = "the command's output")]
 pub(crate) async fn run(flags: LoadFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let texts = posts::Texts::open(flags.posts.as_deref(), flags.repeats, flags.long)?;
@@ -83,5 +83,6 @@ pub(crate) async fn run(flags: LoadFlags) -> Result<ExitCode, Box<dyn std::error
     } else {
         print!("{report}");
     }
-    Ok(if outcome.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let whole = outcome.failed == 0 && outcome.failure.is_none();
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
