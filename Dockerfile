@@ -50,9 +50,9 @@ COPY . .
 RUN cargo build --release --locked --bin pounce
 
 FROM runtime AS slim
-LABEL org.opencontainers.image.description="Streaming sentiment over gRPC, embedded engine"
+LABEL org.opencontainers.image.description="Streaming sentiment over gRPC, engines in Rust alone"
 COPY --from=build-slim /src/target/release/pounce /usr/local/bin/pounce
-COPY model/*.json model/model.onnx /model/
+COPY model/*.json model/model.safetensors model/model.onnx /model/
 
 # --- torch -------------------------------------------------------------------------
 FROM chef AS build-torch
