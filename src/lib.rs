@@ -11,6 +11,7 @@ pub mod dashboard;
 pub mod lifecycle;
 pub mod metrics;
 pub mod parts;
+pub mod recent;
 pub mod scoring;
 pub mod server;
 pub mod telemetry;

@@ -2,11 +2,11 @@
 
 use crate::alerting::monitor::AlertMonitor;
 use crate::auth::tokens::Tokens;
-use crate::dashboard::recent::RecentPosts;
 use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
+use crate::recent::posts::RecentPosts;
 use crate::scoring::backlog::Backlog;
 use pounce_inference::scorer::Scorer;
 

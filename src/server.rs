@@ -17,12 +17,12 @@ use pounce_inference::scorer::{Scorer, ScorerHandle, Warm};
 use crate::alerting::monitor::{self, AlertMonitor};
 use crate::alerting::state::{self, StateDir};
 use crate::auth::tokens::Tokens;
-use crate::dashboard::recent::RecentPosts;
 use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::{self, Drain, DrainSender, Phase};
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
 use crate::parts::Parts;
+use crate::recent::posts::RecentPosts;
 use crate::scoring::backlog::Backlog;
 use crate::transport::grpc::{self, ServiceSpec};
 use crate::transport::tls::Tls;
@@ -233,7 +233,7 @@ async fn drained(
     tokio::select! {
         served = &mut grpc => return served?.map_err(ServerError::from),
         () = all_ended(calls) => {
-            tracing::info!("every call has ended; connections that stay open are closed");
+            tracing::info!("all calls have ended; closing the connections that are still open");
             grpc.abort();
             return Ok(());
         }

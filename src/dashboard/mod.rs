@@ -7,9 +7,7 @@
 //! read-only.
 
 mod assets;
-mod latency;
 mod live;
 mod page;
-pub mod recent;
 pub(crate) mod router;
 mod view;

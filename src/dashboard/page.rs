@@ -9,13 +9,13 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::recent::RecentPosts;
 use super::view::{self, View};
 use crate::auth::caller::Caller;
 use crate::auth::guard::Guard;
 use crate::auth::need::Need;
 use crate::auth::tokens::Scope;
 use crate::parts::Parts;
+use crate::recent::posts::RecentPosts;
 
 /// Open streams of events; more are turned away, and their pages poll.
 const WATCHERS_MAX: usize = 32;

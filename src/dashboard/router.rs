@@ -13,12 +13,12 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use super::page::Page;
-use super::recent::RecentPosts;
 use super::{assets, live};
 use crate::alerting::service::acknowledge;
 use crate::auth::tokens::Scope;
 use crate::lifecycle::drain::Phase;
 use crate::parts::Parts;
+use crate::recent::posts::RecentPosts;
 
 /// Bytes of a request.
 const REQUEST_BYTES_MAX: usize = 8 << 10;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::recent::{Flagged, RecentPosts};
+use crate::recent::posts::{Flagged, RecentPosts};
 use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::Alert;
 use pounce_alerts::status::{ShareHistory, TopicStatus};

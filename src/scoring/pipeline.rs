@@ -11,7 +11,7 @@ use super::metrics;
 use crate::alerting::advocates::{Advocate, Advocates};
 use crate::alerting::metrics as alerting_metrics;
 use crate::alerting::monitor::{Admission, AlertMonitor};
-use crate::dashboard::recent::RecentPosts;
+use crate::recent::posts::RecentPosts;
 use crate::scoring::wire::{self, Refusal};
 use crate::traces::{self, PostSpan};
 use crate::wire::{show_duration, show_severity, show_timestamp};

@@ -6,7 +6,7 @@ mod modules;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use modules::{Crate, circles, words};
+use modules::{Crate, circles, parts, words};
 
 /// Words that only the files beside them may have in their code; a folder stands for its files.
 const RULES: [(&[&str], &[&str]); 7] = [
@@ -86,6 +86,36 @@ fn no_file_imports_another_in_a_circle() {
     }
     assert!(crates > 1, "the crates were not found");
     assert!(found.is_empty(), "circles among imports:\n{}", found.join("\n"));
+}
+
+#[test]
+fn no_part_of_the_service_imports_another_in_a_circle() {
+    let service = Crate::load(Path::new("src/lib.rs"), &read).imports();
+    let found = circles(&parts(&service, Path::new("src")));
+    assert!(found.is_empty(), "circles among the parts of the service:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_circle_of_two_folders_without_one_of_files_is_found() {
+    let files: BTreeMap<&Path, &str> = [
+        ("src/lib.rs", "mod a;\nmod b;\n"),
+        ("src/a.rs", "mod x;\nmod y;\n"),
+        ("src/a/x.rs", "pub struct X;\nfn f(_: crate::b::u::U) {}\n"),
+        ("src/a/y.rs", "pub struct Y;\n"),
+        ("src/b.rs", "pub mod u;\nmod v;\n"),
+        ("src/b/u.rs", "pub struct U;\n"),
+        ("src/b/v.rs", "fn g(_: crate::a::y::Y) {}\n"),
+    ]
+    .into_iter()
+    .map(|(file, text)| (Path::new(file), text))
+    .collect();
+    let read = |file: &Path| files.get(file).map(|text| (*text).to_owned());
+    let imports = Crate::load(Path::new("src/lib.rs"), &read).imports();
+    assert!(circles(&imports).is_empty());
+    assert_eq!(
+        circles(&parts(&imports, Path::new("src"))),
+        ["a names crate::b::u::U -> b names crate::a::y::Y -> a"]
+    );
 }
 
 #[test]

@@ -171,6 +171,25 @@ impl Crate {
     }
 }
 
+/// The same imports between the parts of a crate: what lies right below its root, a folder with
+/// all its files or a file.
+pub(crate) fn parts(edges: &Edges, root: &Path) -> Edges {
+    let part = |file: &Path| -> PathBuf {
+        let below = file.strip_prefix(root).unwrap_or(file);
+        below.iter().next().map_or_else(PathBuf::new, |first| Path::new(first).with_extension(""))
+    };
+    let mut joined = Edges::new();
+    for (file, named) in edges {
+        for (target, path) in named {
+            if part(file) != part(target) {
+                let of_part = joined.entry(part(file)).or_default();
+                of_part.entry(part(target)).or_insert_with(|| path.clone());
+            }
+        }
+    }
+    joined
+}
+
 /// The circles among imports, one for each set of files, each the shortest way round from its first
 /// file: `a.rs names super::b::X -> b.rs names super::a::Y -> a.rs`.
 pub(crate) fn circles(edges: &Edges) -> Vec<String> {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use pounce::config::Config;
-use pounce::dashboard::recent::RecentPosts;
 use pounce::lifecycle::drain::{DrainSender, Phase};
+use pounce::recent::posts::RecentPosts;
 use pounce::server::{Server, ServerError, ServerParts};
 use pounce_alerts::AlertEngine;
 use pounce_client::{Client, Reply, StreamSpec};

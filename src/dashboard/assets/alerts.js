@@ -171,7 +171,7 @@ function taking(alert, open) {
       const response = await call("board/acknowledgements", { method: "POST", headers, body });
       if (!response.ok) throw new Error(await reason(response));
       sessionStorage.setItem(NAME, by.value);
-      say(document.getElementById("announcer"), `You took the alert on ${about(alert)}`);
+      say(document.getElementById("announcer"), `You acknowledged the alert on ${about(alert)}`);
     } catch (error) {
       say(fault, `Not acknowledged: ${error.message}`);
     } finally {
@@ -182,7 +182,7 @@ function taking(alert, open) {
 }
 
 function past(node, alert) {
-  const taken = alert.acknowledged_by ? `, taken by ${alert.acknowledged_by}` : "";
+  const taken = alert.acknowledged_by ? `, acknowledged by ${alert.acknowledged_by}` : "";
   const words = [about(alert), `${KINDS[alert.kind]}, ${alert.severity}`,
     `${clock(alert.opened_at)} to ${clock(alert.resolved_at)}${taken}`];
   keep(node, words.map((text, place) => ({ text, place })), (word) => word.place,

@@ -28,26 +28,26 @@ struct Second {
 
 /// The last minute, second by second.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LatencyWindow {
+pub(crate) struct LatencyWindow {
     seconds: VecDeque<Second>,
 }
 
 /// The last minute in a few numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     /// Posts scored a second, over the last ten whole seconds.
-    pub(super) scored_per_second: f64,
+    pub(crate) scored_per_second: f64,
     /// Posts scored in each of the last whole seconds, oldest first.
-    pub(super) scored: Vec<u32>,
+    pub(crate) scored: Vec<u32>,
     /// Posts rejected in the last minute.
-    pub(super) rejected: u64,
+    pub(crate) rejected: u64,
     /// Median, 95th and 99th percentile of the time of a post; none without posts.
-    pub(super) took: Option<[Duration; 3]>,
+    pub(crate) took: Option<[Duration; 3]>,
 }
 
 impl LatencyWindow {
     /// A post was scored, `took` after it was accepted.
-    pub(super) fn scored(&mut self, at: Duration, took: Duration) {
+    pub(crate) fn scored(&mut self, at: Duration, took: Duration) {
         let second = self.second(at);
         second.scored = second.scored.saturating_add(1);
         let count = &mut second.took[bin(took)];
@@ -55,13 +55,13 @@ impl LatencyWindow {
     }
 
     /// A post was rejected.
-    pub(super) fn rejected(&mut self, at: Duration) {
+    pub(crate) fn rejected(&mut self, at: Duration) {
         let second = self.second(at);
         second.rejected = second.rejected.saturating_add(1);
     }
 
     /// The minute that ends with the last whole second before `at`.
-    pub(super) fn rates(&self, at: Duration) -> Rates {
+    pub(crate) fn rates(&self, at: Duration) -> Rates {
         let now = at.as_secs();
         let minute = || self.seconds.iter().filter(move |second| now - second.number <= SECONDS);
         let mut scored = vec![0; usize::try_from(SECONDS).unwrap_or_default()];

@@ -1,5 +1,4 @@
-//! What scored posts leave behind for those who look at the page: the latest
-//! flagged ones and the latency of the last minute. In memory alone, and bounded.
+//! The latest flagged posts, and the rate and latency of the last minute. Bounded.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,27 +12,27 @@ use pounce_types::post::{Place, Post, PostId, Timestamp, Topic};
 use pounce_types::score::{Probabilities, Severity};
 
 /// Flagged posts that are remembered.
-pub(super) const FLAGGED_MAX: usize = 50;
+pub(crate) const FLAGGED_MAX: usize = 50;
 /// Bytes of a text that are remembered.
 const TEXT_BYTES_MAX: usize = 1000;
 
 /// A post that was flagged as discontent, or as an advocate's. Its text is in
 /// no `Debug` output: there is none.
 #[derive(Clone)]
-pub(super) struct Flagged {
-    pub(super) id: PostId,
-    pub(super) topic: Option<Topic>,
-    pub(super) place: Option<Place>,
-    pub(super) followers: u64,
+pub(crate) struct Flagged {
+    pub(crate) id: PostId,
+    pub(crate) topic: Option<Topic>,
+    pub(crate) place: Option<Place>,
+    pub(crate) followers: u64,
     /// Set when the post is discontent; else it is an advocate's.
-    pub(super) severity: Option<Severity>,
+    pub(crate) severity: Option<Severity>,
     /// Of the class that it was flagged for.
-    pub(super) probability: f32,
+    pub(crate) probability: f32,
     /// Event time.
-    pub(super) at: Timestamp,
-    pub(super) respond_by: Option<Timestamp>,
+    pub(crate) at: Timestamp,
+    pub(crate) respond_by: Option<Timestamp>,
     /// The first bytes of the text, if texts are kept.
-    pub(super) text: Option<Box<str>>,
+    pub(crate) text: Option<Box<str>>,
 }
 
 /// Remembers what the page shows of single posts. Cheap to clone.
@@ -101,11 +100,11 @@ impl RecentPosts {
     }
 
     /// The latest flagged posts, newest first.
-    pub(super) fn flagged(&self) -> Vec<Flagged> {
+    pub(crate) fn flagged(&self) -> Vec<Flagged> {
         self.kept().flagged.iter().rev().cloned().collect()
     }
 
-    pub(super) fn rates(&self) -> Rates {
+    pub(crate) fn rates(&self) -> Rates {
         self.kept().latency.rates(self.inner.started.elapsed())
     }
 
