@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::metrics;
+use super::{metrics, wire};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::key::AlertId;
 use pounce_alerts::{
     Acknowledged, AlertEngine, Observation, Observed, Snapshot, Ticket, UnknownAlert,
 };
+use pounce_client::json;
 use pounce_types::clock::now;
 use pounce_types::post::{Place, Timestamp, Topic};
 
@@ -103,13 +104,7 @@ impl AlertMonitor {
     fn tell(&self, changes: &[AlertChange]) {
         for change in changes {
             metrics::alert_changed(change, now());
-            tracing::info!(
-                alert = change.alert.id.as_str(),
-                kind = change.alert.kind.name(),
-                change = ?change.kind,
-                severity = change.alert.severity.name(),
-                "alert"
-            );
+            log(wire::show_change(change));
             // Nobody may be watching.
             let _ = self.inner.changes.send(Arc::new(change.clone()));
         }
@@ -118,6 +113,17 @@ impl AlertMonitor {
     fn engine(&self) -> MutexGuard<'_, AlertEngine> {
         self.inner.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes a change to the log, in the form that `pounce watch` shows. Ids of posts are left out:
+/// they lead to people, and logs are kept longer and read by more.
+fn log(change: pounce_proto::AlertChange) {
+    let kind = change.kind().name();
+    let Some(mut alert) = change.alert else { return };
+    if let Some(evidence) = &mut alert.evidence {
+        evidence.sample_post_ids.clear();
+    }
+    tracing::info!(change = kind, alert = %json::show_alert(&alert), "alert changed");
 }
 
 /// A post that arrived and is not counted yet.

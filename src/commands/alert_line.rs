@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// A change as a JSON object.
 pub(super) fn json_line(change: &AlertChange) -> String {
     let alert = change.alert.clone().unwrap_or_default();
-    alert_line(&name(change.kind().as_str_name(), "ALERT_CHANGE_KIND_"), &alert)
+    alert_line(change.kind().name(), &alert)
 }
 
 /// An advocate as a JSON object.
@@ -41,8 +41,8 @@ pub(super) fn short_line(change: &AlertChange) -> String {
     format!(
         "{} {} {} {}: {}; see {}",
         time(alert.resolved_at.or(alert.opened_at)).as_str().unwrap_or("-"),
-        name(change.kind().as_str_name(), "ALERT_CHANGE_KIND_"),
-        kind(&alert),
+        change.kind().name(),
+        alert.kind().name(),
         subject(&alert.topic, &alert.place),
         reason(&alert),
         samples.unwrap_or_default(),
@@ -73,18 +73,6 @@ pub(super) fn reason(alert: &Alert) -> String {
 /// The topic, and the place if there is one.
 pub(super) fn subject(topic: &str, place: &str) -> String {
     if place.is_empty() { topic.to_owned() } else { format!("{topic} in {place}") }
-}
-
-pub(super) fn kind(alert: &Alert) -> String {
-    name(alert.kind().as_str_name(), "ALERT_KIND_")
-}
-
-pub(super) fn severity(alert: &Alert) -> String {
-    name(alert.severity().as_str_name(), "SEVERITY_")
-}
-
-fn name(wire: &str, prefix: &str) -> String {
-    wire.trim_start_matches(prefix).to_lowercase()
 }
 
 /// RFC 3339, or null.

@@ -30,10 +30,10 @@ pub(crate) struct ReplayFlags {
     file: PathBuf,
     #[command(flatten)]
     connection: ConnectionFlags,
-    /// Seconds of event time a second; 0: as fast as it goes
+    /// Replay speed: seconds of event time per second; 0: as fast as possible
     #[arg(long, default_value_t = 0.0, value_name = "X")]
     speed: f64,
-    /// Topic of posts that name none
+    /// Topic for posts without one
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
 }
@@ -117,7 +117,7 @@ struct Summary {
     late: u64,
     duplicate: u64,
     /// Alerts opened, by topic and kind.
-    opened: BTreeMap<(String, String), u64>,
+    opened: BTreeMap<(String, &'static str), u64>,
 }
 
 impl Summary {
@@ -156,7 +156,7 @@ impl Summary {
 
     fn opened(&mut self, change: &AlertChange) {
         if let (AlertChangeKind::Opened, Some(alert)) = (change.kind(), &change.alert) {
-            let key = (alert_line::subject(&alert.topic, &alert.place), alert_line::kind(alert));
+            let key = (alert_line::subject(&alert.topic, &alert.place), alert.kind().name());
             *self.opened.entry(key).or_default() += 1;
         }
     }

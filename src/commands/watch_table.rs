@@ -1,5 +1,5 @@
 //! What `pounce watch` shows on a terminal: alerts that fire, the advocates
-//! heard of last, and how it stands with the connection.
+//! seen last, and the state of the connection.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -72,14 +72,14 @@ impl fmt::Display for Table {
         writeln!(
             f,
             "{:<21} {:<7} {:<8} {:<24} {:<12} {:<32} why",
-            "opened", "kind", "severity", "topic", "taken by", "alert"
+            "opened", "kind", "severity", "topic", "acknowledged", "alert"
         )?;
         for alert in self.firing.values() {
             let line = format!(
                 "{:<21} {:<7} {:<8} {:<24} {:<12} {:<32} {}",
                 alert_line::time(alert.opened_at).as_str().unwrap_or("-"),
-                alert_line::kind(alert),
-                alert_line::severity(alert),
+                alert.kind().name(),
+                alert.severity().name(),
                 alert_line::subject(&alert.topic, &alert.place),
                 alert.acknowledgement.as_ref().map_or("", |taken| taken.by.as_str()),
                 alert.id,

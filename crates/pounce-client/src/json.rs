@@ -192,16 +192,15 @@ fn scored(event: &ScoredEvent) -> Outcome<'_> {
     }
 }
 
-/// An alert as a JSON object: the only form in which Pounce shows one, in `pounce watch`
-/// and on the dashboard. Times are RFC 3339, or null while they are not set.
+/// An alert as a JSON object: the form of `pounce watch`, the dashboard and the log. Times are RFC 3339, or null while they are not set.
 #[must_use]
 pub fn show_alert(alert: &Alert) -> Value {
     let evidence = alert.evidence.clone().unwrap_or_default();
     let taken = alert.acknowledgement.as_ref();
     json!({
         "id": alert.id,
-        "kind": lower_case(alert.kind().as_str_name(), "ALERT_KIND_"),
-        "severity": lower_case(alert.severity().as_str_name(), "SEVERITY_"),
+        "kind": alert.kind().name(),
+        "severity": alert.severity().name(),
         "topic": alert.topic,
         "place": alert.place,
         "opened_at": alert.opened_at.and_then(rfc3339),
@@ -223,10 +222,6 @@ pub fn show_alert(alert: &Alert) -> Value {
         "acknowledged_at": taken.and_then(|taken| taken.at).and_then(rfc3339),
         "acknowledged_note": taken.map(|taken| taken.note.as_str()),
     })
-}
-
-fn lower_case(wire: &str, prefix: &str) -> String {
-    wire.trim_start_matches(prefix).to_lowercase()
 }
 
 fn rfc3339(at: prost_types::Timestamp) -> Option<String> {
