@@ -89,7 +89,10 @@ impl Gate {
                 return Ok(Permit { gate: Arc::clone(self), key, bytes });
             }
             let (grant, granted) = oneshot::channel();
-            (state.admission.wait(key, bytes, grant), granted)
+            let id = state.admission.wait(key, bytes, grant);
+            // A new flow may be first in line at once, before those of its caller that wait.
+            self.admit_waiting(state);
+            (id, granted)
         };
         let _waiting = Waiting { gate: self, key, id };
         granted.await.map_err(|_| Closed)
@@ -110,11 +113,16 @@ impl Gate {
         drop(waiting);
     }
 
-    /// Makes a change that may leave room, and lets in whoever is next.
+    /// Makes a change that may leave room for those who wait.
     fn change(self: &Arc<Self>, change: impl FnOnce(&mut Admission<oneshot::Sender<Permit>>)) {
-        let mut granted = Vec::new();
         let mut state = self.state();
         change(&mut state.admission);
+        self.admit_waiting(state);
+    }
+
+    /// Lets in whoever waits and has room, in their order.
+    fn admit_waiting(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let mut granted = Vec::new();
         while let Some((key, bytes, grant)) = state.admission.admit_next() {
             granted.push((grant, Permit { gate: Arc::clone(self), key, bytes }));
         }
@@ -185,6 +193,18 @@ mod tests {
         assert_eq!(gate.posts_held(), 1, "granted, but not yet heard of it");
         drop(granted);
         assert_eq!(gate.posts_held(), 0);
+    }
+
+    #[test]
+    fn a_new_flow_gets_in_at_once_where_its_callers_others_hold_their_share() {
+        let gate = Arc::new(Gate::new(64, 1 << 20));
+        let flow = |flow| FlowKey { caller: CallerId(1), flow: FlowId(flow) };
+        let held: Vec<_> = std::iter::from_fn(|| gate.try_enter(flow(1), 10).ok()).collect();
+        let mut waits = Box::pin(gate.enter(flow(1), 10));
+        assert!(waits.as_mut().now_or_never().is_none());
+        let newcomer = gate.enter(flow(2), 10).now_or_never().expect("at once").expect("open");
+        assert!(waits.as_mut().now_or_never().is_none(), "the flow that holds its share");
+        drop((held, newcomer));
     }
 
     #[test]
