@@ -47,8 +47,14 @@ impl Authority {
 
     /// A certificate for 127.0.0.1, and its key.
     fn issue(&self) -> (String, String) {
+        self.issue_until(4000)
+    }
+
+    /// One that expires with the first day of `year`.
+    fn issue_until(&self, year: i32) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         (certificate.pem(), key.serialize_pem())
     }
@@ -185,6 +191,28 @@ async fn mutual_tls_lets_in_only_clients_that_its_authority_vouches_for() {
     assert_ne!(code(&service, &authority.trusted()).await, Code::Ok);
     assert_ne!(code(&service, &authority.trusted_as(&authority)).await, Code::Ok);
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_replaces_no_valid_one() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let write = |(cert, key): (String, String)| {
+        files.write("cert", &cert);
+        files.write("key", &key);
+    };
+    write(authority.issue_until(2100));
+    let tls = files.tls(None);
+    let service = Service::start(Spec { tls: Some(tls.clone()), ..Spec::default() }).await;
+
+    write(authority.issue_until(2020));
+    assert!(matches!(tls.look(), Look::Bad(error) if error.to_string().contains("has expired")));
+    assert_eq!(code(&service, &authority.trusted()).await, Code::Ok);
+    service.stop().await;
+
+    // Nothing better at hand: clients see the fault themselves, and the gauge shows it.
+    let tls = files.tls(None);
+    write(authority.issue_until(2021));
+    assert_eq!(tls.look(), Look::New);
 }
 
 #[tokio::test(flavor = "multi_thread")]

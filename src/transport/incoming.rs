@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub fn connections(
             match &tls {
                 None => yield Ok(Connection::new(Io::Plain(socket), opening, permit)),
                 Some(tls) => {
-                    let acceptor = TlsAcceptor::from(tls.now());
+                    let acceptor = TlsAcceptor::from(Arc::clone(&tls.now().server));
                     handshakes.spawn(handshake(acceptor, socket, opening, permit));
                 }
             }

@@ -59,6 +59,10 @@ pub(crate) fn register() {
     describe_counter!("grpc_server_msg_sent_total", "gRPC messages sent");
     describe_counter!("pounce_connections_refused_total", "Connections closed before a call");
     describe_gauge!("pounce_connections_open", "Open gRPC connections");
+    describe_gauge!(
+        "pounce_tls_certificate_expiry_timestamp_seconds",
+        "When the gRPC port's certificate expires, in seconds since 1970"
+    );
     describe_counter!("pounce_messages_refused_total", "Request messages refused while arriving");
 
     for refusal in ConnectionRefusal::ALL {
@@ -78,6 +82,12 @@ pub(crate) fn connection_open(open: bool) {
 /// A connection was closed before it said anything.
 pub(crate) fn connection_refused(refusal: ConnectionRefusal) {
     counter!("pounce_connections_refused_total", "reason" => refusal.name()).increment(1);
+}
+
+/// A certificate is in use that expires at `until`, in seconds since 1970.
+#[allow(clippy::cast_precision_loss, reason = "seconds of any year fit into 53 bits")]
+pub(crate) fn certificate_in_use(until: i64) {
+    gauge!("pounce_tls_certificate_expiry_timestamp_seconds").set(until as f64);
 }
 
 /// A request message was not taken.

@@ -12,7 +12,12 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use x509_parser::prelude::{FromDer, Validity, X509Certificate};
 
+use pounce_types::clock::now;
+use pounce_types::post::Timestamp;
+
+use super::metrics;
 use crate::lifecycle::reload::{FileError, Reloaded};
 
 /// Where the PEM files are.
@@ -27,19 +32,75 @@ pub struct TlsFiles {
 }
 
 /// TLS as the files have it now.
-pub type Tls = Reloaded<ServerConfig>;
+pub type Tls = Reloaded<TlsConfig>;
 
-/// Reads the files.
+/// What a connection is accepted with.
+pub struct TlsConfig {
+    pub(super) server: Arc<ServerConfig>,
+    /// Of the server's certificate.
+    valid: CertificateValidity,
+}
+
+/// From when until when a certificate is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CertificateValidity {
+    from: i64,
+    until: i64,
+}
+
+impl CertificateValidity {
+    /// Why clients refuse the certificate at `at`, if they do.
+    fn fault(self, at: Timestamp) -> Option<&'static str> {
+        let at = i64::try_from(at.millis() / 1000).unwrap_or(i64::MAX);
+        if at > self.until {
+            Some("has expired")
+        } else if at < self.from {
+            Some("is not valid yet")
+        } else {
+            None
+        }
+    }
+}
+
+/// Reads the files. A certificate that is not valid now is used, with a warning in the log; it
+/// does not replace one that is valid.
 /// # Errors
-/// [`FileError`] naming the file that is missing or of no use.
+/// [`FileError`] naming the file that is missing or invalid.
 pub fn open(files: TlsFiles) -> Result<Tls, FileError> {
     let paths = [&files.cert, &files.key].into_iter().chain(&files.client_ca);
     let paths = paths.cloned().collect();
-    Reloaded::open("tls", paths, move |contents, _| server_config(&files, contents))
+    Reloaded::open("tls", paths, move |contents, before: Option<&TlsConfig>| {
+        let config = config(&files, contents)?;
+        if let Some(fault) = config.valid.fault(now()) {
+            if before.is_some_and(|before| before.valid.fault(now()).is_none()) {
+                return Err(FileError::new(&files.cert, fault));
+            }
+            tracing::warn!(file = %files.cert.display(), "the certificate {fault}");
+        }
+        metrics::certificate_in_use(config.valid.until);
+        Ok(config)
+    })
 }
 
-fn server_config(files: &TlsFiles, contents: &[Vec<u8>]) -> Result<ServerConfig, FileError> {
+fn config(files: &TlsFiles, contents: &[Vec<u8>]) -> Result<TlsConfig, FileError> {
     let chain = certificates(&files.cert, &contents[0])?;
+    let valid = validity(&chain[0])
+        .ok_or_else(|| FileError::new(&files.cert, "holds a certificate that can't be read"))?;
+    let server = Arc::new(server_config(files, chain, contents)?);
+    Ok(TlsConfig { server, valid })
+}
+
+fn validity(certificate: &CertificateDer<'_>) -> Option<CertificateValidity> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let Validity { not_before, not_after } = parsed.validity();
+    Some(CertificateValidity { from: not_before.timestamp(), until: not_after.timestamp() })
+}
+
+fn server_config(
+    files: &TlsFiles,
+    chain: Vec<CertificateDer<'static>>,
+    contents: &[Vec<u8>],
+) -> Result<ServerConfig, FileError> {
     let key = PrivateKeyDer::from_pem_slice(&contents[1])
         .map_err(|_| FileError::new(&files.key, "holds no private key in PEM"))?;
     let verifier = match &files.client_ca {
@@ -78,5 +139,26 @@ fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(FileError::new(file, "holds no certificate in PEM")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_valid_between_its_two_times() {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 4, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed");
+        let valid = validity(certificate.der()).expect("a certificate");
+        assert_eq!(valid, CertificateValidity { from: 1_767_225_600, until: 1_775_001_600 });
+        let fault = |seconds: u64| valid.fault(Timestamp::from_millis(seconds * 1000));
+        assert_eq!(fault(1_767_225_599), Some("is not valid yet"));
+        assert_eq!(fault(1_767_225_600), None);
+        assert_eq!(fault(1_775_001_600), None);
+        assert_eq!(fault(1_775_001_601), Some("has expired"));
     }
 }
