@@ -21,7 +21,7 @@ const BAD_CONFIGURATION: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
-    /// Which log lines to write, in RUST_LOG's syntax
+    /// Which log lines to write, in the syntax of RUST_LOG
     #[arg(long, env = "RUST_LOG", default_value = "info", global = true, value_name = "FILTER")]
     log: String,
     #[command(subcommand)]
@@ -34,11 +34,11 @@ enum Command {
     Serve(Box<ServeFlags>),
     /// Score JSON lines with a running service
     Score(commands::score::ScoreFlags),
-    /// Show the alerts of topics as they open, escalate and end
+    /// Show alerts as they open, escalate and resolve
     Watch(commands::watch::WatchFlags),
-    /// Take an alert, so that everybody who watches knows
+    /// Acknowledge an alert: tell everybody who watches that you handle it
     Acknowledge(commands::acknowledge::AcknowledgeFlags),
-    /// Show the topics being counted, those with most discontent first, or one of them
+    /// Show the topics that are counted, most discontent first, or one of them
     Topics(commands::topics::TopicsFlags),
     /// Send recorded posts in event time and show the alerts that they open
     Replay(commands::replay::ReplayFlags),
@@ -46,9 +46,9 @@ enum Command {
     CheckConfig(Box<ServeFlags>),
     /// Measure engines side by side, and the service beside its bare engine
     Bench(Box<commands::bench::BenchFlags>),
-    /// Send a load to a running service and measure how long replies take
+    /// Put a running service under load and measure how long replies take
     Load(Box<commands::load::LoadFlags>),
-    /// Ask a running service for its health: exit code 0 if it serves, 1 if not
+    /// Check the health of a running service: exit code 0 if it is serving, else 1
     Healthcheck(commands::healthcheck::HealthcheckFlags),
     /// Make a bearer token: the token goes to stdout, its line for `serve --tokens` to stderr
     Token(commands::token::TokenFlags),

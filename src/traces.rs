@@ -99,7 +99,7 @@ pub fn start(spec: &TraceSpec) -> Result<Exporter, TraceError> {
     // Inference makes the spans of batches by the process's provider.
     opentelemetry::global::set_tracer_provider(provider.clone());
     let TraceSpec { endpoint, root_share } = spec;
-    tracing::info!(endpoint, root_share, "traces go to a collector");
+    tracing::info!(endpoint, root_share, "sending traces to a collector");
     Ok(Exporter { provider })
 }
 
@@ -153,8 +153,10 @@ impl SpanExporter for Observed {
         spans_exported(count, result.is_ok());
         let failed = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
-            Err(error) if !failed => tracing::warn!(%error, "the collector takes no spans"),
-            Ok(()) if failed => tracing::info!("the collector takes spans again"),
+            Err(error) if !failed => {
+                tracing::warn!(%error, "the trace collector does not accept spans")
+            }
+            Ok(()) if failed => tracing::info!("the trace collector accepts spans again"),
             _ => {}
         }
         result

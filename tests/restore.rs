@@ -156,7 +156,7 @@ fn a_damaged_state_is_set_aside_with_a_word_and_topics_warm_up() {
     std::fs::write(&snapshot, &bytes).expect("written");
 
     let server = Server::start_with(0, &kept);
-    let line = server.said("state set aside: topics warm up");
+    let line = server.said("the saved state was set aside; topics start without a baseline");
     let line = line.unwrap_or_else(|| panic!("no word of it: {:?}", server.begun));
     assert_eq!(line["level"], "ERROR");
     assert!(line["file"].as_str().is_some_and(|file| file.ends_with("topics.snapshot")), "{line}");

@@ -51,7 +51,7 @@ impl StateDir {
     }
 
     /// The engine as it was written last. A file that is damaged or of another
-    /// kind is set aside, and topics start to warm up.
+    /// kind is set aside, and topics start without a baseline.
     /// # Errors
     /// If the file is there and can't be read, or can't be set aside: to go on would replace
     /// what may be good.
@@ -78,7 +78,7 @@ impl StateDir {
                 let aside = self.set_aside(&file)?;
                 tracing::error!(
                     file = %file.display(), aside = %aside.display(), %error,
-                    "state set aside: topics warm up"
+                    "the saved state was set aside; topics start without a baseline"
                 );
                 Ok(AlertEngine::new(settings, topics_max))
             }

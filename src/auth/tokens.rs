@@ -227,7 +227,7 @@ impl NewToken {
 
     /// Appends the line to a file of tokens, which is made if it is not there.
     /// # Errors
-    /// [`FileError`] if the file would be of no use with it; it is then left as it was.
+    /// [`FileError`] if the file would not be valid with it; it is then left as it was.
     pub fn append_to(&self, file: &Path) -> Result<(), FileError> {
         let fault = |error: std::io::Error| FileError::new(file, error);
         let mut content = match std::fs::read_to_string(file) {

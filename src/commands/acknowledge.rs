@@ -1,4 +1,4 @@
-//! `pounce acknowledge`: takes an alert.
+//! `pounce acknowledge`: says who handles an alert.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,20 +14,20 @@ use super::terminal::escaped;
 /// The flags of `pounce acknowledge`.
 #[derive(Debug, Args)]
 pub(crate) struct AcknowledgeFlags {
-    /// The alert, as `pounce watch` shows it
+    /// Id of the alert, as shown by `pounce watch`
     #[arg(value_name = "ALERT")]
     id: String,
-    /// Who takes it
+    /// Your name, shown to everybody who watches
     #[arg(long, value_name = "NAME")]
     by: String,
-    /// A word on it
+    /// Note shown with the acknowledgement
     #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
     note: String,
     #[command(flatten)]
     connection: ConnectionFlags,
 }
 
-/// Takes the alert and shows it, with whoever took it first.
+/// Acknowledges the alert and shows it, with whoever acknowledged it first.
 pub(crate) async fn run(flags: AcknowledgeFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let AcknowledgeFlags { id, by, note, connection } = flags;
     let request = AcknowledgeAlertRequest { id, by, note };

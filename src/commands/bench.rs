@@ -24,11 +24,11 @@ pub(crate) struct BenchFlags {
     /// Posts to score
     #[arg(long, default_value_t = 7000, value_name = "N")]
     posts: usize,
-    /// Engines to compare, the first being what the others are held against [default: all that
+    /// Engines to compare, the first is the reference [default: all that
     /// this build and the model's folder have]
     #[arg(long, value_delimiter = ',', value_name = "ENGINE[:PRECISION],..")]
     engines: Vec<Contender>,
-    /// Streams at once in the second service run; 0 leaves the service out
+    /// Concurrent streams of the second run with the service; 0: measure engines only
     #[arg(long, default_value_t = 50, value_name = "N")]
     streams: usize,
     // Last, since its headings go on to whatever follows.

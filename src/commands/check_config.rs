@@ -11,7 +11,7 @@ use super::terminal::escaped;
 pub(crate) fn run(flags: ServeFlags) -> ExitCode {
     match flags.checked() {
         Ok(_) => {
-            println!("the settings are good");
+            println!("the settings are valid");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -8,7 +8,7 @@ use pounce_client::{Access, Client, ClientError, Line, line};
 /// Where the service is, and what to show it.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionFlags {
-    /// Address of the service; https speaks TLS; `pounce score` takes several of one fleet
+    /// Address of the service; https:// uses TLS; `pounce score` accepts several addresses of one fleet
     #[arg(
         long,
         env = "POUNCE_ADDR",
@@ -20,13 +20,13 @@ pub(crate) struct ConnectionFlags {
     /// CA bundle (PEM) used to verify the server's certificate [default: the system's]
     #[arg(long, env = "POUNCE_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// Own certificate in PEM, where the service asks for one
+    /// Client certificate (PEM), for a service that asks for one
     #[arg(long, requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// Private key of the own certificate, in PEM
+    /// Private key of the client certificate (PEM)
     #[arg(long, requires = "tls_cert", value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// File that holds a bearer token and nothing else
+    /// File with the bearer token and nothing else
     #[arg(long, env = "POUNCE_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

@@ -16,7 +16,7 @@ use super::connection::ConnectionFlags;
 pub(crate) struct HealthcheckFlags {
     #[command(flatten)]
     connection: ConnectionFlags,
-    /// What to ask for: nothing for readiness, `liveness`, or a gRPC service's name
+    /// What to check: readiness if empty, `liveness`, or the name of a gRPC service
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     service: String,
     /// Seconds to wait for an answer

@@ -23,7 +23,7 @@ use super::connection::ConnectionFlags;
 pub(crate) struct LoadFlags {
     #[command(flatten)]
     connection: ConnectionFlags,
-    /// Posts a second, over all streams [default: as fast as the service takes them]
+    /// Posts per second over all streams [default: as fast as the service accepts them]
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
     /// Seconds for which posts are sent
@@ -32,7 +32,7 @@ pub(crate) struct LoadFlags {
     /// Streams, or callers with --unary or --batch
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     streams: u32,
-    /// Unanswered posts a stream
+    /// Posts sent on a stream and not yet answered, at most
     #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: u32,
     /// Send each post with a call of its own
@@ -41,13 +41,13 @@ pub(crate) struct LoadFlags {
     /// Send posts in ScoreBatch calls of this many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: Option<u32>,
-    /// JSON lines with `text` to send in turns [default: made-up posts, all different]
+    /// JSON lines with `text` to send, over and over [default: made-up posts, all different]
     #[arg(long, value_name = "FILE")]
     posts: Option<PathBuf>,
     /// Share of posts that repeat an earlier text, 0 to 1
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
     repeats: f64,
-    /// Share of posts that are as long as the model reads, 0 to 1
+    /// Share of posts with the model's maximum of tokens, 0 to 1
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
     long: f64,
     /// Write the result as one JSON object

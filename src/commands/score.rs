@@ -29,10 +29,10 @@ pub(crate) struct ScoreFlags {
     file: PathBuf,
     #[command(flatten)]
     connection: ConnectionFlags,
-    /// Unanswered posts at a time
+    /// Posts sent and not yet answered, at most
     #[arg(long, default_value_t = 256, value_name = "N")]
     in_flight: u32,
-    /// Seconds for which the server may fail, with no reply between, until the job is given up
+    /// Seconds without any reply after which the command gives up
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     patience: u64,
 }

@@ -11,15 +11,15 @@ use pounce::auth::tokens::{NewToken, Scope};
 /// The flags of `pounce token`.
 #[derive(Debug, Args)]
 pub(crate) struct TokenFlags {
-    /// Who will hold it: letters, digits, dashes, dots, underscores
+    /// Name of the caller that will use it: letters, digits, dashes, dots, underscores
     name: String,
-    /// What it may do: score, alerts:read, alerts:write
+    /// What the token allows: score, alerts:read, alerts:write
     #[arg(long, value_delimiter = ',', default_value = "score", value_name = "SCOPE,..")]
     scopes: Vec<Scope>,
-    /// Posts a second instead of the server's --token-posts-per-second-max
+    /// Limit of posts per second for this token, instead of the server's --token-posts-per-second-max
     #[arg(long, value_name = "N")]
     posts_per_second_max: Option<NonZeroU32>,
-    /// Append the line to this file of tokens, instead of showing it
+    /// Append the line for `serve --tokens` to this file instead of writing it to stderr
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
 }

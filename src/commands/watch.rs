@@ -24,10 +24,10 @@ pub(crate) struct WatchFlags {
     /// Only these places
     #[arg(long, value_delimiter = ',', value_name = "PLACE,..")]
     places: Vec<String>,
-    /// Only alerts at least so severe
+    /// Only alerts of this severity or higher
     #[arg(long, value_enum)]
     severity: Option<SeverityName>,
-    /// Leave out advocates: praise of authors with an audience
+    /// Show alerts only, without advocates (positive posts of influential authors)
     #[arg(long)]
     alerts_only: bool,
 }

@@ -25,7 +25,7 @@ pub(super) struct AccessFlags {
     /// File of the bearer tokens that callers need, one a line, as `pounce token` makes them
     #[arg(long, env = "POUNCE_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
-    /// Posts a second of each token, with a burst of one second; 0: no limit
+    /// Posts per second for each token, with a burst of one second; 0: no limit
     #[arg(long, env = "POUNCE_TOKEN_POSTS_PER_SECOND_MAX", default_value_t = 0, value_name = "N")]
     token_posts_per_second_max: u32,
 }

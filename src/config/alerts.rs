@@ -15,14 +15,14 @@ const TOPICS_MAX: usize = 1 << 20;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Alerts on topics")]
 pub(super) struct AlertFlags {
-    /// Topics that metrics name, at most 50; the rest are `_other`
+    /// Topics with a metric label of their own, at most 50; all others share `_other`
     #[arg(long, env = "POUNCE_TOPIC_LABELS", value_delimiter = ',', value_name = "TOPIC,..")]
     topic_labels: Vec<String>,
     /// TOML file with the rules by which posts become alerts on topics [default: the rules in
     /// docs/alerts.md]
     #[arg(long, env = "POUNCE_ALERTS", value_name = "FILE")]
     alerts: Option<PathBuf>,
-    /// Topics and places counted at a time; past it the one seen least recently is forgotten
+    /// Topics and places that are counted, at most; beyond it, the least recently seen ones without an alert are forgotten
     #[arg(long, env = "POUNCE_TOPICS_MAX", default_value_t = 10_000, value_name = "N")]
     topics_max: usize,
     /// Folder for the state of topics and alerts, so that it survives a restart [default: it does

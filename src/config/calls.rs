@@ -22,16 +22,16 @@ const AGE_MAX: u64 = 365 * 24 * 60 * 60;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Calls and streams")]
 pub(super) struct CallFlags {
-    /// Bytes of a post's text
+    /// Bytes of a post's text, at most
     #[arg(long, env = "POUNCE_TEXT_BYTES_MAX", default_value_t = 8192, value_name = "BYTES")]
     text_bytes_max: usize,
-    /// Bytes of a gRPC message
+    /// Bytes of a gRPC message, at most
     #[arg(long, env = "POUNCE_MESSAGE_BYTES_MAX", default_value_t = 4 << 20, value_name = "BYTES")]
     message_bytes_max: usize,
-    /// Posts of a ScoreBatch call
+    /// Posts of a ScoreBatch call, at most
     #[arg(long, env = "POUNCE_BATCH_POSTS_MAX", default_value_t = 256, value_name = "N")]
     batch_posts_max: usize,
-    /// Unanswered posts of a stream
+    /// Posts of a stream that are not yet answered, at most
     #[arg(
         long,
         env = "POUNCE_STREAM_POSTS_IN_FLIGHT_MAX",
@@ -39,10 +39,10 @@ pub(super) struct CallFlags {
         value_name = "N"
     )]
     stream_posts_in_flight_max: usize,
-    /// Open streams a connection
+    /// Open streams of a connection, at most
     #[arg(long, env = "POUNCE_CONNECTION_STREAMS_MAX", default_value_t = 128, value_name = "N")]
     connection_streams_max: u32,
-    /// Open gRPC connections; more are closed at once
+    /// Open gRPC connections, at most; further ones are closed at once
     #[arg(long, env = "POUNCE_CONNECTIONS_MAX", default_value_t = 1024, value_name = "N")]
     connections_max: usize,
     /// Age in seconds at which a stream is asked to move to another server; each stream gets 80 to

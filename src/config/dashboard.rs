@@ -25,7 +25,7 @@ pub(super) struct DashboardFlags {
         value_name = "BOOL"
     )]
     board: bool,
-    /// Show the texts of flagged posts on the dashboard; the latest are kept in memory
+    /// Show the texts of flagged posts on the dashboard; the latest ones are kept in memory
     #[arg(long, env = "POUNCE_BOARD_TEXTS")]
     board_texts: bool,
 }

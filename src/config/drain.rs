@@ -21,10 +21,10 @@ pub struct DrainConfig {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Drain")]
 pub(super) struct DrainFlags {
-    /// Seconds between not being ready and asking streams to end, after SIGTERM
+    /// After SIGTERM: seconds from reporting not ready to asking streams to end
     #[arg(long, env = "POUNCE_DRAIN_NOTICE", default_value_t = 5, value_name = "SECONDS")]
     drain_notice: u64,
-    /// Seconds for streams to end; what is still open then is cut off
+    /// Seconds that streams have to end; calls still open then are cut off
     #[arg(long, env = "POUNCE_DRAIN_TIMEOUT", default_value_t = 20, value_name = "SECONDS")]
     drain_timeout: u64,
 }

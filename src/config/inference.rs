@@ -19,19 +19,19 @@ pub(super) struct InferenceFlags {
     /// Worker threads [default: one for each core that the process may use]
     #[arg(long, env = "POUNCE_WORKERS", value_name = "N")]
     workers: Option<usize>,
-    /// Posts waiting or being scored, over all streams and calls
+    /// Posts that wait or are being scored, over all callers, at most
     #[arg(long, env = "POUNCE_QUEUE_POSTS_MAX", default_value_t = 8192, value_name = "N")]
     pub(super) queue_posts_max: usize,
-    /// Bytes of the texts of these posts
+    /// Bytes of the texts of these posts, at most
     #[arg(long, env = "POUNCE_QUEUE_BYTES_MAX", default_value_t = 16 << 20, value_name = "BYTES")]
     queue_bytes_max: usize,
     /// Bytes of the cache of scores; 0: no cache
     #[arg(long, env = "POUNCE_CACHE_BYTES_MAX", default_value_t = 16 << 20, value_name = "BYTES")]
     cache_bytes_max: usize,
-    /// Posts that run through the model together
+    /// Posts of a batch that runs through the model, at most
     #[arg(long, env = "POUNCE_FORWARD_POSTS_MAX", default_value_t = 8, value_name = "N")]
     forward_posts_max: usize,
-    /// Tokens that run through the model together, padding included
+    /// Tokens of such a batch, padding included, at most
     #[arg(long, env = "POUNCE_FORWARD_TOKENS_MAX", default_value_t = 2048, value_name = "N")]
     forward_tokens_max: usize,
 }

@@ -23,16 +23,16 @@ pub(super) struct ModelFlags {
     /// Folder of the model
     #[arg(long, env = "POUNCE_MODEL", default_value = "model", value_name = "DIR")]
     model: PathBuf,
-    /// Engine that runs the model [default: what the folder holds]
+    /// Engine that runs the model [default: the fastest one that can read the folder]
     #[arg(long, env = "POUNCE_ENGINE", value_parser = engines())]
     engine: Option<EngineKind>,
-    /// Instructions that the bert engine computes with [default: the fastest of this processor]
+    /// Processor instructions for the bert engine [default: the fastest that this processor has]
     #[arg(long, env = "POUNCE_KERNEL", value_parser = PossibleValuesParser::new(Kernel::NAMES))]
     kernel: Option<String>,
     /// Where the torch engine computes: cpu or cuda:N
     #[arg(long, env = "POUNCE_DEVICE", default_value_t = Device::Cpu, value_name = "DEVICE")]
     device: Device,
-    /// Number format of the torch engine [default: bf16 on processors that have it, else fp32]
+    /// Number format of the torch engine [default: bf16 where the processor has it, else fp32]
     #[arg(long, env = "POUNCE_PRECISION", value_parser = precisions())]
     precision: Option<Precision>,
     /// Names of the model's outputs, in output order, instead of config.json's

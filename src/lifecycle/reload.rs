@@ -114,7 +114,7 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
             }
             Err(error) => {
                 metrics::reloaded(what, false);
-                tracing::error!(what, %error, "changed files are of no use; the old stay in force");
+                tracing::error!(what, %error, "changed files are invalid; the previous ones stay in use");
                 Look::Bad(error)
             }
         }

@@ -44,7 +44,7 @@ pub struct ServiceSpec {
     pub message_bytes_max: usize,
     /// Posts of a `ScoreBatch` call.
     pub batch_posts_max: usize,
-    /// Unanswered posts of a stream.
+    /// Posts of a stream that are not yet answered, at most.
     pub stream_posts_in_flight_max: usize,
     /// Open streams a connection.
     pub connection_streams_max: u32,

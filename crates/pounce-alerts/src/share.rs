@@ -1,6 +1,6 @@
 //! SHARE: the share of negative posts is significantly above the key's baseline.
 //!
-//! Wilson's lower bound is held against a threshold well above the baseline,
+//! Wilson's lower bound is compared with a threshold well above the baseline,
 //! not against the baseline itself: relative to it, a constant bias of the
 //! classifier cancels out.
 

@@ -31,7 +31,7 @@ pub enum Unsupported {
         value: usize,
     },
     /// Heads that do not share the width evenly.
-    #[error("hidden_size {hidden} can't be shared by {heads} attention heads")]
+    #[error("hidden_size {hidden} is not a multiple of {heads} attention heads")]
     Heads {
         /// Width of a token's vector.
         hidden: usize,

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is none.
-    #[error("{addr} is no address of the form http://host:port: {reason}")]
+    #[error("{addr} is not an address of the form http://host:port: {reason}")]
     Address {
         /// What was given.
         addr: String,
@@ -26,7 +26,7 @@ pub enum ClientError {
     #[error("the service refused the call ({code:?}): {message}", code = .0.code(), message = .0.message())]
     Refused(Box<Status>),
     /// The service could not be reached, or went away, for too long.
-    #[error("gave up after {patience:?} of failures: {message}", message = .last.message())]
+    #[error("gave up after {patience:?} without a reply: {message}", message = .last.message())]
     GaveUp {
         /// How long it was tried.
         patience: Duration,

@@ -32,7 +32,7 @@ const ID_BYTES_MAX: usize = 256;
 /// How a job wants to be served.
 #[derive(Debug, Clone)]
 pub struct StreamSpec {
-    /// Unanswered posts at a time, at least 1.
+    /// Posts sent and not yet answered, at most, at least 1.
     pub posts_in_flight_max: u32,
     /// Thresholds instead of the server's.
     pub thresholds: Option<Thresholds>,

@@ -23,7 +23,7 @@ pub struct ScorerLimits {
     /// Posts that may be in the queue and in the model at a time, over all flows. A quarter
     /// of the room is kept for callers and flows that hold little.
     pub queue_posts_max: usize,
-    /// Bytes of the texts of these posts.
+    /// Bytes of the texts of these posts, at most.
     pub queue_bytes_max: usize,
     /// Bytes of the cache of scores; 0 turns it off.
     pub cache_bytes_max: usize,

@@ -57,7 +57,7 @@ pub enum ScoreError {
     #[error("the model failed on this post")]
     Failed,
     /// The service is going away.
-    #[error("the service is going away")]
+    #[error("the service is shutting down")]
     Closed,
 }
 

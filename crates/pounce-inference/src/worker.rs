@@ -206,7 +206,7 @@ impl Worker {
                 tracing::warn!(worker, "engine rebuilt after a panic");
                 return Some(engine);
             }
-            Ok(Err(error)) => tracing::error!(worker, %error, "engine can't be rebuilt"),
+            Ok(Err(error)) => tracing::error!(worker, %error, "the engine could not be rebuilt"),
             Err(_) => tracing::error!(worker, "engine panicked while being rebuilt"),
         }
         None
