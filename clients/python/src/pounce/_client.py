@@ -1,0 +1,245 @@
+"""The client for threads: blocking calls, and streams that outlive a connection."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+
+from ._backoff import Backoff, Opening
+from ._connection import OPTIONS, Access, Metadata, Server, Turns
+from ._errors import ClosedError, Fault, fault_of, passing
+from ._job import Job, Reply, reply_of
+from ._scoring import Scoring
+from ._watch import LIVED, Connected, Lost, Told, Watched
+from .v1.alert_pb2 import Alert
+from .v1.alert_service_pb2 import (
+    AcknowledgeAlertRequest,
+    AlertFilter,
+    ListAlertsRequest,
+    WatchAlertsRequest,
+)
+from .v1.event_pb2 import ScoredEvent
+from .v1.post_pb2 import Post
+from .v1.scoring_service_pb2 import (
+    GetModelRequest,
+    GetModelResponse,
+    ScoreBatchRequest,
+    ScoreRequest,
+    Thresholds,
+)
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+class Client:
+    """A connection to the service, made when it is needed and made anew when it is lost.
+
+    Thread-safe. `addresses` is `http://host:port`, or `https://host:port` for TLS, or several
+    servers of one fleet: each call and each new stream goes to another one. A name with several
+    addresses counts as all of them. `token` is a bearer token; `ca` a CA bundle (PEM) instead of
+    grpc's own; `identity` the client's own certificate chain and key (PEM), where the service asks
+    for them. `timeout` is in seconds and holds for every call but the streams.
+    """
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str] = "http://127.0.0.1:50051",
+        *,
+        token: str | None = None,
+        ca: bytes | None = None,
+        identity: tuple[bytes, bytes] | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        access = Access(addresses, token, ca, identity)
+        self._metadata = access.metadata
+        self._timeout = timeout
+        self._servers = [
+            Server(
+                grpc.secure_channel(address.target, access.credentials, OPTIONS)
+                if address.secure
+                else grpc.insecure_channel(address.target, OPTIONS)
+            )
+            for address in access.addresses
+        ]
+        self._turns = Turns(len(self._servers))
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Ends every call that is open, and the connection."""
+        self._closed.set()
+        for server in self._servers:
+            server.channel.close()
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+    def model(self) -> GetModelResponse:
+        """What is being served: model, revision, limits, thresholds."""
+        return self._call(lambda server: server.scoring.GetModel, GetModelRequest())
+
+    def score(self, post: Post, *, thresholds: Thresholds | None = None) -> ScoredEvent:
+        """Scores one post. Raises Refused, which names the field, for a bad one."""
+        request = ScoreRequest(post=post, thresholds=thresholds)
+        return self._call(lambda server: server.scoring.Score, request).event
+
+    def score_batch(
+        self, posts: Iterable[Post], *, thresholds: Thresholds | None = None
+    ) -> list[Reply]:
+        """Scores several posts with one call; one reply for each, in their order."""
+        request = ScoreBatchRequest(posts=posts, thresholds=thresholds)
+        response = self._call(lambda server: server.scoring.ScoreBatch, request)
+        return [reply_of(result) for result in response.results]
+
+    def score_stream(
+        self,
+        posts: Iterable[Post],
+        *,
+        in_flight: int = 256,
+        thresholds: Thresholds | None = None,
+        patience: float = 60.0,
+    ) -> Generator[Reply]:
+        """Scores posts as they come: one reply for each, in order, whatever happens to the
+        connection. When a server drains, restarts or is lost, the unanswered posts go to a new
+        stream; `sequence` of a reply counts over all of them.
+
+        At most `in_flight` posts are taken from `posts` ahead of their replies; a thread takes
+        them. If `posts` raises, the posts before are answered and then its error is raised.
+        Raises Refused if the service refuses the stream for good, GaveUp after `patience` seconds
+        of failures without a reply. Closing the iterator cancels what is open.
+        """
+        job = Job(in_flight, thresholds, patience)
+        return Scoring(self, job, posts).replies()
+
+    def alerts(self, filter: AlertFilter | None = None, *, resolved: bool = False) -> list[Alert]:
+        """Alerts that fire, newest first; with `resolved` also those of the last 24 hours."""
+        request = ListAlertsRequest(filter=filter, resolved=resolved)
+        return list(self._call(lambda server: server.alerts.ListAlerts, request).alerts)
+
+    def acknowledge(self, alert_id: str, *, by: str, note: str = "") -> Alert:
+        """Takes an alert: somebody takes care of it. The first acknowledgement stays."""
+        request = AcknowledgeAlertRequest(id=alert_id, by=by, note=note)
+        return self._call(lambda server: server.alerts.AcknowledgeAlert, request).alert
+
+    def watch(
+        self, filter: AlertFilter | None = None, *, advocates: bool = False
+    ) -> Generator[Watched]:
+        """Tells of alerts, and of advocates if asked to, whatever happens to the connection.
+
+        When the server drains, restarts or is lost, a new stream is opened, as often as it takes,
+        and nothing is told twice. What opened and ended between two streams is not told. Raises
+        Unreachable or Refused if the first call fails or a later one is refused for good.
+        """
+        request = WatchAlertsRequest(filter=filter, advocates=advocates)
+        told, backoff, opening = Told(), Backoff(), Opening(self._timeout)
+        connected = lost = False
+        while True:
+            began = time.monotonic()
+            server = self.next_server()
+            call = None
+            try:
+                if lost:
+                    self.model_of(server, opening.seconds())
+                call = server.alerts.WatchAlerts(request, metadata=self._metadata)
+                # The stream is open once its headers are here; they are also where it failed.
+                call.initial_metadata()
+                if call.is_active():
+                    listed = self._listed(server, filter) if told.firing else []
+                    connected, lost = True, False
+                    opening.reset()
+                    yield Connected()
+                    yield from told.catch_up(listed)
+                for response in call:
+                    if (news := told.hear(response)) is not None:
+                        yield news
+                fault = Fault(grpc.StatusCode.UNAVAILABLE, "the service ended the watch")
+            except grpc.RpcError as error:
+                fault = passing(fault_of(error))
+            finally:
+                if call is not None:
+                    call.cancel()
+            self.check_open()
+            if not connected or not fault.is_passing:
+                fault.throw()
+            if not lost:
+                lost = True
+                yield Lost(fault.message)
+            if time.monotonic() - began >= LIVED:
+                backoff.reset()
+            self.sleep(backoff.pause())
+
+    def model_of(self, server: Server, timeout: float) -> GetModelResponse:
+        """Waits until a server can be reached and answers. For this package alone.
+
+        grpc looks after a lost connection only while a call waits for it: a call that fails at
+        once, tried again after a pause, would find it as it was.
+        """
+        return server.scoring.GetModel(
+            GetModelRequest(), metadata=self._metadata, timeout=timeout, wait_for_ready=True
+        )
+
+    def next_server(self) -> Server:
+        """The server of the next stream. For this package alone."""
+        self.check_open()
+        return self._servers[self._turns.next()[0]]
+
+    @property
+    def metadata(self) -> Metadata:
+        """What every call sends. For this package alone."""
+        return self._metadata
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a unary call may take."""
+        return self._timeout
+
+    def check_open(self) -> None:
+        """Raises ClosedError once the client is closed."""
+        if self._closed.is_set():
+            raise ClosedError("the client was closed")
+
+    def sleep(self, seconds: float) -> None:
+        """Waits, unless the client is closed meanwhile. For this package alone."""
+        self._closed.wait(seconds)
+        self.check_open()
+
+    def _listed(self, server: Server, filter: AlertFilter | None) -> Iterable[Alert]:
+        request = ListAlertsRequest(filter=filter, resolved=True)
+        timeout = self._timeout
+        response = server.alerts.ListAlerts(request, metadata=self._metadata, timeout=timeout)
+        return response.alerts
+
+    def _call(
+        self,
+        method: Callable[[Server], grpc.UnaryUnaryMultiCallable[_Request, _Response]],
+        request: _Request,
+    ) -> _Response:
+        """Makes a unary call; tries the next server if one can't be reached."""
+        fault = None
+        for number in self._turns.next():
+            self.check_open()
+            call = method(self._servers[number])
+            try:
+                return call(request, metadata=self._metadata, timeout=self._timeout)
+            except grpc.RpcError as error:
+                fault = fault_of(error)
+                if fault.code is not grpc.StatusCode.UNAVAILABLE:
+                    break
+        self.check_open()
+        assert fault is not None
+        fault.throw()
