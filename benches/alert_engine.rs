@@ -9,12 +9,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pounce_alerts::{AlertEngine, Observation, Settings};
+use pounce_alerts::{AlertEngine, HashKey, Observation, Settings, SignalId};
 use pounce_types::post::{AuthorId, Place, PostId, Timestamp, Topic};
-use pounce_types::score::Severity;
+use pounce_types::score::{Sentiment, Severity};
 
 const START: u64 = 1_748_851_200_000;
 const TOPICS: u64 = 10_000;
+const KEY: HashKey = HashKey::from_bytes(*b"of made-up posts");
 const BATCH: u64 = 200_000;
 
 /// An order without pattern that is the same in every run.
@@ -27,15 +28,19 @@ fn post(topics: &[Topic], nth: u64, post_millis: u64) -> Observation {
     let random = scattered(nth);
     let index = usize::try_from(random % TOPICS).expect("below 10,000");
     let negative = random.is_multiple_of(8);
+    let author = AuthorId::parse((random % 1_000_003).to_string().as_bytes());
     Observation {
         topic: topics[index].clone(),
         place: (random % 10 == 3).then(|| Place::parse(b"Lisbon").expect("a place")),
         post_id: PostId::parse(nth.to_string().as_bytes()).expect("an id"),
-        author_id: AuthorId::parse((random % 1_000_003).to_string().as_bytes()).ok(),
+        author: author.ok().map(|id| KEY.author(&id)),
         followers: random % 3_000,
         at: Timestamp::from_millis(START + nth * post_millis),
-        negative,
-        severity: negative.then_some(Severity::Low),
+        foreign: false,
+        sentiment: Sentiment::Neutral,
+        discontent: negative.then_some(Severity::Low),
+        signal: SignalId::default(),
+        near_text: KEY.near_text(&format!("each post has a text of its own: {nth}")),
     }
 }
 

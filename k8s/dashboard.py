@@ -79,12 +79,12 @@ ROWS = {
             kind="bargauge",
         ),
         Panel(
-            "Negative posts a minute",
+            "Discontent posts a minute",
             "For the topics selected above.",
             "cpm",
             [
                 (
-                    f'60 * sum by (topic) (rate(pounce_topic_posts_total{{{TOPIC},sentiment="negative"}}[{RATE}]))',
+                    f'60 * sum by (topic) (rate(pounce_topic_discontent_total{{{TOPIC}}}[{RATE}]))',
                     "{{topic}}",
                 )
             ],

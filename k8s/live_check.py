@@ -43,7 +43,7 @@ MAY_BE_EMPTY = {
 # Panels of the picture, by title.
 PICTURED = [
     "Discontent about $topic",
-    "Negative posts a minute",
+    "Discontent posts a minute",
     "Flagged posts a minute",
     "Posts a second by result",
     "Time of a post, end to end",

@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use pounce_alerts::AlertEngine;
+use pounce_alerts::{AlertEngine, Signal};
 use pounce_inference::engine::EngineError;
 use pounce_inference::scorer::{Scorer, ScorerHandle, Warm};
 
@@ -105,15 +105,22 @@ impl Server {
     /// Puts the parts together and opens both ports; ready once [`Server::run`] saw every engine
     /// run. Call it within a runtime.
     /// # Errors
-    /// If a socket does not know its address.
+    /// If a socket does not know its address, or the system has no random bytes.
     pub fn build(spec: ServerParts) -> std::io::Result<Self> {
         let (grpc_addr, http_addr) = (spec.grpc.local_addr()?, spec.http.local_addr()?);
         let (drain_sender, drain) = drain::channel();
+        let model = spec.scorer.model();
+        let signal = Signal {
+            model: model.name.clone(),
+            revision: model.revision.clone(),
+            source: model.labels.discontent_source(),
+            threshold: spec.service.thresholds.discontent_low,
+        };
         let parts = Parts {
             tokens: spec.tokens,
             scorer: spec.scorer.clone(),
             backlog: Backlog::new(spec.scorer.clone(), spec.drain_timeout),
-            monitor: AlertMonitor::new(spec.engine),
+            monitor: AlertMonitor::new(spec.engine, signal)?,
             recent: spec.recent,
             health: Health::new(spec.scorer, drain.clone()),
             calls: OpenCalls::new(),

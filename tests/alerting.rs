@@ -18,6 +18,24 @@ use tonic::transport::Channel;
 
 async fn exchange(service: &Service, posts: Vec<Post>) -> (Vec<ScoredEvent>, Vec<AlertChange>) {
     let options = StreamOptions { alerts: true, ..StreamOptions::default() };
+    stream(service, options, posts).await
+}
+
+/// The events of a stream with thresholds of its own.
+async fn scored_with(
+    service: &Service,
+    thresholds: proto::Thresholds,
+    posts: Vec<Post>,
+) -> Vec<ScoredEvent> {
+    let options = StreamOptions { thresholds: Some(thresholds), ..StreamOptions::default() };
+    stream(service, options, posts).await.0
+}
+
+async fn stream(
+    service: &Service,
+    options: StreamOptions,
+    posts: Vec<Post>,
+) -> (Vec<ScoredEvent>, Vec<AlertChange>) {
     let first = ScoreStreamRequest { request: Some(Request::Options(options)) };
     let messages: Vec<_> = std::iter::once(first).chain(posts.into_iter().map(message)).collect();
     let replies = service.connect().await.score_stream(futures::stream::iter(messages)).await;
@@ -96,7 +114,7 @@ async fn an_unhappy_crowd_opens_an_alert_with_evidence_that_somebody_can_take() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_models_label_weights_decide_what_counts_as_negative() {
+async fn the_models_label_weights_decide_the_label_and_not_what_topics_count() {
     let label_weights = LabelWeights::new(9000.0, 1.0, 2.0).expect("above 0");
     let labels = three_classes().weighed(label_weights);
     let mut spec = Spec { labels, ..Spec::default() };
@@ -113,9 +131,10 @@ async fn the_models_label_weights_decide_what_counts_as_negative() {
     let topic = GetTopicRequest { topic: "torn".to_owned(), place: String::new() };
     let status = alerts(&service).await.get_topic(topic).await.expect("a topic").into_inner();
     let windows = status.status.expect("a status").windows;
-    assert!(windows.iter().all(|w| w.posts > 0 && w.negatives == w.posts), "{windows:?}");
-    let counted = r#"pounce_topic_posts_total{topic="torn",sentiment="negative"}"#;
-    assert!((metric(counted) - 60.0).abs() < 0.1);
+    assert!(windows.iter().all(|w| w.posts > 0 && w.negatives == 0), "{windows:?}");
+    let labelled = r#"pounce_topic_posts_total{topic="torn",sentiment="negative"}"#;
+    assert!((metric(labelled) - 60.0).abs() < 0.1);
+    assert!(metric(r#"pounce_topic_discontent_total{topic="torn"}"#) < 0.1);
     let model = service.connect().await.get_model(GetModelRequest {}).await;
     let model = model.expect("a model").into_inner();
     let expected = proto::LabelWeights { negative: 9000.0, neutral: 1.0, positive: 2.0 };
@@ -144,6 +163,64 @@ async fn discontent_and_severity_are_of_the_models_own_answer() {
     let model = model.expect("a model").into_inner();
     assert_eq!(model.discontent_source(), DiscontentSource::Output);
     assert_eq!(model.labels, ["negative", "neutral", "positive", "discontent"]);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_count_by_the_services_thresholds_whatever_a_stream_chose() {
+    let mut spec = Spec::default();
+    spec.service.topic_labels = vec!["ours".to_owned()];
+    let service = Service::start(spec).await;
+    let never = proto::Thresholds {
+        discontent_low: Some(1.0),
+        discontent_medium: Some(1.0),
+        discontent_high: Some(1.0),
+        ..proto::Thresholds::default()
+    };
+    let always = proto::Thresholds { discontent_low: Some(0.0), ..proto::Thresholds::default() };
+    let ours = |n, text: &str| Post {
+        topic: "ours".into(),
+        text: text.as_bytes().to_vec().into(),
+        ..angry(n)
+    };
+    let unhappy = (0..30).map(|n| ours(n, "bad service")).collect();
+    for event in scored_with(&service, never, unhappy).await {
+        assert_eq!(event.severity(), Severity::Unspecified);
+    }
+    let content = (30..60).map(|n| ours(n, "good")).collect();
+    for event in scored_with(&service, always, content).await {
+        assert_ne!(event.severity(), Severity::Unspecified);
+    }
+    exchange(&service, vec![ours(90, "good")]).await;
+    let topic = GetTopicRequest { topic: "ours".to_owned(), place: String::new() };
+    let status = alerts(&service).await.get_topic(topic).await.expect("a topic").into_inner();
+    let widest = status.status.expect("a status").windows.pop().expect("four windows");
+    assert_eq!((widest.posts, widest.negatives), (60, 30));
+    assert!((metric(r#"pounce_topic_discontent_total{topic="ours"}"#) - 30.0).abs() < 0.1);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_have_one_vote_and_evidence_tells_texts_and_places() {
+    let service = Service::start(Spec::default()).await;
+    let said = |n: i64, text: String, place: &str| Post {
+        text: text.into_bytes().into(),
+        place: place.to_owned().into(),
+        ..angry(n)
+    };
+    let copy = |n| said(n, format!("RT @a{n}: bad service again and nobody answers"), "Porto");
+    let own = |n| said(n, format!("bad service for the {n}th time and nobody answers"), "Lisbon");
+    let posts = (0..90).map(|n| if n % 3 == 0 { copy(n) } else { own(n) }).collect();
+    let (_, changes) = exchange(&service, posts).await;
+    let opened = changes.iter().find(|change| change.kind() == AlertChangeKind::Opened);
+    let evidence = opened.and_then(|change| change.alert.clone()?.evidence).expect("an alert");
+    let copies = evidence.commonest_text_posts;
+    assert!(copies > 5, "{evidence:?}");
+    assert_eq!(evidence.distinct_texts, evidence.negatives, "{evidence:?}");
+    assert_eq!(evidence.texts_window, evidence.window);
+    let places: Vec<_> =
+        evidence.places.iter().map(|of| (of.place.as_str(), of.negatives)).collect();
+    assert_eq!(places, [("Lisbon", evidence.negatives - 1), ("Porto", 1)]);
     service.stop().await;
 }
 
@@ -285,7 +362,7 @@ async fn posts_in_a_language_that_the_model_does_not_know_are_counted_apart() {
     let windows = status.status.expect("a status").windows;
     assert!(windows.iter().all(|window| window.posts == 1), "{windows:?}");
     assert!(metric(foreign) - before >= 59.9);
-    let counted = r#"pounce_topic_posts_total{topic="babel",sentiment="negative"}"#;
+    let counted = r#"pounce_topic_discontent_total{topic="babel"}"#;
     assert!((metric(counted) - 2.0).abs() < 0.1, "the rule over replicas counts alike");
     service.stop().await;
 }

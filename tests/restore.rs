@@ -40,9 +40,15 @@ impl Watch {
         watch
     }
 
+    /// The next line that tells of no higher severity: when that comes is not the matter here.
     fn line(&mut self) -> Value {
-        let line = self.lines.next().expect("it watches on").expect("UTF-8");
-        serde_json::from_str(&line).expect("JSON")
+        loop {
+            let line = self.lines.next().expect("it watches on").expect("UTF-8");
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            if line["change"] != "escalated" {
+                return line;
+            }
+        }
     }
 
     fn word(&mut self) -> String {

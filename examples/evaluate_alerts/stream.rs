@@ -4,8 +4,9 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use pounce_alerts::alert::{AlertChange, ChangeKind};
-use pounce_alerts::{AlertEngine, Observation, Settings};
+use pounce_alerts::{AlertEngine, Observation, Settings, SignalId};
 use pounce_types::post::{PostId, Timestamp, Topic};
+use pounce_types::score::{Sentiment, Severity};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Beta, Binomial, Distribution, Poisson};
@@ -125,11 +126,14 @@ impl Player {
             topic: self.topic.clone(),
             place: None,
             post_id: PostId::parse(self.posts.to_string().as_bytes()).expect("an id"),
-            author_id: None,
+            author: None,
             followers: 0,
             at,
-            negative,
-            severity: None,
+            foreign: false,
+            sentiment: Sentiment::Neutral,
+            discontent: negative.then_some(Severity::Low),
+            signal: SignalId::default(),
+            near_text: None,
         };
         self.engine.observe(&observation, at).changes
     }

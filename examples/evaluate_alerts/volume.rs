@@ -2,8 +2,9 @@
 
 use pounce_alerts::alert::ChangeKind;
 use pounce_alerts::key::AlertKind;
-use pounce_alerts::{AlertEngine, Observation, Settings};
+use pounce_alerts::{AlertEngine, Observation, Settings, SignalId};
 use pounce_types::post::{PostId, Timestamp, Topic};
+use pounce_types::score::{Sentiment, Severity};
 
 use super::nab::Series;
 use super::naive::{Naive, Rule};
@@ -81,11 +82,14 @@ fn play(series: &Series, settings: &Settings) -> Vec<u64> {
                 topic: topic.clone(),
                 place: None,
                 post_id: PostId::parse(posts.to_string().as_bytes()).expect("an id"),
-                author_id: None,
+                author: None,
                 followers: 0,
                 at,
-                negative: true,
-                severity: None,
+                foreign: false,
+                sentiment: Sentiment::Negative,
+                discontent: Some(Severity::Low),
+                signal: SignalId::default(),
+                near_text: None,
             };
             observed(engine.observe(&observation, at).changes);
         }

@@ -36,6 +36,12 @@ pub(crate) fn register() {
         Unit::Bytes,
         "Memory of what is known of topics and places"
     );
+    describe_gauge!(
+        "pounce_memory_horizon_seconds",
+        Unit::Seconds,
+        "For how long a repeated post id, author or text is known; less than the settings ask for \
+         when room is short"
+    );
     describe_gauge!("pounce_alerts_firing", "Topic alerts that fire");
     describe_gauge!("pounce_topics", "Topics and places being counted");
     describe_gauge!(
@@ -119,7 +125,7 @@ pub(crate) fn alert_acknowledged(kind: AlertKind, waited: Duration) {
 }
 
 /// What the engine has to tell of itself.
-pub(crate) fn engine_state(engine: &AlertEngine) {
+pub(crate) fn engine_state(engine: &AlertEngine, now: Timestamp) {
     let totals = engine.totals();
     for (kind, firing) in AlertKind::ALL.into_iter().zip(engine.firing()) {
         gauge!("pounce_alerts_firing", "kind" => kind.name())
@@ -134,10 +140,19 @@ pub(crate) fn engine_state(engine: &AlertEngine) {
         ("topic", totals.keys_forgotten),
         ("post_id", totals.post_ids_forgotten),
         ("vote", totals.votes_forgotten),
+        ("text_vote", totals.text_votes_forgotten),
         ("reach_author", totals.reach_authors_forgotten),
         ("resolved_alert", totals.resolved_forgotten),
     ] {
         counter!("pounce_board_forgotten_total", "what" => what).absolute(forgotten);
+    }
+    let horizons = engine.horizons(now);
+    for (what, horizon) in [
+        ("post_id", horizons.post_ids),
+        ("vote", horizons.author_votes),
+        ("text_vote", horizons.text_votes),
+    ] {
+        gauge!("pounce_memory_horizon_seconds", "what" => what).set(horizon.as_secs_f64());
     }
     gauge!("pounce_topics").set(as_f64(engine.keys()));
     gauge!("pounce_topics_bytes").set(as_f64(engine.history_bytes()));

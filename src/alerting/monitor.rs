@@ -11,7 +11,8 @@ use super::{metrics, wire};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::key::AlertId;
 use pounce_alerts::{
-    Acknowledged, AlertEngine, Observation, Observed, Snapshot, Ticket, UnknownAlert,
+    Acknowledged, AlertEngine, HashKey, Observation, Observed, Signal, SignalId, Snapshot, Ticket,
+    UnknownAlert,
 };
 use pounce_client::json;
 use pounce_types::clock::now;
@@ -32,15 +33,40 @@ struct Inner {
     // std Mutex: held for a few map operations, never across an await.
     engine: Mutex<AlertEngine>,
     changes: broadcast::Sender<Arc<AlertChange>>,
+    signal: SignalId,
+    hash_key: HashKey,
 }
 
 impl AlertMonitor {
-    /// Takes over an engine, new or restored.
-    #[must_use]
-    pub fn new(engine: AlertEngine) -> Self {
-        metrics::engine_state(&engine);
+    /// Takes over an engine, new or restored, to count posts whose discontent rests on `signal`.
+    /// # Errors
+    /// If the system has no random bytes.
+    pub fn new(mut engine: AlertEngine, signal: Signal) -> std::io::Result<Self> {
+        let id = signal.id();
+        let counted_by = engine.signal().map(ToString::to_string);
+        if engine.use_signal(signal.clone()) {
+            tracing::warn!(
+                from = counted_by, to = %signal,
+                "discontent is decided otherwise than before: counts set aside, topics warm up"
+            );
+        }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)?;
+        let hash_key = engine.hash_key(|| HashKey::from_bytes(random));
+        metrics::engine_state(&engine, now());
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        Self { inner: Arc::new(Inner { engine: Mutex::new(engine), changes }) }
+        let engine = Mutex::new(engine);
+        Ok(Self { inner: Arc::new(Inner { engine, changes, signal: id, hash_key }) })
+    }
+
+    /// What the discontent of observations must rest on.
+    pub(crate) fn signal(&self) -> SignalId {
+        self.inner.signal
+    }
+
+    /// The key of the hashes in observations.
+    pub(crate) fn hash_key(&self) -> HashKey {
+        self.inner.hash_key
     }
 
     /// Registers a post of `topic` that arrived: the topic's watermark waits for it until it
@@ -60,7 +86,7 @@ impl AlertMonitor {
         let mut engine = self.engine();
         let changes = engine.tick(now());
         self.tell(&changes);
-        metrics::engine_state(&engine);
+        metrics::engine_state(&engine, now());
     }
 
     /// Notes who took an alert; tells of it if they are the first.

@@ -124,8 +124,9 @@ impl StateDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pounce_alerts::Observation;
+    use pounce_alerts::{Observation, SignalId};
     use pounce_types::post::{PostId, Timestamp, Topic};
+    use pounce_types::score::{Sentiment, Severity};
 
     fn engine() -> AlertEngine {
         let mut engine = AlertEngine::new(Settings::default(), 10);
@@ -134,11 +135,14 @@ mod tests {
             topic: Topic::parse(b"acme").expect("a topic"),
             place: None,
             post_id: PostId::parse(b"1").expect("an id"),
-            author_id: None,
+            author: None,
             followers: 0,
             at,
-            negative: true,
-            severity: None,
+            foreign: false,
+            sentiment: Sentiment::Negative,
+            discontent: Some(Severity::Low),
+            signal: SignalId::default(),
+            near_text: None,
         };
         engine.observe(&observation, at);
         engine

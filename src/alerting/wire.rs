@@ -4,7 +4,7 @@ use tonic::Status;
 
 use crate::alerting::advocates::Advocate;
 use crate::wire::{show_duration, show_severity, show_timestamp};
-use pounce_alerts::alert::{Alert, AlertChange, ChangeKind};
+use pounce_alerts::alert::{Alert, AlertChange, ChangeKind, PlaceCounts};
 use pounce_alerts::key::AlertKind;
 use pounce_alerts::status::{TopicStatus, WindowStatus};
 use pounce_proto::{self as proto, AlertChangeKind, AlertState};
@@ -111,12 +111,25 @@ pub(crate) fn show_alert(alert: &Alert) -> proto::Alert {
             sample_post_ids: evidence.sample_post_ids.iter().map(ToString::to_string).collect(),
             busiest_author_posts: evidence.busiest_author_posts,
             suppressed: evidence.suppressed,
+            distinct_texts: evidence.distinct_texts,
+            commonest_text_posts: evidence.commonest_text_posts,
+            texts_window: Some(show_duration(evidence.texts_window)),
+            places: evidence.places.iter().map(show_place).collect(),
         }),
         acknowledgement: alert.acknowledgement.as_ref().map(|taken| proto::Acknowledgement {
             by: taken.by.clone(),
             note: taken.note.clone(),
             at: Some(show_timestamp(taken.at)),
         }),
+    }
+}
+
+fn show_place(of: &PlaceCounts) -> proto::PlaceCounts {
+    let PlaceCounts { place, counts } = of;
+    proto::PlaceCounts {
+        place: place.to_string(),
+        posts: counts.posts,
+        negatives: counts.negatives,
     }
 }
 

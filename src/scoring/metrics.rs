@@ -32,6 +32,10 @@ pub(crate) fn register() {
         "pounce_topic_posts_total",
         "Scored posts that name a topic, late and repeated ones too"
     );
+    describe_counter!(
+        "pounce_topic_discontent_total",
+        "Scored posts that name a topic and are discontent by the thresholds of the service"
+    );
     describe_counter!("pounce_posts_rejected_total", "Posts answered with a rejection");
     describe_counter!("pounce_post_flags_total", "Flags set on scored posts");
     describe_histogram!("pounce_discontent_score", "Probability of discontent of scored posts");
@@ -74,6 +78,7 @@ pub(crate) fn topic_known(topic: &str) {
     for sentiment in Sentiment::ALL {
         topic_counter(topic, sentiment).absolute(0);
     }
+    topic_discontent_counter(topic).absolute(0);
 }
 
 fn topic_counter(topic: &str, sentiment: Sentiment) -> metrics::Counter {
@@ -81,10 +86,15 @@ fn topic_counter(topic: &str, sentiment: Sentiment) -> metrics::Counter {
     counter!("pounce_topic_posts_total", "topic" => topic, "sentiment" => sentiment.name())
 }
 
+fn topic_discontent_counter(topic: &str) -> metrics::Counter {
+    counter!("pounce_topic_discontent_total", "topic" => topic.to_owned())
+}
+
 /// A post that names a topic was scored, be it late or repeated; `topic` is of
 /// the allow-list or [`TOPIC_OTHER`].
-pub(crate) fn topic_post(topic: &str, sentiment: Sentiment) {
+pub(crate) fn topic_post(topic: &str, sentiment: Sentiment, discontent: bool) {
     topic_counter(topic, sentiment).increment(1);
+    topic_discontent_counter(topic).increment(discontent.into());
 }
 
 /// A post was scored, `took` after it was accepted.

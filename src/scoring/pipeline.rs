@@ -17,12 +17,12 @@ use crate::traces::{self, PostSpan};
 use crate::wire::{show_duration, show_severity, show_timestamp};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::flags::{PostFlags, Thresholds};
-use pounce_alerts::{Observation, Observed};
+use pounce_alerts::{HashKey, Observation, Observed, SignalId};
 use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
 use pounce_types::post::{Post, PostError, Timestamp};
-use pounce_types::score::Sentiment;
+use pounce_types::score::Severity;
 
 /// Time within which somebody should answer an unhappy author.
 const RESPOND_WITHIN: Duration = Duration::from_secs(15 * 60);
@@ -34,7 +34,11 @@ pub(crate) struct Pipeline {
     /// What the page shows of posts, if there is a page.
     pub(crate) recent: Option<RecentPosts>,
     pub(crate) advocates: Advocates,
+    /// Those of the service: what topics count by, whatever a call chose for its flags.
     pub(crate) thresholds: Thresholds,
+    /// What a decision by them rests on.
+    pub(crate) signal: SignalId,
+    pub(crate) hash_key: HashKey,
     pub(crate) text_bytes_max: usize,
     /// Topics that metrics may name.
     pub(crate) topic_labels: Vec<String>,
@@ -159,7 +163,8 @@ impl Pipeline {
             scored_post;
         let flags = thresholds.flags(&scored.probabilities, post.followers());
         let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
-        let observed = observe(&post, &scored, &flags, at, admission);
+        let decided = self.thresholds.flags(&scored.probabilities, post.followers()).discontent;
+        let observed = self.observe(&post, &scored, decided, at, admission);
         if flags.advocate && !observed.duplicate {
             self.advocates.tell(Advocate {
                 topic: post.topic.clone(),
@@ -171,7 +176,7 @@ impl Pipeline {
             });
         }
         let took = accepted.elapsed();
-        self.record(&post, &scored, &flags, &observed, took);
+        self.record(&post, &scored, &flags, decided, &observed, took);
         if let Some(recent) = &self.recent {
             recent.scored(&post, &scored.probabilities, &flags, (at, respond_by), took);
         }
@@ -229,11 +234,44 @@ impl Pipeline {
         }
     }
 
+    /// Counts the post for its topic. A post without one, or in a language that the model does
+    /// not know, counts for none.
+    fn observe(
+        &self,
+        post: &Post,
+        scored: &Scored,
+        discontent: Option<Severity>,
+        at: Timestamp,
+        admission: Option<Admission>,
+    ) -> Observed {
+        let (Some(admission), Some(topic)) = (admission, &post.topic) else {
+            return Observed::default();
+        };
+        if scored.foreign_language {
+            alerting_metrics::post_foreign();
+        }
+        let author = post.author.as_ref().and_then(|author| author.id.as_ref());
+        admission.observe(&Observation {
+            topic: topic.clone(),
+            place: post.place.clone(),
+            post_id: post.id.clone(),
+            author: author.map(|id| self.hash_key.author(id)),
+            followers: post.followers(),
+            at,
+            foreign: scored.foreign_language,
+            sentiment: scored.sentiment,
+            discontent,
+            signal: self.signal,
+            near_text: self.hash_key.near_text(post.text.as_str()),
+        })
+    }
+
     fn record(
         &self,
         post: &Post,
         scored: &Scored,
         flags: &PostFlags,
+        decided: Option<Severity>,
         observed: &Observed,
         total: Duration,
     ) {
@@ -247,38 +285,9 @@ impl Pipeline {
         if let Some(topic) = post.topic.as_ref().filter(|_| !scored.foreign_language) {
             let known = self.topic_labels.iter().find(|known| *known == topic.as_str());
             let label = known.map_or(metrics::TOPIC_OTHER, String::as_str);
-            metrics::topic_post(label, scored.sentiment);
+            metrics::topic_post(label, scored.sentiment, decided.is_some());
         }
     }
-}
-
-/// Counts the post for its topic. A post without one, or in a language that the model does not
-/// know, counts for none.
-fn observe(
-    post: &Post,
-    scored: &Scored,
-    flags: &PostFlags,
-    at: Timestamp,
-    admission: Option<Admission>,
-) -> Observed {
-    let (Some(admission), Some(topic)) = (admission, &post.topic) else {
-        return Observed::default();
-    };
-    if scored.foreign_language {
-        // The model does not know its language: the score says nothing about the topic.
-        alerting_metrics::post_foreign();
-        return Observed::default();
-    }
-    admission.observe(&Observation {
-        topic: topic.clone(),
-        place: post.place.clone(),
-        post_id: post.id.clone(),
-        author_id: post.author.as_ref().and_then(|author| author.id.clone()),
-        followers: post.followers(),
-        at,
-        negative: scored.sentiment == Sentiment::Negative,
-        severity: flags.discontent,
-    })
 }
 
 /// The flags that a post has of its own.

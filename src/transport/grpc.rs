@@ -164,6 +164,8 @@ fn scoring_service(
         recent: parts.recent.clone(),
         advocates,
         thresholds: spec.thresholds,
+        signal: parts.monitor.signal(),
+        hash_key: parts.monitor.hash_key(),
         text_bytes_max: spec.text_bytes_max,
         topic_labels: spec.topic_labels.clone(),
     };

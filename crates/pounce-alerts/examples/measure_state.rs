@@ -12,14 +12,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pounce_alerts::{AlertEngine, Observation, Settings, Snapshot};
+use pounce_alerts::{AlertEngine, HashKey, Observation, Settings, SignalId, Snapshot};
 use pounce_types::post::{AuthorId, Place, PostId, Timestamp, Topic};
-use pounce_types::score::Severity;
+use pounce_types::score::{Sentiment, Severity};
 
 const START: u64 = 1_748_851_200_000;
 const DAYS: u64 = 8;
 const POSTS: u64 = 1_100_000;
 const TOPICS: u64 = 10_000;
+const KEY: HashKey = HashKey::from_bytes(*b"of made-up posts");
 const TOPICS_MAX: usize = 20_000;
 
 /// An order without pattern that is the same in every run.
@@ -31,15 +32,19 @@ fn scattered(nth: u64) -> u64 {
 fn post(nth: u64) -> Observation {
     let random = scattered(nth);
     let negative = random.is_multiple_of(8);
+    let author = AuthorId::parse((random % 1_000_003).to_string().as_bytes());
     Observation {
         topic: Topic::parse(format!("topic-{}", random % TOPICS).as_bytes()).expect("a topic"),
         place: (random % 10 == 3).then(|| Place::parse(b"Lisbon").expect("a place")),
         post_id: PostId::parse(nth.to_string().as_bytes()).expect("an id"),
-        author_id: AuthorId::parse((random % 1_000_003).to_string().as_bytes()).ok(),
+        author: author.ok().map(|id| KEY.author(&id)),
         followers: random % 3_000,
         at: Timestamp::from_millis(START + nth * (DAYS * 86_400_000 / POSTS)),
-        negative,
-        severity: negative.then_some(Severity::Low),
+        foreign: false,
+        sentiment: Sentiment::Neutral,
+        discontent: negative.then_some(Severity::Low),
+        signal: SignalId::default(),
+        near_text: KEY.near_text(&format!("each post has a text of its own: {nth}")),
     }
 }
 

@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::key::{AlertId, AlertKind, Key};
-use pounce_types::post::{PostId, Timestamp};
+use super::window::Counts;
+use pounce_types::post::{Place, PostId, Timestamp};
 use pounce_types::score::Severity;
 
 /// Post ids an alert shows.
 pub const SAMPLES_MAX: usize = 5;
+/// Places an alert shows.
+pub const PLACES_MAX: usize = 5;
 
 /// The numbers behind an alert, as they were when it opened or last escalated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,25 @@ pub struct Evidence {
     pub busiest_author_posts: u64,
     /// Alerts held back while this one fires: of a topic's places.
     pub suppressed: u64,
+    /// Different texts of the negative posts, copies that had no vote included. Texts of fewer
+    /// than six words count as different.
+    pub distinct_texts: u64,
+    /// Negative posts with the commonest text.
+    pub commonest_text_posts: u64,
+    /// How much of the window the two rest on: less than all of it when a key had more texts
+    /// than it remembers.
+    pub texts_window: Duration,
+    /// The places with most negative posts in the window, most first; of a whole topic's alert.
+    pub places: Vec<PlaceCounts>,
+}
+
+/// What is counted of a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceCounts {
+    /// Within the alert's topic.
+    pub place: Place,
+    /// Its posts in the alert's window.
+    pub counts: Counts,
 }
 
 /// Somebody took an alert.

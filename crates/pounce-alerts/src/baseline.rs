@@ -54,10 +54,10 @@ impl Baseline {
         let now = minute.minus(self.held).period(SLOT_MINUTES);
         if counts.posts > 0 {
             match self.slots.back_mut() {
-                Some(slot) if slot.number == now => add(&mut slot.counts, counts),
+                Some(slot) if slot.number == now => slot.counts = slot.counts.and(counts),
                 _ => self.slots.push_back(Slot { number: now, counts }),
             }
-            add(&mut self.sum, counts);
+            self.sum = self.sum.and(counts);
         }
         let length = length_minutes.div_ceil(SLOT_MINUTES);
         while let Some(old) =
@@ -75,6 +75,11 @@ impl Baseline {
             / (ratio(self.sum.posts) + f64::from(share.prior_posts))
     }
 
+    /// The posts that were learnt.
+    pub(super) fn learnt(&self) -> Counts {
+        self.sum
+    }
+
     /// Memory that the slots take.
     pub(super) fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
@@ -90,11 +95,6 @@ impl Baseline {
     pub(super) fn is_warming(&self, share: &Share) -> bool {
         self.sum.posts < u64::from(share.prior_posts)
     }
-}
-
-fn add(sum: &mut Counts, counts: Counts) {
-    sum.posts = sum.posts.saturating_add(counts.posts);
-    sum.negatives = sum.negatives.saturating_add(counts.negatives);
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub(super) struct BoundedMap<V> {
     shards: Vec<Arc<Shard<V>>>,
     shard_entries_max: usize,
     forgotten: u64,
+    /// Newest arrival that was dropped for want of room.
+    dropped: Option<Minute>,
 }
 
 impl<V: Clone> BoundedMap<V> {
@@ -51,6 +53,7 @@ impl<V: Clone> BoundedMap<V> {
             shards: (0..shards).map(|_| empty()).collect(),
             shard_entries_max: entries_max / shards,
             forgotten: 0,
+            dropped: None,
         }
     }
 
@@ -98,6 +101,14 @@ impl<V: Clone> BoundedMap<V> {
         self.forgotten
     }
 
+    /// How far back everything that arrived is remembered, if for want of room that is less
+    /// than `age`.
+    pub(super) fn horizon(&self, now: Timestamp, age: Duration) -> Duration {
+        let Some(dropped) = self.dropped else { return age };
+        let since = now.millis().saturating_sub(dropped.end().millis());
+        Duration::from_millis(since).min(age)
+    }
+
     /// Entries held.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.entries.len()).sum()
@@ -130,9 +141,10 @@ impl<V: Clone> BoundedMap<V> {
         // Renewed entries leave stale arrivals behind: these count as well, so
         // that both halves are bounded.
         while shard.arrivals.len() > self.shard_entries_max {
-            let before = shard.entries.len();
-            shard.drop_oldest();
-            self.forgotten += (before - shard.entries.len()) as u64;
+            if let Some(arrived) = shard.drop_oldest() {
+                self.forgotten += 1;
+                self.dropped = self.dropped.max(Some(arrived));
+            }
         }
     }
 }
@@ -145,11 +157,12 @@ impl<V: Clone> Shard<V> {
         })
     }
 
-    fn drop_oldest(&mut self) {
-        let Some((arrived, hash)) = self.arrivals.pop_front() else { return };
-        if self.entries.get(&hash).is_some_and(|entry| entry.arrived == arrived) {
-            self.entries.remove(&hash);
-        }
+    /// Drops the oldest arrival; returns when it came if it was no stale one.
+    fn drop_oldest(&mut self) -> Option<Minute> {
+        let (arrived, hash) = self.arrivals.pop_front()?;
+        self.entries.get(&hash).filter(|entry| entry.arrived == arrived)?;
+        self.entries.remove(&hash);
+        Some(arrived)
     }
 }
 

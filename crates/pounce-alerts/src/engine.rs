@@ -7,17 +7,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::alert::{Acknowledgement, Alert, AlertChange, ChangeKind};
+use super::alert::AlertChange;
 use super::bounded_map::BoundedMap;
+use super::hashing::HashKey;
 use super::in_flight::{InFlight, Ticket};
 use super::key::{AlertId, AlertKind, Key};
-use super::key_state::Vote;
 use super::ledger::Ledger;
-use super::lifecycle::Firing;
 use super::observation::{Observation, Record};
 use super::recency::Recency;
 use super::settings::Settings;
+use super::signal::Signal;
 use super::topic::{EngineContext, Intake, SeenPost, TopicState};
+use super::votes::Votes;
 use pounce_types::post::{Timestamp, Topic};
 
 /// Entries outlive by this much what is asked of them in event time.
@@ -35,20 +36,6 @@ pub struct Observed {
     pub changes: Vec<AlertChange>,
 }
 
-/// What came of acknowledging an alert.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Acknowledged {
-    /// The alert, with whoever took it first.
-    pub alert: Alert,
-    /// How long it had waited by the wall clock; none if it was taken before.
-    pub waited: Option<Duration>,
-}
-
-/// No alert has this id: it never had, or resolved too long ago.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no alert has this id: it never opened, or resolved more than a day ago")]
-pub struct UnknownAlert;
-
 /// Counts scored posts by topic and place, and tells when a key_state's mood
 /// changes. See the [module](super) for what it promises.
 #[derive(Debug, Clone)]
@@ -57,7 +44,9 @@ pub struct AlertEngine {
     pub(super) topics_max: usize,
     pub(super) topics: HashMap<Topic, Arc<TopicState>>,
     pub(super) posts: BoundedMap<SeenPost>,
-    pub(super) votes: BoundedMap<Vote>,
+    pub(super) votes: Votes,
+    pub(super) hash_key: Option<HashKey>,
+    pub(super) signal: Option<Signal>,
     pub(super) ledger: Ledger,
     /// Number of posts taken in; orders keys by when they were seen.
     pub(super) seen: u64,
@@ -83,7 +72,9 @@ impl AlertEngine {
             topics_max: topics_max.max(1),
             topics: HashMap::new(),
             posts: BoundedMap::new(settings.limits.post_ids_max),
-            votes: BoundedMap::new(settings.limits.author_votes_max),
+            votes: Votes::new(&settings.limits),
+            hash_key: None,
+            signal: None,
             settings,
             ledger: Ledger::default(),
             seen: 0,
@@ -95,6 +86,12 @@ impl AlertEngine {
             due: BTreeSet::new(),
             firing: BTreeMap::new(),
         }
+    }
+
+    /// The key of the hashes in the observations that it counts: that of its snapshot, or else a
+    /// `fresh` one, which it keeps from then on.
+    pub fn hash_key(&mut self, fresh: impl FnOnce() -> HashKey) -> HashKey {
+        *self.hash_key.get_or_insert_with(fresh)
     }
 
     /// Registers a post of `topic` that arrived and is to be scored: until its ticket is given
@@ -136,6 +133,13 @@ impl AlertEngine {
         late: bool,
         now: Timestamp,
     ) -> Observed {
+        if observation.foreign {
+            return Observed::default();
+        }
+        if self.signal.as_ref().is_some_and(|signal| signal.id() != observation.signal) {
+            self.ledger.totals.other_signal += 1;
+            return Observed::default();
+        }
         self.seen += 1;
         self.ledger.totals.posts += 1;
         let mut observed = Observed { late, ..Observed::default() };
@@ -159,7 +163,7 @@ impl AlertEngine {
     }
 
     /// Whether a post that arrives now lies too far behind those that arrived before it.
-    fn is_late(&self, topic: &Topic, at: Timestamp, now: Timestamp) -> bool {
+    pub(super) fn is_late(&self, topic: &Topic, at: Timestamp, now: Timestamp) -> bool {
         let counting = &self.settings.counting;
         let state = self.topics.get(topic);
         let newest = state.map(|state| state.newest()).max(self.in_flight.newest(topic));
@@ -192,109 +196,16 @@ impl AlertEngine {
         let counting = &self.settings.counting;
         let hours = |hours: u32| Duration::from_secs(u64::from(hours) * 3600) + MEMORY_SLACK;
         self.posts.forget(now, hours(counting.duplicate_hours));
-        self.votes.forget(now, hours(counting.author_minutes.div_ceil(60)));
+        self.votes.forget(now, counting, MEMORY_SLACK);
         self.ledger.forget(now, hours(self.settings.limits.resolved_hours) - MEMORY_SLACK);
         self.make_room(&mut changes);
         self.index(&changes);
         changes
     }
 
-    /// Takes over the posts that wait in the open minutes of an engine that took
-    /// in another part of the same stream, as if they had come here. What
-    /// `part` had evaluated already stays as it was.
-    pub fn merge(&mut self, part: Self, now: Timestamp) -> Vec<AlertChange> {
-        let mut changes = Vec::new();
-        let mut topics: Vec<TopicState> =
-            part.topics.into_values().map(Arc::unwrap_or_clone).collect();
-        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        for mut other in topics {
-            for record in other.take_open() {
-                let late = self.is_late(&other.name, record.at, now);
-                self.seen += 1;
-                self.ledger.totals.posts += 1;
-                let merged =
-                    self.with_topic(&other.name, Some(record.at), now, |topic, context, _| {
-                        topic.touch(record.place.as_ref(), context);
-                        topic.take_in(record, late, context)
-                    });
-                let duplicate = merged.is_some_and(|(intake, _)| intake == Intake::Duplicate);
-                self.ledger.totals.duplicates += u64::from(duplicate);
-            }
-            if let Some(((), more)) =
-                self.with_topic(&other.name, None, now, |topic, context, changes| {
-                    topic.advance(context, changes);
-                })
-            {
-                changes.extend(more);
-            }
-        }
-        self.make_room(&mut changes);
-        self.index(&changes);
-        changes
-    }
-
-    /// Notes who acknowledged an alert, firing or resolved. The first one stays.
-    /// # Errors
-    /// [`UnknownAlert`] if no alert has this id.
-    pub fn acknowledge(
-        &mut self,
-        id: &str,
-        by: &str,
-        note: &str,
-        at: Timestamp,
-    ) -> Result<Acknowledged, UnknownAlert> {
-        let firing = self.find_mut(id).ok_or(UnknownAlert)?;
-        let first = firing.alert.acknowledgement.is_none();
-        if first {
-            firing.alert.acknowledgement =
-                Some(Acknowledgement { by: by.to_owned(), note: note.to_owned(), at });
-        }
-        let waited = at.millis().saturating_sub(firing.noticed_at.millis());
-        Ok(Acknowledged {
-            alert: firing.alert.clone(),
-            waited: first.then(|| Duration::from_millis(waited)),
-        })
-    }
-
-    /// Rebuilds the indices that a snapshot does not hold.
-    pub(super) fn rebuild_indices(&mut self) {
-        let mut created = Vec::new();
-        let names: Vec<Topic> = self.topics.keys().cloned().collect();
-        for (name, state) in &mut self.topics {
-            let state = Arc::make_mut(state);
-            state.weigh();
-            self.bytes += state.bytes;
-            state.rules = self.settings.rules(name);
-            self.open += state.open_posts();
-            let key_states = std::iter::once((None, &state.whole)).chain(
-                state.places.iter().map(|(place, key_state)| (Some(place.clone()), key_state)),
-            );
-            for (place, key_state) in key_states {
-                let key = Key { topic: name.clone(), place };
-                for firing in
-                    key_state.lifecycles().iter().filter_map(|lifecycle| lifecycle.firing.as_ref())
-                {
-                    let alert = &firing.alert;
-                    self.firing.insert(alert.id.clone(), (key.clone(), alert.kind));
-                }
-                created.push((key_state.created, key));
-            }
-        }
-        self.keys = created.len();
-        for (created, key) in created {
-            self.recency.push(key, created);
-        }
-        for name in names {
-            self.schedule(&name);
-        }
-        let mut gone = Vec::new();
-        self.make_room(&mut gone);
-        self.index(&gone);
-    }
-
     /// Runs `act` on a topic, made at `first` if it is new, and keeps up what
     /// the engine knows of it. None if there is no such topic.
-    fn with_topic<T>(
+    pub(super) fn with_topic<T>(
         &mut self,
         name: &Topic,
         first: Option<Timestamp>,
@@ -333,19 +244,6 @@ impl AlertEngine {
         Some((out, changes))
     }
 
-    /// Notes when time alone will change the topic, if that is sooner than
-    /// what is noted. A note that proves too soon is made anew when it is due.
-    fn schedule(&mut self, name: &Topic) {
-        let Some(state) = self.topics.get_mut(name) else { return };
-        let Some(due) = state.next_due(&self.settings) else { return };
-        if state.due.is_none_or(|noted| due < noted) {
-            if let Some(noted) = Arc::make_mut(state).due.replace(due) {
-                self.due.remove(&(noted, name.clone()));
-            }
-            self.due.insert((due, name.clone()));
-        }
-    }
-
     fn clamp(&mut self, at: Timestamp, now: Timestamp) -> Timestamp {
         let ahead = Duration::from_secs(self.settings.counting.future_max_seconds.into());
         if at <= now.after(ahead) {
@@ -353,30 +251,5 @@ impl AlertEngine {
         }
         self.ledger.totals.clamped += 1;
         now
-    }
-
-    fn index(&mut self, changes: &[AlertChange]) {
-        for AlertChange { kind, alert } in changes {
-            match kind {
-                ChangeKind::Opened => {
-                    self.firing.insert(alert.id.clone(), (alert.key.clone(), alert.kind));
-                }
-                ChangeKind::Resolved => {
-                    self.firing.remove(&alert.id);
-                }
-                ChangeKind::Escalated | ChangeKind::Acknowledged => {}
-            }
-        }
-    }
-
-    fn find_mut(&mut self, id: &str) -> Option<&mut Firing> {
-        let found = self.firing.iter().find(|(found, _)| found.as_str() == id);
-        if let Some((_, (key, kind))) = found {
-            let state = Arc::make_mut(self.topics.get_mut(&key.topic)?);
-            let key_state = state.key_state_mut(key.place.as_ref())?;
-            return key_state.lifecycles_mut()[kind.index()].firing.as_mut();
-        }
-        let over = self.ledger.over.iter_mut().map(|(_, firing)| firing);
-        over.rev().find(|firing| firing.alert.id.as_str() == id)
     }
 }

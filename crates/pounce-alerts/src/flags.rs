@@ -49,7 +49,7 @@ pub struct PostFlags {
     pub discontent: Option<Severity>,
     /// Discontent of an author with an audience; raised the severity.
     pub influential_author: bool,
-    /// Praise of an author with an audience.
+    /// Praise of an author with an audience. Who is discontent is no advocate.
     pub advocate: bool,
 }
 
@@ -90,7 +90,9 @@ impl Thresholds {
         PostFlags {
             discontent: severity.map(|level| if influential { level.raised() } else { level }),
             influential_author: influential && severity.is_some(),
-            advocate: influential && f64::from(probabilities.positive) >= self.advocate,
+            advocate: influential
+                && severity.is_none()
+                && f64::from(probabilities.positive) >= self.advocate,
         }
     }
 }
@@ -136,6 +138,14 @@ mod tests {
         assert!(flags(0.05, 0.85, 10_000).advocate);
         assert!(!flags(0.05, 0.85, 9_999).advocate);
         assert!(!flags(0.05, 0.79, 10_000).advocate);
+    }
+
+    #[test]
+    fn who_praises_and_is_discontent_is_no_advocate() {
+        let praise = Probabilities::of_sentiment(0.05, 0.05, 0.9);
+        let loud = Probabilities { discontent: 0.7, ..praise };
+        let found = Thresholds::default().flags(&loud, 10_000);
+        assert_eq!((found.advocate, found.discontent), (false, Some(Severity::Medium)));
     }
 
     #[test]

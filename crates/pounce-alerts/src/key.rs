@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::minute::Minute;
-use pounce_types::post::{AuthorId, Place, PostId, Topic};
+use pounce_types::post::{Place, PostId, Topic};
 
 /// What posts are counted by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,11 +92,6 @@ pub(super) fn post_hash(topic: u64, id: &PostId) -> u64 {
     within(topic, xxh3_64(id.as_str().as_bytes()))
 }
 
-/// Hash of an author.
-pub(super) fn author_hash(id: &AuthorId) -> u64 {
-    xxh3_64(id.as_str().as_bytes())
-}
-
 /// Hash of something, by its own hash, within the key that hashes to `key`.
 pub(super) fn within(key: u64, hash: u64) -> u64 {
     let mut bytes = [0; 16];
@@ -116,7 +111,7 @@ fn key_bytes(key: &Key) -> Vec<u8> {
 
 /// Appends `part` with its length before it, so that no two lists of parts
 /// give the same bytes.
-fn frame(bytes: &mut Vec<u8>, part: &[u8]) {
+pub(super) fn frame(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
     bytes.extend_from_slice(part);
 }

@@ -5,104 +5,55 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{AlertChange, SAMPLES_MAX};
+use super::alert::{AlertChange, PlaceCounts};
 use super::baseline::Baseline;
-use super::bounded_map::BoundedMap;
-use super::key::{AlertId, AlertKind, Key, key_hash, within};
+use super::key::{AlertId, AlertKind, Key, key_hash};
 use super::ledger::Ledger;
-use super::lifecycle::{Evaluation, Lifecycle, Step, StepContext};
-use super::minute::{Minute, minutes_long};
+use super::lifecycle::{Evaluation, Lifecycle, Shown, Step, StepContext};
+use super::minute::{Minute, minutes_of};
 use super::observation::Record;
 use super::reach::Audience;
 use super::recency::Rank;
-use super::settings::{Rules, Settings, VOLUME_WINDOW_MINUTES};
+use super::samples::Samples;
+use super::settings::{Counting, Rules, VOLUME_WINDOW_MINUTES};
 use super::share::{self, ShareLimits};
-use super::status::{ShareHistory, SharePoint, TopicStatus, WindowStatus};
-use super::volume::{self, WeeklySums, WeeklySumsV1};
-use super::wilson::lower_bound;
-use super::window::MinuteCounts;
-use pounce_types::post::{PostId, Timestamp};
-use pounce_types::score::Severity;
-
-/// Minutes from one point of a history to the next.
-const HISTORY_STEP_MINUTES: u32 = 5;
-/// Steps of a history: no more than half a day, whatever the settings.
-const HISTORY_STEPS_MAX: u32 = 144;
-/// A sample and its post's id.
-const SAMPLE_BYTES: usize = 128;
-/// The longest window whose history is worth showing.
-const HISTORY_WINDOW_MINUTES_MAX: u32 = 60;
-
-/// The one vote of an author, and what more they wrote in its period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Vote {
-    minute: Minute,
-    negatives: u32,
-}
-
-/// A negative post to show; the greatest are shown.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Sample {
-    severity: Option<Severity>,
-    followers: u64,
-    at: Timestamp,
-    id: PostId,
-}
+use super::texts::RecentTexts;
+use super::volume::{self, WeeklySums};
+use super::votes::Votes;
+use super::window::{Counts, MinuteCounts};
+use pounce_types::post::Timestamp;
 
 /// A topic, or a place within it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct KeyState {
-    key: Key,
-    hash: u64,
-    minutes: MinuteCounts,
-    baseline: Baseline,
-    history: WeeklySums,
-    audience: Audience,
-    lifecycles: [Lifecycle; 3],
-    samples: Vec<Sample>,
+    pub(super) key: Key,
+    pub(super) hash: u64,
+    pub(super) minutes: MinuteCounts,
+    pub(super) baseline: Baseline,
+    pub(super) history: WeeklySums,
+    pub(super) audience: Audience,
+    pub(super) lifecycles: [Lifecycle; 3],
+    pub(super) samples: Samples,
+    pub(super) texts: RecentTexts,
     /// Negative posts of the busiest author, and the minute of the last one.
-    busiest: (Minute, u32),
+    pub(super) busiest: (Minute, u32),
     /// Something was counted: from here on the history has no gaps.
-    started: bool,
+    pub(super) started: bool,
     /// When it came to be, and was seen last, in posts that the engine took in.
     pub(super) created: u64,
     pub(super) last_seen: u64,
 }
 
-/// The state as format 1 holds it.
-#[derive(Debug, Deserialize)]
-pub(super) struct KeyStateV1 {
-    key: Key,
-    hash: u64,
-    minutes: MinuteCounts,
-    baseline: Baseline,
-    history: WeeklySumsV1,
-    audience: Audience,
-    lifecycles: [Lifecycle; 3],
-    samples: Vec<Sample>,
-    busiest: (Minute, u32),
-    started: bool,
-    created: u64,
-    last_seen: u64,
-}
-
-impl From<KeyStateV1> for KeyState {
-    fn from(old: KeyStateV1) -> Self {
-        Self {
-            key: old.key,
-            hash: old.hash,
-            minutes: old.minutes,
-            baseline: old.baseline,
-            history: old.history.into(),
-            audience: old.audience,
-            lifecycles: old.lifecycles,
-            samples: old.samples,
-            busiest: old.busiest,
-            started: old.started,
-            created: old.created,
-            last_seen: old.last_seen,
-        }
-    }
+/// What a key needs to know when a minute closes.
+pub(super) struct Closing<'a> {
+    pub(super) minute: Minute,
+    pub(super) rules: &'a Rules,
+    /// Kinds that fire for the whole topic; none for the whole topic itself.
+    pub(super) topic_fires: [bool; 3],
+    /// Wall clock.
+    pub(super) now: Timestamp,
+    /// The leading places of a window of so many minutes; none for a place.
+    pub(super) places: &'a dyn Fn(u32) -> Vec<PlaceCounts>,
 }
 
 impl KeyState {
@@ -115,7 +66,8 @@ impl KeyState {
             history: WeeklySums::default(),
             audience: Audience::default(),
             lifecycles: Default::default(),
-            samples: Vec::new(),
+            samples: Samples::default(),
+            texts: RecentTexts::default(),
             busiest: (Minute::default(), 0),
             started: false,
             created,
@@ -127,105 +79,85 @@ impl KeyState {
         self.hash
     }
 
-    /// Counts a post in its minute, unless its author had their vote.
+    /// Forgets every count. Its alerts stay.
+    pub(super) fn set_counts_aside(&mut self) {
+        *self = Self {
+            lifecycles: std::mem::take(&mut self.lifecycles),
+            last_seen: self.last_seen,
+            hash: self.hash,
+            ..Self::new(self.key.clone(), self.created)
+        };
+    }
+
+    /// Counts a post in its minute, unless its author or its text had their vote.
     pub(super) fn count(
         &mut self,
         record: &Record,
         rules: &Rules,
-        settings: &Settings,
-        votes: &mut BoundedMap<Vote>,
+        counting: &Counting,
+        votes: &mut Votes,
         ledger: &mut Ledger,
         now: Timestamp,
     ) {
-        let minute = record.minute();
-        let voted = match record.author {
-            Some(author) => self.vote(author, record, settings, votes, now),
-            None => true,
-        };
-        if voted {
-            self.started = true;
-            self.minutes.add(minute, record.negative);
-            self.keep_sample(record, settings.counting.author_minutes);
-        } else {
-            ledger.totals.author_repeats += 1;
-        }
-        if let Some(author) = record.author.filter(|_| record.negative) {
+        let (minute, negative) = (record.minute(), record.is_negative());
+        if let Some(author) = record.author.filter(|_| negative) {
             ledger.totals.reach_authors_forgotten +=
                 self.audience.record(author, record.followers, minute, &rules.reach);
         }
-    }
-
-    /// Whether the post is its author's vote: the first within the period.
-    fn vote(
-        &mut self,
-        author: u64,
-        record: &Record,
-        settings: &Settings,
-        votes: &mut BoundedMap<Vote>,
-        now: Timestamp,
-    ) -> bool {
-        let (minute, negative) = (record.minute(), u32::from(record.negative));
-        let period = settings.counting.author_minutes;
-        let hash = within(self.hash, author);
-        let first = votes.get_mut(hash).filter(|vote| vote.minute.distance(minute) < period);
-        let (voted, negatives) = if let Some(vote) = first {
-            vote.negatives = vote.negatives.saturating_add(negative);
-            (false, vote.negatives)
-        } else {
-            votes.put(hash, Vote { minute, negatives: negative }, now);
-            (true, negative)
-        };
-        let stale = minute.since(self.busiest.0) >= period;
-        if record.negative && (stale || negatives >= self.busiest.1) {
-            self.busiest = (minute, negatives);
+        if let Some(author) = record.author {
+            let vote = votes.author(self.hash, author, (minute, negative), counting, now);
+            self.note_busiest(minute, vote.negatives, negative, counting);
+            if !vote.counts {
+                ledger.totals.author_repeats += 1;
+                return;
+            }
         }
-        voted
-    }
-
-    /// Keeps a negative post as a sample if it ranks among the recent ones by severity and
-    /// followers.
-    fn keep_sample(&mut self, record: &Record, fresh_minutes: u32) {
-        let Some(id) = record.post_id.clone() else { return };
-        let Record { severity, followers, at, .. } = *record;
-        self.samples.push(Sample { severity, followers, at, id });
-        if self.samples.len() <= SAMPLES_MAX {
+        if negative {
+            self.texts.record(minute, record.near_text);
+        }
+        if let Some(text) = record.near_text
+            && !votes.text(self.hash, text, (minute, negative), counting, now)
+        {
+            ledger.totals.text_repeats += 1;
             return;
         }
-        let fresh = |sample: &Sample| Minute::of(at).since(Minute::of(sample.at)) < fresh_minutes;
-        let least = (0..self.samples.len())
-            .min_by_key(|&index| (fresh(&self.samples[index]), &self.samples[index]));
-        if let Some(least) = least {
-            self.samples.remove(least);
+        self.started = true;
+        self.minutes.add(minute, negative);
+        self.samples.keep(record, counting.author_minutes);
+    }
+
+    fn note_busiest(&mut self, minute: Minute, posts: u32, negative: bool, counting: &Counting) {
+        let stale = minute.since(self.busiest.0) >= counting.author_minutes;
+        if negative && (stale || posts >= self.busiest.1) {
+            self.busiest = (minute, posts);
         }
     }
 
-    /// Evaluates the rules on `minute`, all of whose posts were counted. `topic_fires` tells
-    /// which kinds fire for the whole topic; none for the whole topic itself.
+    /// Evaluates the rules on a minute all of whose posts were counted. Returns which kinds were
+    /// held back because they fire for the whole topic.
     pub(super) fn close(
         &mut self,
-        minute: Minute,
-        rules: &Rules,
-        topic_fires: [bool; 3],
-        now: Timestamp,
+        closing: &Closing<'_>,
         ledger: &mut Ledger,
         changes: &mut Vec<AlertChange>,
     ) -> [bool; 3] {
-        self.minutes.forget_before(minute.plus(1).minus(rules.span_minutes()));
+        let &Closing { minute, rules, topic_fires, now, .. } = closing;
+        let oldest = minute.plus(1).minus(rules.span_minutes());
+        self.minutes.forget_before(oldest);
+        self.texts.forget_before(oldest);
         let mut held_back = [false; 3];
         for kind in AlertKind::ALL {
             let Some((evaluation, step_minutes)) = self.read(kind, minute, rules) else { continue };
-            let lifecycle = &self.lifecycles[kind.index()];
-            if evaluation.detection.is_none() && lifecycle.is_idle() {
+            if evaluation.detection.is_none() && self.lifecycles[kind.index()].is_idle() {
                 continue;
             }
+            let mut lifecycle = std::mem::take(&mut self.lifecycles[kind.index()]);
             let calm_minutes = match kind {
                 AlertKind::Share => rules.share.calm_minutes,
                 AlertKind::Volume => rules.volume.calm_minutes,
                 AlertKind::Reach => rules.reach.calm_minutes,
             };
-            let window = evaluation.detection.as_ref().map_or(Duration::ZERO, |found| found.window);
-            let samples = || samples(&self.samples, minute.end().before(window));
-            let busiest = self.busiest.0.end() > minute.end().before(window);
+            let shown = |window| self.shown(window, closing);
             let about = StepContext {
                 key: &self.key,
                 kind,
@@ -236,10 +168,11 @@ impl KeyState {
                 topic_fires: topic_fires[kind.index()],
                 warm: !self.baseline.is_warming(&rules.share),
                 now,
-                samples: &samples,
-                busiest_author_posts: if busiest { self.busiest.1.into() } else { 0 },
+                shown: &shown,
             };
-            match self.lifecycles[kind.index()].step(evaluation, &about) {
+            let step = lifecycle.step(evaluation, &about);
+            self.lifecycles[kind.index()] = lifecycle;
+            match step {
                 Step::Unchanged => {}
                 Step::Changed(kind, alert) => changes.push(AlertChange { kind, alert: *alert }),
                 Step::Resolved(firing) => ledger.resolved(*firing, changes),
@@ -292,7 +225,8 @@ impl KeyState {
             + self.baseline.bytes()
             + self.history.bytes()
             + self.audience.bytes()
-            + self.samples.len() * SAMPLE_BYTES
+            + self.samples.bytes()
+            + self.texts.bytes()
     }
 
     /// What would be lost with it.
@@ -324,62 +258,26 @@ impl KeyState {
             .filter_map(|lifecycle| Some(lifecycle.firing.as_ref()?.alert.id.clone()))
     }
 
-    /// The numbers as of the minutes before `next`.
-    pub(super) fn status(&self, next: Minute, watermark: Timestamp, rules: &Rules) -> TopicStatus {
-        let limits = self.share_limits(rules);
-        let windows = rules.share.windows_minutes.iter().map(|&width| {
-            let counts = self.minutes.trailing(next.minus(1), width);
-            WindowStatus {
-                window: minutes_long(width),
-                counts,
-                bound: lower_bound(counts, rules.share.z),
-            }
-        });
-        TopicStatus {
-            key: self.key.clone(),
-            warming: self.baseline.is_warming(&rules.share),
-            baseline: limits.baseline,
-            threshold: limits.threshold,
-            windows: windows.collect(),
-            watermark,
-            alert_ids: self.alert_ids().collect(),
+    /// Limits of the share for the window of `width` minutes that ends with `last`; the baseline
+    /// has learnt the minutes up to `learnt`.
+    pub(super) fn share_limits(
+        &self,
+        last: Minute,
+        width: u32,
+        learnt: Minute,
+        rules: &Rules,
+    ) -> ShareLimits {
+        let rules = &rules.share;
+        if !self.baseline.is_warming(rules) {
+            return ShareLimits::of(self.baseline.share(rules), rules);
         }
-    }
-
-    /// Whether anything fires, and the level of discontent: the highest
-    /// lower bound of the windows before `next`.
-    pub(super) fn mood(&self, next: Minute, rules: &Rules) -> (bool, f64) {
-        let windows = rules.share.windows_minutes.iter();
-        let bounds = windows
-            .map(|&width| lower_bound(self.minutes.trailing(next.minus(1), width), rules.share.z));
-        (self.fires().contains(&true), bounds.fold(0.0, f64::max))
-    }
-
-    /// The share over the hours before `next`. It is counted anew, so that a
-    /// late post shows where it belongs.
-    pub(super) fn history(&self, next: Minute, rules: &Rules) -> ShareHistory {
-        let last = next.minus(1);
-        let windows = &rules.share.windows_minutes;
-        let has_posts =
-            |&width: &u32| self.minutes.trailing(last, width).posts >= rules.share.posts_min;
-        let mut shown =
-            windows.iter().copied().filter(|&width| width <= HISTORY_WINDOW_MINUTES_MAX);
-        let width = shown.clone().find(has_posts).or_else(|| shown.next_back());
-        let width = width.or_else(|| windows.first().copied()).unwrap_or(1);
-        let steps = rules.span_minutes().saturating_sub(width) / HISTORY_STEP_MINUTES;
-        let points = (0..=steps.min(HISTORY_STEPS_MAX)).rev().map(|step| {
-            let counts = self.minutes.trailing(last.minus(step * HISTORY_STEP_MINUTES), width);
-            SharePoint { counts, bound: lower_bound(counts, rules.share.z) }
-        });
-        ShareHistory {
-            window: minutes_long(width),
-            step: minutes_long(HISTORY_STEP_MINUTES),
-            points: points.collect(),
+        let mut first = last.plus(1).minus(width);
+        if let Some(firing) = &self.lifecycles[AlertKind::Share.index()].firing {
+            // What an alert rests on does not tell what is usual.
+            first = first.min(firing.opened.plus(1).minus(minutes_of(firing.window)));
         }
-    }
-
-    fn share_limits(&self, rules: &Rules) -> ShareLimits {
-        ShareLimits::of(self.baseline.share(&rules.share), &rules.share)
+        let unlearnt = self.minutes.trailing(first.minus(1), first.minus(1).since(learnt));
+        ShareLimits::cold(self.baseline.learnt().and(unlearnt), rules)
     }
 
     /// Evaluates one rule on `minute`; none when the rule has no step there.
@@ -393,7 +291,8 @@ impl KeyState {
         Some(match kind {
             AlertKind::Share if !rules.share.enabled => (disabled, 1),
             AlertKind::Share => {
-                let limits = self.share_limits(rules);
+                let learnt = minute.minus(1).minus(rules.share.baseline_gap_minutes);
+                let limits = |width| self.share_limits(minute, width, learnt, rules);
                 let lifecycle = &self.lifecycles[kind.index()];
                 let firing = lifecycle.firing.as_ref().map(|firing| firing.window);
                 let ended = lifecycle.ended();
@@ -413,6 +312,23 @@ impl KeyState {
                 (if rules.reach.enabled { evaluation } else { disabled }, 1)
             }
         })
+    }
+
+    fn shown(&self, window: Duration, closing: &Closing<'_>) -> Shown {
+        let (minute, width) = (closing.minute, minutes_of(window));
+        let from = minute.plus(1).minus(width).start();
+        let busy = self.busiest.0.end() > from;
+        Shown {
+            samples: self.samples.since(from),
+            busiest_author_posts: if busy { self.busiest.1.into() } else { 0 },
+            texts: self.texts.summary(minute, width),
+            places: (closing.places)(width),
+        }
+    }
+
+    /// Its posts in the `width` minutes that end with `last`.
+    pub(super) fn counts(&self, last: Minute, width: u32) -> Counts {
+        self.minutes.trailing(last, width)
     }
 
     /// Lets the baseline learn the minute that is now old enough, and remembers
@@ -435,11 +351,4 @@ impl KeyState {
             self.baseline.learn(learnt, counts, rules.baseline_minutes);
         }
     }
-}
-
-/// Ids of the samples since `from`, the most severe first.
-fn samples(samples: &[Sample], from: Timestamp) -> Vec<PostId> {
-    let mut shown: Vec<&Sample> = samples.iter().filter(|sample| sample.at >= from).collect();
-    shown.sort_unstable_by(|a, b| b.cmp(a));
-    shown.into_iter().map(|sample| sample.id.clone()).collect()
 }

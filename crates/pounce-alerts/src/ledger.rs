@@ -23,12 +23,18 @@ pub struct Totals {
     pub clamped: u64,
     /// Posts that were not their author's vote.
     pub author_repeats: u64,
+    /// Posts that were copies of a text that had its vote.
+    pub text_repeats: u64,
+    /// Posts whose discontent rests on another signal: not counted.
+    pub other_signal: u64,
     /// Topics and places dropped for want of room.
     pub keys_forgotten: u64,
     /// Post ids dropped for want of room.
     pub post_ids_forgotten: u64,
     /// Authors' votes dropped for want of room.
     pub votes_forgotten: u64,
+    /// Texts' votes dropped for want of room.
+    pub text_votes_forgotten: u64,
     /// Authors with an audience dropped for want of room.
     pub reach_authors_forgotten: u64,
     /// Times that a topic's minutes closed early for want of room.
@@ -36,7 +42,7 @@ pub struct Totals {
     /// Resolved alerts dropped for want of room.
     pub resolved_forgotten: u64,
     /// Alerts held back, by kind and reason.
-    suppressed: [[u64; 2]; 3],
+    pub(super) suppressed: [[u64; 2]; 3],
 }
 
 impl Totals {

@@ -1,38 +1,53 @@
 //! Scored posts become alerts. Pure: no async, no clock, no wire; time is an argument.
 
+mod acknowledge;
 pub mod alert;
 mod baseline;
 mod bounded_map;
 mod engine;
 mod eviction;
 pub mod flags;
+mod hashing;
 mod in_flight;
+mod indices;
 pub mod key;
 mod key_state;
+mod key_status;
 mod ledger;
 mod lifecycle;
-
+mod merge;
 mod minute;
+mod near_text;
 pub mod observation;
 mod queries;
 mod reach;
 mod recency;
+mod samples;
+mod set_aside;
 pub mod settings;
 mod share;
+mod signal;
 mod snapshot;
 mod snapshot_error;
+mod snapshot_frame;
 mod snapshot_v1;
+mod snapshot_v2;
 pub mod status;
+mod texts;
 mod topic;
 mod volume;
+mod votes;
 pub mod wilson;
 mod window;
 
-pub use engine::{Acknowledged, AlertEngine, Observed, UnknownAlert};
+pub use acknowledge::{Acknowledged, UnknownAlert};
+pub use engine::{AlertEngine, Observed};
+pub use hashing::{AuthorHash, HashKey, TextHash};
 pub use in_flight::Ticket;
 pub use ledger::Totals;
 pub use observation::Observation;
 pub use settings::Settings;
+pub use signal::{Signal, SignalId};
 pub use snapshot::Snapshot;
 pub use snapshot_error::SnapshotError;
 pub use window::Counts;

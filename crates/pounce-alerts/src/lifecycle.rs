@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{Alert, ChangeKind, Evidence, Suppression};
+use super::alert::{Alert, ChangeKind, Evidence, PlaceCounts, Suppression};
 use super::key::{AlertId, AlertKind, Key};
 use super::minute::Minute;
 use super::settings;
+use super::texts::TextSummary;
 use pounce_types::post::{PostId, Timestamp};
 use pounce_types::score::Severity;
 
@@ -46,7 +47,7 @@ pub(super) struct Firing {
     pub(super) opened: Minute,
     /// There was a baseline of its own when it opened.
     pub(super) warm: bool,
-    calm_minutes: u32,
+    pub(super) calm_minutes: u32,
 }
 
 /// One kind of alert on one key.
@@ -54,9 +55,9 @@ pub(super) struct Firing {
 pub(super) struct Lifecycle {
     pub(super) firing: Option<Firing>,
     /// Minute and severity of the last one that resolved.
-    ended: Option<(Minute, Severity)>,
+    pub(super) ended: Option<(Minute, Severity)>,
     /// It is due and was counted as held back.
-    held_back: bool,
+    pub(super) held_back: bool,
 }
 
 /// The inputs of a step besides the evaluation.
@@ -73,9 +74,17 @@ pub(super) struct StepContext<'a> {
     pub(super) warm: bool,
     /// Wall clock.
     pub(super) now: Timestamp,
-    /// Negative posts to show.
-    pub(super) samples: &'a dyn Fn() -> Vec<PostId>,
+    /// What is shown of the minutes of a window.
+    pub(super) shown: &'a dyn Fn(Duration) -> Shown,
+}
+
+/// What evidence shows beside the numbers of the rule.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Shown {
+    pub(super) samples: Vec<PostId>,
     pub(super) busiest_author_posts: u64,
+    pub(super) texts: TextSummary,
+    pub(super) places: Vec<PlaceCounts>,
 }
 
 /// The result of one step.
@@ -190,6 +199,7 @@ impl Firing {
 }
 
 fn evidence(detection: &Detection, about: &StepContext<'_>, suppressed: u64) -> Evidence {
+    let Shown { samples, busiest_author_posts, texts, places } = (about.shown)(detection.window);
     Evidence {
         window: detection.window,
         posts: detection.posts,
@@ -198,8 +208,12 @@ fn evidence(detection: &Detection, about: &StepContext<'_>, suppressed: u64) -> 
         baseline: detection.baseline,
         threshold: detection.threshold,
         bound: detection.bound,
-        sample_post_ids: (about.samples)(),
-        busiest_author_posts: about.busiest_author_posts,
+        sample_post_ids: samples,
+        busiest_author_posts,
         suppressed,
+        distinct_texts: texts.distinct,
+        commonest_text_posts: texts.commonest,
+        texts_window: texts.window,
+        places,
     }
 }

@@ -13,6 +13,11 @@ pub(super) fn minutes_long(minutes: u32) -> Duration {
     Duration::from_secs(u64::from(minutes) * 60)
 }
 
+/// Whole minutes of a duration.
+pub(super) fn minutes_of(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs() / 60).unwrap_or(u32::MAX)
+}
+
 /// A minute of event time, counted from 1970. Arithmetic saturates.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

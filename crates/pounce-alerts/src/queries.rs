@@ -1,12 +1,15 @@
 //! What can be asked of the engine: alerts, topics, counters. Changes nothing.
 
+use std::time::Duration;
+
 use super::alert::Alert;
 use super::engine::AlertEngine;
 use super::key::{AlertId, AlertKind, Key};
 use super::key_state::KeyState;
 use super::ledger::Totals;
 use super::lifecycle::Firing;
-use super::status::{ShareHistory, TopicStatus};
+use super::minute::minutes_long;
+use super::status::{Horizons, ShareHistory, TopicStatus};
 use super::topic::TopicState;
 use pounce_types::post::{Place, Timestamp, Topic};
 
@@ -87,11 +90,24 @@ impl AlertEngine {
         self.keys
     }
 
-    /// Posts that wait in open minutes, post ids and votes remembered: what
+    /// Posts that wait in open minutes, post ids, authors' and texts' votes remembered: what
     /// [`Limits`](super::settings::Limits) bounds.
     #[must_use]
-    pub fn held(&self) -> [usize; 3] {
-        [self.open, self.posts.len(), self.votes.len()]
+    pub fn held(&self) -> [usize; 4] {
+        [self.open, self.posts.len(), self.votes.authors.len(), self.votes.texts.len()]
+    }
+
+    /// How far back memory reaches at `now`, if for want of room that is less than what the
+    /// settings ask for.
+    #[must_use]
+    pub fn horizons(&self, now: Timestamp) -> Horizons {
+        let counting = &self.settings.counting;
+        let hours = u64::from(counting.duplicate_hours);
+        Horizons {
+            post_ids: self.posts.horizon(now, Duration::from_secs(hours * 3600)),
+            author_votes: self.votes.authors.horizon(now, minutes_long(counting.author_minutes)),
+            text_votes: self.votes.texts.horizon(now, minutes_long(counting.text_minutes)),
+        }
     }
 
     /// Memory of what is known of topics and places, in bytes: what
@@ -106,7 +122,8 @@ impl AlertEngine {
     pub fn totals(&self) -> Totals {
         let mut totals = self.ledger.totals;
         totals.post_ids_forgotten = self.posts.forgotten();
-        totals.votes_forgotten = self.votes.forgotten();
+        totals.votes_forgotten = self.votes.authors.forgotten();
+        totals.text_votes_forgotten = self.votes.texts.forgotten();
         totals
     }
 

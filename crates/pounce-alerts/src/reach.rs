@@ -3,10 +3,11 @@
 //! It stands apart from SHARE and VOLUME: there one author is one vote, so
 //! that their statistics hold.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::hashing::AuthorHash;
 use super::lifecycle::{Detection, Evaluation};
 use super::minute::{Minute, minutes_long};
 use super::settings::Reach;
@@ -24,7 +25,7 @@ struct InfluentialAuthor {
 /// The authors of recent negative posts who have an audience.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Audience {
-    authors: HashMap<u64, InfluentialAuthor>,
+    authors: BTreeMap<AuthorHash, InfluentialAuthor>,
     /// No entry is older than this minute.
     oldest: Minute,
 }
@@ -34,7 +35,7 @@ impl Audience {
     /// dropped for want of room: those with the fewest followers.
     pub(super) fn record(
         &mut self,
-        author: u64,
+        author: AuthorHash,
         followers: u64,
         minute: Minute,
         rules: &Reach,
@@ -84,7 +85,7 @@ impl Audience {
 
     /// Memory that the authors take.
     pub(super) fn bytes(&self) -> usize {
-        self.authors.capacity() * (size_of::<(u64, InfluentialAuthor)>() + 1)
+        self.authors.len() * size_of::<(AuthorHash, InfluentialAuthor)>()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -109,7 +110,7 @@ mod tests {
     fn check(authors: &[(u64, u64, u32)], at: u32, fires: bool) {
         let (mut audience, rules) = (Audience::default(), Reach::default());
         for &(author, followers, minute) in authors {
-            audience.record(author, followers, Minute::default().plus(minute), &rules);
+            audience.record(AuthorHash(author), followers, Minute::default().plus(minute), &rules);
         }
         let evaluation = audience.read(Minute::default().plus(at), &rules);
         assert_eq!(evaluation.detection.is_some(), fires, "{authors:?} at {at}");
@@ -134,7 +135,9 @@ mod tests {
         let rules = Reach { authors_max: 3, ..Reach::default() };
         let mut audience = Audience::default();
         let dropped: u64 = (1..=10)
-            .map(|author| audience.record(author, author * 30_000, Minute::default(), &rules))
+            .map(|author| {
+                audience.record(AuthorHash(author), author * 30_000, Minute::default(), &rules)
+            })
             .sum();
         assert_eq!(dropped, 7);
         let detection = audience.read(Minute::default(), &rules).detection.expect("reach");

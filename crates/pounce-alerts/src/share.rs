@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::lifecycle::{Detection, Evaluation};
 use super::minute::{Minute, minutes_long};
 use super::settings::Share;
-use super::wilson::lower_bound;
-use super::window::{Counts, MinuteCounts};
+use super::wilson::{lower_bound, upper_bound};
+use super::window::{Counts, MinuteCounts, ratio};
 use pounce_types::score::Severity;
 
 /// Baseline of the share, and the threshold that its lower bound must exceed.
@@ -21,6 +21,16 @@ pub(super) struct ShareLimits {
 }
 
 impl ShareLimits {
+    /// Of a key without a baseline of its own: `before` are its posts before the window. With
+    /// few posts its share may be far above what was seen, so the upper bound stands in for it.
+    pub(super) fn cold(before: Counts, share: &Share) -> Self {
+        let prior = f64::from(share.prior_negatives) / f64::from(share.prior_posts);
+        let weight = f64::from(share.cold_prior_posts);
+        let posts = ratio(before.posts) + weight;
+        let seen = (ratio(before.negatives) + weight * prior) / posts;
+        Self::of(upper_bound(seen, posts, share.cold_z), share)
+    }
+
     pub(super) fn of(baseline: f64, share: &Share) -> Self {
         let threshold = share
             .threshold_min
@@ -46,14 +56,15 @@ impl ShareLimits {
     }
 }
 
-/// Looks at every window that ends with `last`. `firing` is the window that
+/// Looks at every window that ends with `last`. `limits` tells those of a window of so many
+/// minutes. `firing` is the window that
 /// decided the alert that fires, if one does. `ended` is when the one before
 /// resolved: what that was raised on is spent, and no window reaches back
 /// behind it.
 pub(super) fn read(
     minutes: &MinuteCounts,
     last: Minute,
-    limits: ShareLimits,
+    limits: impl Fn(u32) -> ShareLimits,
     firing: Option<Duration>,
     ended: Option<Minute>,
     share: &Share,
@@ -64,6 +75,7 @@ pub(super) fn read(
     for &width in &share.windows_minutes {
         let counts = minutes.trailing(last, width.min(reach));
         let bound = lower_bound(counts, share.z);
+        let limits = limits(width);
         if counts.posts >= share.posts_min && bound > limits.threshold {
             detection = Some(found(width, counts, bound, limits, share));
             break;

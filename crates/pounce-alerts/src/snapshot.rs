@@ -8,20 +8,22 @@
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::bounded_map::BoundedMap;
 use super::engine::AlertEngine;
-use super::key_state::{KeyState, Vote};
-use super::ledger::{Ledger, ResolvedAlert, Totals};
-use super::minute::Minute;
+use super::hashing::HashKey;
+use super::ledger::{Ledger, ResolvedAlert};
 use super::observation::Record;
 use super::settings::Settings;
+use super::signal::Signal;
 use super::snapshot_error::{SnapshotError, VERSION};
+use super::snapshot_frame::Frame;
 use super::snapshot_v1;
-use super::topic::{SeenPost, TopicHead, TopicState};
-use pounce_types::post::Place;
+use super::snapshot_v2::FrameV2;
+use super::topic::{SeenPost, TopicState};
+use super::votes::Votes;
 
 const MAGIC: [u8; 8] = *b"PNCBOARD";
 /// Entries of a list in one frame.
@@ -29,34 +31,15 @@ const LIST_MAX: usize = 4096;
 /// Bytes of one frame: far more than any that is written.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
-/// A part of the state.
-#[derive(Serialize, Deserialize)]
-enum Frame {
-    /// First: what concerns all topics.
-    Engine {
-        seen: u64,
-        totals: Totals,
-        posts_forgotten: u64,
-        votes_forgotten: u64,
-    },
-    Resolved(Vec<ResolvedAlert>),
-    Topic(TopicHead),
-    /// Of the topic before it.
-    Place(Place, KeyState),
-    /// Of the open minutes of the topic before it.
-    Open(Vec<Record>),
-    Posts(Vec<(Minute, u64, SeenPost)>),
-    Votes(Vec<(Minute, u64, Vote)>),
-    End,
-}
-
 /// The state at one moment. It shares its memory with the engine until the engine changes it.
 pub struct Snapshot {
     topics: Vec<Arc<TopicState>>,
     posts: BoundedMap<SeenPost>,
-    votes: BoundedMap<Vote>,
+    votes: Votes,
     ledger: Ledger,
     seen: u64,
+    hash_key: Option<HashKey>,
+    signal: Option<Signal>,
 }
 
 impl AlertEngine {
@@ -70,6 +53,8 @@ impl AlertEngine {
             votes: self.votes.clone(),
             ledger: self.ledger.clone(),
             seen: self.seen,
+            hash_key: self.hash_key,
+            signal: self.signal.clone(),
         }
     }
 
@@ -94,24 +79,38 @@ impl AlertEngine {
         let mut engine = Self::new(settings, topics_max);
         match u32::from_le_bytes(version) {
             1 => snapshot_v1::read(from, &mut engine)?,
-            VERSION => engine.read_frames(&mut from)?,
+            2 => engine.read_frames::<FrameV2>(&mut from)?,
+            VERSION => engine.read_frames::<Frame>(&mut from)?,
             found => return Err(SnapshotError::Version { found }),
         }
         engine.rebuild_indices();
         Ok(engine)
     }
 
-    fn read_frames(&mut self, from: &mut impl Read) -> Result<(), SnapshotError> {
+    fn read_frames<F: DeserializeOwned + Into<Frame>>(
+        &mut self,
+        from: &mut impl Read,
+    ) -> Result<(), SnapshotError> {
         let mut topic: Option<TopicState> = None;
         let mut buffer = Vec::new();
         loop {
-            let frame = read_frame(from, &mut buffer)?;
+            let frame = read_frame::<F>(from, &mut buffer)?.into();
             let orphan = SnapshotError::Damaged("a part without its topic");
             match frame {
-                Frame::Engine { seen, totals, posts_forgotten, votes_forgotten } => {
+                Frame::Engine {
+                    seen,
+                    totals,
+                    posts_forgotten,
+                    votes_forgotten,
+                    text_votes_forgotten,
+                    hash_key,
+                    signal,
+                } => {
                     (self.seen, self.ledger.totals) = (seen, totals);
+                    (self.hash_key, self.signal) = (hash_key, signal);
                     self.posts.set_forgotten(posts_forgotten);
-                    self.votes.set_forgotten(votes_forgotten);
+                    self.votes.authors.set_forgotten(votes_forgotten);
+                    self.votes.texts.set_forgotten(text_votes_forgotten);
                 }
                 Frame::Resolved(resolved) => self.ledger.over.extend(resolved),
                 Frame::Topic(head) => self.put_back(topic.replace(head.into())),
@@ -120,7 +119,8 @@ impl AlertEngine {
                 }
                 Frame::Open(records) => topic.as_mut().ok_or(orphan)?.put_back(records),
                 Frame::Posts(posts) => self.posts.put_back(posts),
-                Frame::Votes(votes) => self.votes.put_back(votes),
+                Frame::Votes(votes) => self.votes.authors.put_back(votes),
+                Frame::TextVotes(votes) => self.votes.texts.put_back(votes),
                 Frame::End => break,
             }
         }
@@ -143,7 +143,7 @@ impl Snapshot {
     /// # Errors
     /// If `to` refuses.
     pub fn write(self, to: &mut impl Write) -> std::io::Result<()> {
-        let Self { mut topics, posts, votes, ledger, seen } = self;
+        let Self { mut topics, posts, votes, ledger, seen, hash_key, signal } = self;
         let mut buffer = Vec::new();
         to.write_all(&MAGIC)?;
         to.write_all(&VERSION.to_le_bytes())?;
@@ -152,14 +152,20 @@ impl Snapshot {
             seen,
             totals: ledger.totals,
             posts_forgotten: posts.forgotten(),
-            votes_forgotten: votes.forgotten(),
+            votes_forgotten: votes.authors.forgotten(),
+            text_votes_forgotten: votes.texts.forgotten(),
+            hash_key,
+            signal,
         })?;
         // What changes soonest first: until it is written, each change is a copy.
         for posts in posts.chunks(LIST_MAX) {
             put(&Frame::Posts(posts))?;
         }
-        for votes in votes.chunks(LIST_MAX) {
-            put(&Frame::Votes(votes))?;
+        for authors in votes.authors.chunks(LIST_MAX) {
+            put(&Frame::Votes(authors))?;
+        }
+        for texts in votes.texts.chunks(LIST_MAX) {
+            put(&Frame::TextVotes(texts))?;
         }
         let resolved: Vec<ResolvedAlert> = ledger.over.into();
         for resolved in resolved.chunks(LIST_MAX) {
@@ -193,7 +199,10 @@ fn write_frame(to: &mut impl Write, buffer: &mut Vec<u8>, frame: &Frame) -> std:
     Ok(())
 }
 
-fn read_frame(from: &mut impl Read, buffer: &mut Vec<u8>) -> Result<Frame, SnapshotError> {
+fn read_frame<F: DeserializeOwned>(
+    from: &mut impl Read,
+    buffer: &mut Vec<u8>,
+) -> Result<F, SnapshotError> {
     let mut header = [0; 12];
     if read_up_to(from, &mut header)? < header.len() {
         return Err(SnapshotError::Damaged("it ends early"));

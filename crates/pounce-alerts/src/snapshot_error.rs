@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 /// The format that is written. It changes with every change of what is written.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Why a snapshot can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

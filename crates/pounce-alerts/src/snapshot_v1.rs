@@ -1,6 +1,7 @@
 //! Format 1 of snapshots: one checksum, a `u64`, and then the whole state at once. It is only
 //! read.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -9,18 +10,51 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::bounded_map::MapV1;
 use super::engine::AlertEngine;
-use super::key_state::Vote;
-use super::ledger::Ledger;
+use super::minute::Minute;
+use super::observation::Record;
 use super::snapshot_error::SnapshotError;
-use super::topic::{SeenPost, TopicState, TopicV1};
+use super::snapshot_v2::{KeyStateV2, RecordV2, ResolvedV2, TotalsV2, resolved};
+use super::topic::{SeenPost, TopicHead, TopicState};
+use super::volume::WeeklySumsV1;
+use super::votes::Vote;
+use pounce_types::post::{Place, Timestamp, Topic};
 
 #[derive(Deserialize)]
 struct State {
     topics: Vec<TopicV1>,
     posts: MapV1<SeenPost>,
-    votes: MapV1<Vote>,
-    ledger: Ledger,
+    _votes: MapV1<Vote>,
+    ledger: LedgerV1,
     seen: u64,
+}
+
+#[derive(Deserialize)]
+struct TopicV1 {
+    name: Topic,
+    next: Minute,
+    newest: Timestamp,
+    heard_at: Timestamp,
+    open: BTreeMap<Minute, Vec<RecordV2>>,
+    whole: KeyStateV2<WeeklySumsV1>,
+    places: BTreeMap<Place, KeyStateV2<WeeklySumsV1>>,
+}
+
+impl From<TopicV1> for TopicState {
+    fn from(old: TopicV1) -> Self {
+        let TopicV1 { name, next, newest, heard_at, open, whole, places } = old;
+        let mut topic = Self::from(TopicHead { name, next, newest, heard_at, whole: whole.into() });
+        topic.places.extend(places.into_iter().map(|(place, old)| (place, old.into())));
+        topic.put_back(open.into_values().flatten().map(Record::from).collect());
+        topic
+    }
+}
+
+#[derive(Deserialize)]
+struct LedgerV1 {
+    totals: TotalsV2,
+    over: VecDeque<ResolvedV2>,
+    _now: Timestamp,
+    _over_max: usize,
 }
 
 /// Reads what comes after the version into an empty engine.
@@ -38,10 +72,9 @@ pub(super) fn read(mut from: impl Read, engine: &mut AlertEngine) -> Result<(), 
     for topic in state.topics.into_iter().map(TopicState::from) {
         engine.topics.insert(topic.name.clone(), Arc::new(topic));
     }
-    let limits = &engine.settings.limits;
-    engine.posts = state.posts.into_map(limits.post_ids_max);
-    engine.votes = state.votes.into_map(limits.author_votes_max);
-    engine.ledger = state.ledger;
+    engine.posts = state.posts.into_map(engine.settings.limits.post_ids_max);
+    engine.ledger.totals = state.ledger.totals.into();
+    engine.ledger.over = state.ledger.over.into_iter().map(resolved).collect();
     engine.seen = state.seen;
     Ok(())
 }

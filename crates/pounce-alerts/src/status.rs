@@ -57,3 +57,14 @@ pub struct SharePoint {
     /// Wilson's lower bound of the share.
     pub bound: f64,
 }
+
+/// For how long what arrived is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizons {
+    /// A post id that is sent again is known.
+    pub post_ids: Duration,
+    /// An author who writes again is known.
+    pub author_votes: Duration,
+    /// A text that is sent again is known.
+    pub text_votes: Duration,
+}

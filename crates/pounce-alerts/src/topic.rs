@@ -4,21 +4,23 @@
 //! posts wait, and are then counted in an order of their own: this is why
 //! neither the order of arrival nor the wall clock shows in any alert.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::AlertChange;
+use super::alert::{AlertChange, PLACES_MAX, PlaceCounts};
 use super::bounded_map::BoundedMap;
 use super::key::{AlertKind, Key};
-use super::key_state::{KeyState, KeyStateV1, Vote};
+use super::key_state::{Closing, KeyState};
 use super::ledger::Ledger;
 use super::minute::Minute;
 use super::observation::Record;
 use super::recency::{Rank, Standing};
 use super::settings::{Rules, Settings};
+use super::votes::Votes;
 use pounce_types::post::{Place, Timestamp, Topic};
 
 /// When a post id was seen within its topic.
@@ -33,7 +35,7 @@ pub(super) struct SeenPost {
 pub(super) struct EngineContext<'a> {
     pub(super) settings: &'a Settings,
     pub(super) posts: &'a mut BoundedMap<SeenPost>,
-    pub(super) votes: &'a mut BoundedMap<Vote>,
+    pub(super) votes: &'a mut Votes,
     pub(super) ledger: &'a mut Ledger,
     /// Posts waiting in open minutes, of all topics.
     pub(super) open: &'a mut usize,
@@ -77,22 +79,10 @@ pub(super) struct TopicState {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TopicHead {
     pub(super) name: Topic,
-    next: Minute,
-    newest: Timestamp,
-    heard_at: Timestamp,
-    whole: KeyState,
-}
-
-/// A topic as format 1 holds it.
-#[derive(Debug, Deserialize)]
-pub(super) struct TopicV1 {
-    name: Topic,
-    next: Minute,
-    newest: Timestamp,
-    heard_at: Timestamp,
-    open: BTreeMap<Minute, Vec<Record>>,
-    whole: KeyStateV1,
-    places: BTreeMap<Place, KeyStateV1>,
+    pub(super) next: Minute,
+    pub(super) newest: Timestamp,
+    pub(super) heard_at: Timestamp,
+    pub(super) whole: KeyState,
 }
 
 impl From<TopicHead> for TopicState {
@@ -110,15 +100,6 @@ impl From<TopicHead> for TopicState {
             due: None,
             bytes: 0,
         }
-    }
-}
-
-impl From<TopicV1> for TopicState {
-    fn from(old: TopicV1) -> Self {
-        let TopicV1 { name, next, newest, heard_at, open, whole, places } = old;
-        let head = TopicHead { name, next, newest, heard_at, whole: whole.into() };
-        let places = places.into_iter().map(|(place, key_state)| (place, key_state.into()));
-        Self { open, places: places.collect(), ..Self::from(head) }
     }
 }
 
@@ -326,7 +307,7 @@ impl TopicState {
             key_state.count(
                 record,
                 &rules,
-                context.settings,
+                &context.settings.counting,
                 context.votes,
                 context.ledger,
                 context.now,
@@ -351,10 +332,13 @@ impl TopicState {
         }
         let rules = Arc::clone(&self.rules);
         let (now, ledger) = (context.now, &mut *context.ledger);
-        self.whole.close(minute, &rules, [false; 3], now, ledger, changes);
-        let fires = self.whole.fires();
+        let places: &dyn Fn(u32) -> _ = &|width| leading_places(&self.places, minute, width);
+        let closing = Closing { minute, rules: &rules, topic_fires: [false; 3], now, places };
+        self.whole.close(&closing, ledger, changes);
+        let topic_fires = self.whole.fires();
+        let closing = Closing { minute, rules: &rules, topic_fires, now, places: &|_| Vec::new() };
         for place in self.places.values_mut() {
-            let held_back = place.close(minute, &rules, fires, now, ledger, changes);
+            let held_back = place.close(&closing, ledger, changes);
             for kind in AlertKind::ALL.into_iter().filter(|kind| held_back[kind.index()]) {
                 self.whole.suppress(kind);
             }
@@ -381,4 +365,18 @@ impl TopicState {
         self.next = until;
         self.weigh();
     }
+}
+
+/// The places with most negative posts in the `width` minutes that end with `last`.
+fn leading_places(
+    places: &BTreeMap<Place, KeyState>,
+    last: Minute,
+    width: u32,
+) -> Vec<PlaceCounts> {
+    let counted = places.iter().map(|(place, state)| (place, state.counts(last, width)));
+    let mut leading: Vec<_> = counted.filter(|(_, counts)| counts.negatives > 0).collect();
+    leading.sort_by_key(|&(place, counts)| (Reverse(counts.negatives), place));
+    leading.truncate(PLACES_MAX);
+    let shown = |(place, counts): (&Place, _)| PlaceCounts { place: place.clone(), counts };
+    leading.into_iter().map(shown).collect()
 }

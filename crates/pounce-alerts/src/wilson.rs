@@ -10,12 +10,19 @@ pub fn lower_bound(counts: Counts, z: f64) -> f64 {
     if counts.posts == 0 {
         return 0.0;
     }
-    let n = ratio(counts.posts);
-    let p = counts.share().min(1.0);
+    bound(counts.share().min(1.0), ratio(counts.posts), -z)
+}
+
+/// Upper bound of a `share` that was seen in `posts` posts, more than 0.
+pub(super) fn upper_bound(share: f64, posts: f64, z: f64) -> f64 {
+    bound(share, posts, z)
+}
+
+fn bound(p: f64, n: f64, z: f64) -> f64 {
     let zz = z * z;
     let centre = p + zz / (2.0 * n);
     let spread = z * (p * (1.0 - p) / n + zz / (4.0 * n * n)).sqrt();
-    ((centre - spread) / (1.0 + zz / n)).clamp(0.0, 1.0)
+    ((centre + spread) / (1.0 + zz / n)).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]

@@ -19,6 +19,14 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Both together.
+    pub(super) fn and(self, more: Self) -> Self {
+        Self {
+            posts: self.posts.saturating_add(more.posts),
+            negatives: self.negatives.saturating_add(more.negatives),
+        }
+    }
+
     /// Negatives / posts; 0 without posts.
     #[must_use]
     pub fn share(self) -> f64 {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::Reply;
 use pounce_proto::{
-    Alert, Author, Flag, Post, Rejection, RejectionCode, ScoredEvent, Sentiment, Severity,
+    Alert, Author, Flag, PlaceCounts, Post, Rejection, RejectionCode, ScoredEvent, Sentiment,
+    Severity,
 };
 
 /// One post as a JSON object. `id` may be a number; `posted_at` is RFC 3339 or
@@ -217,11 +218,19 @@ pub fn show_alert(alert: &Alert) -> Value {
             "sample_post_ids": evidence.sample_post_ids,
             "busiest_author_posts": evidence.busiest_author_posts,
             "suppressed": evidence.suppressed,
+            "distinct_texts": evidence.distinct_texts,
+            "commonest_text_posts": evidence.commonest_text_posts,
+            "texts_window_seconds": evidence.texts_window.map(|window| window.seconds),
+            "places": evidence.places.iter().map(show_place).collect::<Vec<_>>(),
         },
         "acknowledged_by": taken.map(|taken| taken.by.as_str()),
         "acknowledged_at": taken.and_then(|taken| taken.at).and_then(rfc3339),
         "acknowledged_note": taken.map(|taken| taken.note.as_str()),
     })
+}
+
+fn show_place(counts: &PlaceCounts) -> Value {
+    json!({ "place": counts.place, "posts": counts.posts, "negatives": counts.negatives })
 }
 
 fn rfc3339(at: prost_types::Timestamp) -> Option<String> {

@@ -10,10 +10,14 @@ use tokio::sync::oneshot;
 use crate::admission::Admission;
 use crate::flow_key::FlowKey;
 
-/// Why a post did not get in.
+/// The scorer takes no more posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+/// Why a post that would not wait was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TurnedAway {
-    /// There is no room, and its caller holds its share of the queue.
+    /// There is no room for it.
     Full,
     /// The scorer takes no more posts.
     Closed,
@@ -54,14 +58,20 @@ impl Gate {
         Self { state: Mutex::new(State { admission, closed: false }) }
     }
 
-    /// Room for a post of `bytes` of a caller that would rather not wait: it is turned away at once,
-    /// unless others hold more than their share of the queue. Safe to drop.
-    pub(crate) async fn enter_or_leave(
+    /// Room for a post of `bytes`, if there is any now.
+    pub(crate) fn try_enter(
         self: &Arc<Self>,
         key: FlowKey,
         bytes: usize,
     ) -> Result<Permit, TurnedAway> {
-        self.wait(key, bytes, |admission| admission.is_owed_room(key)).await
+        let mut state = self.state();
+        if state.closed {
+            return Err(TurnedAway::Closed);
+        }
+        if state.admission.try_admit(key, bytes) {
+            return Ok(Permit { gate: Arc::clone(self), key, bytes });
+        }
+        Err(TurnedAway::Full)
     }
 
     /// Waits for room for a post of `bytes`. Safe to drop.
@@ -69,27 +79,14 @@ impl Gate {
         self: &Arc<Self>,
         key: FlowKey,
         bytes: usize,
-    ) -> Result<Permit, TurnedAway> {
-        self.wait(key, bytes, |_| true).await
-    }
-
-    /// Waits for room, if `may_wait`.
-    async fn wait(
-        self: &Arc<Self>,
-        key: FlowKey,
-        bytes: usize,
-        may_wait: impl FnOnce(&Admission<oneshot::Sender<Permit>>) -> bool,
-    ) -> Result<Permit, TurnedAway> {
+    ) -> Result<Permit, Closed> {
         let (id, granted) = {
             let mut state = self.state();
             if state.closed {
-                return Err(TurnedAway::Closed);
+                return Err(Closed);
             }
             if state.admission.try_admit(key, bytes) {
                 return Ok(Permit { gate: Arc::clone(self), key, bytes });
-            }
-            if !may_wait(&state.admission) {
-                return Err(TurnedAway::Full);
             }
             let (grant, granted) = oneshot::channel();
             let id = state.admission.wait(key, bytes, grant);
@@ -98,7 +95,7 @@ impl Gate {
             (id, granted)
         };
         let _waiting = Waiting { gate: self, key, id };
-        granted.await.map_err(|_| TurnedAway::Closed)
+        granted.await.map_err(|_| Closed)
     }
 
     /// Posts that are inside.
@@ -169,16 +166,11 @@ mod tests {
         FlowKey { caller: CallerId(caller), flow: FlowId(caller) }
     }
 
-    /// Enters without waiting.
-    fn enter(gate: &Arc<Gate>, key: FlowKey) -> Result<Permit, TurnedAway> {
-        gate.enter_or_leave(key, 10).now_or_never().expect("it need not wait")
-    }
-
     #[test]
     fn a_permit_that_is_dropped_lets_the_next_one_in() {
         let gate = Arc::new(Gate::new(1, 100));
-        let first = enter(&gate, key(1)).expect("room");
-        assert_eq!(enter(&gate, key(1)).err(), Some(TurnedAway::Full));
+        let first = gate.try_enter(key(1), 10).expect("room");
+        assert_eq!(gate.try_enter(key(2), 10).err(), Some(TurnedAway::Full));
         let mut second = Box::pin(gate.enter(key(2), 10));
         assert!(second.as_mut().now_or_never().is_none());
         drop(first);
@@ -191,7 +183,7 @@ mod tests {
     #[test]
     fn whoever_gives_up_leaves_nothing_behind_granted_or_not() {
         let gate = Arc::new(Gate::new(1, 100));
-        let first = enter(&gate, key(1)).expect("room");
+        let first = gate.try_enter(key(1), 10).expect("room");
         let mut waits = Box::pin(gate.enter(key(2), 10));
         let mut granted = Box::pin(gate.enter(key(3), 10));
         assert!(waits.as_mut().now_or_never().is_none());
@@ -207,7 +199,7 @@ mod tests {
     fn a_new_flow_gets_in_at_once_where_its_callers_others_hold_their_share() {
         let gate = Arc::new(Gate::new(64, 1 << 20));
         let flow = |flow| FlowKey { caller: CallerId(1), flow: FlowId(flow) };
-        let held: Vec<_> = std::iter::from_fn(|| enter(&gate, flow(1)).ok()).collect();
+        let held: Vec<_> = std::iter::from_fn(|| gate.try_enter(flow(1), 10).ok()).collect();
         let mut waits = Box::pin(gate.enter(flow(1), 10));
         assert!(waits.as_mut().now_or_never().is_none());
         let newcomer = gate.enter(flow(2), 10).now_or_never().expect("at once").expect("open");
@@ -218,11 +210,11 @@ mod tests {
     #[test]
     fn closing_turns_away_who_waits_and_who_comes() {
         let gate = Arc::new(Gate::new(1, 100));
-        let _first = enter(&gate, key(1)).expect("room");
+        let _first = gate.try_enter(key(1), 10).expect("room");
         let mut waits = Box::pin(gate.enter(key(2), 10));
         assert!(waits.as_mut().now_or_never().is_none());
         gate.close();
-        assert!(matches!(waits.now_or_never(), Some(Err(TurnedAway::Closed))));
-        assert_eq!(enter(&gate, key(3)).err(), Some(TurnedAway::Closed));
+        assert!(matches!(waits.now_or_never(), Some(Err(Closed))));
+        assert_eq!(gate.try_enter(key(3), 10).err(), Some(TurnedAway::Closed));
     }
 }

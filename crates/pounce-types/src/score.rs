@@ -23,12 +23,23 @@ impl Probabilities {
 }
 
 /// Where a model's probability of discontent comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DiscontentSource {
     /// It is that of the class negative.
     Negative,
     /// The model has an output for it.
     Output,
+}
+
+impl DiscontentSource {
+    /// As in logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Negative => "P(negative)",
+            Self::Output => "P(discontent)",
+        }
+    }
 }
 
 /// What each class counts for when one is chosen, all above 0. A model whose probabilities are
@@ -99,7 +110,9 @@ impl LabelWeights {
 }
 
 /// The class of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Sentiment {
     /// Discontent.
     Negative,

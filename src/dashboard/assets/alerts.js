@@ -75,6 +75,9 @@ function facts({ kind, evidence }) {
     ["Threshold", count(evidence.threshold)],
   ];
   if (evidence.busiest_author_posts > 1) list.push(["Busiest author", many(evidence.busiest_author_posts, "post")]);
+  if (evidence.commonest_text_posts > 1)
+    list.push(["Different texts", count(evidence.distinct_texts)], ["Commonest text", many(evidence.commonest_text_posts, "post")]);
+  for (const { place, negatives } of evidence.places) list.push([place, many(negatives, "negative post")]);
   if (evidence.suppressed) list.push(["Held back on places", many(evidence.suppressed, "time")]);
   return list;
 }

@@ -22,6 +22,8 @@ pub struct Counting {
     pub duplicate_hours: u32,
     /// For how long an author counts once within a topic or place.
     pub author_minutes: u32,
+    /// For how long copies of a text count once within a topic or place.
+    pub text_minutes: u32,
 }
 
 impl Default for Counting {
@@ -32,6 +34,7 @@ impl Default for Counting {
             future_max_seconds: 120,
             duplicate_hours: 24,
             author_minutes: 15,
+            text_minutes: 15,
         }
     }
 }
@@ -56,6 +59,8 @@ pub struct Limits {
     pub post_ids_max: usize,
     /// Authors' votes remembered, all topics together; about 50 bytes each.
     pub author_votes_max: usize,
+    /// Texts' votes remembered, all topics together; about 50 bytes each.
+    pub text_votes_max: usize,
     /// Posts of minutes that are still open, all topics together; about 120
     /// bytes each. Past it the minutes of the topic at hand close early.
     pub open_posts_max: usize,
@@ -73,6 +78,7 @@ impl Default for Limits {
         Self {
             post_ids_max: 1_000_000,
             author_votes_max: 500_000,
+            text_votes_max: 500_000,
             open_posts_max: 500_000,
             history_bytes_max: 64 << 20,
             resolved_alerts_max: 10_000,
@@ -98,13 +104,15 @@ pub(super) fn check_counting(counting: &Counting) -> Result<(), SettingsError> {
         (1..=1440).contains(&counting.author_minutes),
         "counting.author_minutes",
         "from 1 to 1440",
-    )
+    )?;
+    check((1..=1440).contains(&counting.text_minutes), "counting.text_minutes", "from 1 to 1440")
 }
 
 pub(super) fn check_limits(limits: &Limits) -> Result<(), SettingsError> {
     for (field, value) in [
         ("limits.post_ids_max", limits.post_ids_max),
         ("limits.author_votes_max", limits.author_votes_max),
+        ("limits.text_votes_max", limits.text_votes_max),
         ("limits.open_posts_max", limits.open_posts_max),
         ("limits.resolved_alerts_max", limits.resolved_alerts_max),
     ] {

@@ -49,6 +49,11 @@ pub struct Share {
     pub prior_posts: u32,
     /// Negative ones of the prior's posts.
     pub prior_negatives: u32,
+    /// Weight of the prior share, in posts, while a topic has no baseline of its own.
+    pub cold_prior_posts: u32,
+    /// Normal quantile of the upper bound that stands in for the baseline until then: 1.64
+    /// leaves 5 % above it.
+    pub cold_z: f64,
     /// An alert older than this is the new normal: its minutes are learnt.
     pub relearn_minutes: u32,
     /// Medium from this many times the rise from baseline to threshold.
@@ -75,6 +80,8 @@ impl Default for Share {
             baseline_gap_minutes: 240,
             prior_posts: 200,
             prior_negatives: 30,
+            cold_prior_posts: 10,
+            cold_z: 1.64,
             relearn_minutes: 24 * 60,
             medium_rise: 2.0,
             high_rise: 4.0,
@@ -254,6 +261,12 @@ impl Share {
             of("prior_negatives"),
             "at most share.prior_posts",
         )?;
+        check(
+            (1..=1_000_000).contains(&self.cold_prior_posts),
+            of("cold_prior_posts"),
+            "from 1 to 1000000",
+        )?;
+        check((0.0..=100.0).contains(&self.cold_z), of("cold_z"), QUANTILE)?;
         check(is_minutes(self.relearn_minutes), of("relearn_minutes"), MINUTES)?;
         check(
             1.0 <= self.medium_rise

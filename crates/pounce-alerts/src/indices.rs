@@ -1,0 +1,73 @@
+//! What the engine looks things up by: derived from its topics, and in no snapshot.
+
+use std::sync::Arc;
+
+use super::alert::{AlertChange, ChangeKind};
+use super::engine::AlertEngine;
+use super::key::Key;
+use pounce_types::post::Topic;
+
+impl AlertEngine {
+    /// Rebuilds the indices that a snapshot does not hold.
+    pub(super) fn rebuild_indices(&mut self) {
+        let mut created = Vec::new();
+        let names: Vec<Topic> = self.topics.keys().cloned().collect();
+        for (name, state) in &mut self.topics {
+            let state = Arc::make_mut(state);
+            state.weigh();
+            self.bytes += state.bytes;
+            state.rules = self.settings.rules(name);
+            self.open += state.open_posts();
+            let key_states = std::iter::once((None, &state.whole)).chain(
+                state.places.iter().map(|(place, key_state)| (Some(place.clone()), key_state)),
+            );
+            for (place, key_state) in key_states {
+                let key = Key { topic: name.clone(), place };
+                for firing in
+                    key_state.lifecycles().iter().filter_map(|lifecycle| lifecycle.firing.as_ref())
+                {
+                    let alert = &firing.alert;
+                    self.firing.insert(alert.id.clone(), (key.clone(), alert.kind));
+                }
+                created.push((key_state.created, key));
+            }
+        }
+        self.keys = created.len();
+        for (created, key) in created {
+            self.recency.push(key, created);
+        }
+        for name in names {
+            self.schedule(&name);
+        }
+        let mut gone = Vec::new();
+        self.make_room(&mut gone);
+        self.index(&gone);
+    }
+
+    /// Notes when time alone will change the topic, if that is sooner than
+    /// what is noted. A note that proves too soon is made anew when it is due.
+    pub(super) fn schedule(&mut self, name: &Topic) {
+        let Some(state) = self.topics.get_mut(name) else { return };
+        let Some(due) = state.next_due(&self.settings) else { return };
+        if state.due.is_none_or(|noted| due < noted) {
+            if let Some(noted) = Arc::make_mut(state).due.replace(due) {
+                self.due.remove(&(noted, name.clone()));
+            }
+            self.due.insert((due, name.clone()));
+        }
+    }
+
+    pub(super) fn index(&mut self, changes: &[AlertChange]) {
+        for AlertChange { kind, alert } in changes {
+            match kind {
+                ChangeKind::Opened => {
+                    self.firing.insert(alert.id.clone(), (alert.key.clone(), alert.kind));
+                }
+                ChangeKind::Resolved => {
+                    self.firing.remove(&alert.id);
+                }
+                ChangeKind::Escalated | ChangeKind::Acknowledged => {}
+            }
+        }
+    }
+}
