@@ -16,7 +16,7 @@ SEMVER := $(TOOLS)/bin/cargo-semver-checks
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk)
 
-.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials
+.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,9 +68,13 @@ proto: $(BUF) ## Lint the messages; fail on a breaking change since the last tag
 	  git archive "$$base" proto buf.yaml | $(BUF) breaking --against '-#format=tar'; \
 	else echo "breaking: not checked, $$base has no interface"; fi
 
-trials: ## Try the promises on a release build: order, streams, bad posts, restart, memory
+trials: ## Try the promises on a release build: order, restarts, kills, floods, memory; names and flags in ARGS
 	cargo build --release --locked
-	cargo run --release --locked --example trials
+	cargo run --release --locked --example trials -- $(ARGS)
+
+soak: ## Load a release build at 70 % for an hour: memory, descriptors, latency; flags in ARGS
+	cargo build --release --locked
+	cargo run --release --locked --example trials -- soak $(ARGS)
 
 deny: $(DENY) ## Check licences and sources of dependencies, and advisories where reachable
 	$(DENY) --all-features check licenses bans sources

@@ -1,12 +1,17 @@
 //! Tries what the service promises, on the release binary, and prints what it
-//! sees: `make trials`.
+//! sees: `make trials`, or some of them: `make trials ARGS="floods texts"`.
 //!
 //! Every post is made up. Each trial starts servers of its own on free ports
 //! and ends with an error if a promise is broken.
 
 mod bad_posts;
+mod bystander;
+mod faults;
+mod floods;
 mod server;
+mod soak;
 mod stalled;
+mod texts;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -23,13 +28,75 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 const POSTS: usize = 12_000;
 const STREAMS: usize = 50;
 
+/// One promise after another.
+#[derive(clap::Parser)]
+struct Flags {
+    /// Trials to run [default: all but soak]
+    #[arg(value_enum)]
+    trials: Vec<Trial>,
+    /// Servers that the trial `faults` ends with SIGTERM, and as many with SIGKILL
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    rounds: usize,
+    /// Clients of the trial `stalled`
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    streams: u32,
+    /// Seconds of the trial `stalled`
+    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    seconds: u64,
+    /// Minutes of the trial `soak`
+    #[arg(long, default_value_t = 60, value_name = "MINUTES")]
+    minutes: usize,
+    /// Folder to write the figures and the plot of the trial `soak` to
+    #[arg(long, value_name = "DIR")]
+    plot: Option<std::path::PathBuf>,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    /// 12,000 posts through `pounce score`
+    InOrder,
+    /// The same over 50 streams
+    ManyStreams,
+    /// Every kind of bad post in a stream
+    BadPosts,
+    /// SIGTERM in the middle of `pounce score`
+    Restart,
+    /// Clients that write and never read
+    Stalled,
+    /// Servers ended and killed again and again
+    Faults,
+    /// Floods of frames and connections
+    Floods,
+    /// Texts that are costly to prepare
+    Texts,
+    /// An hour at 70 % load: memory, descriptors, latency
+    Soak,
+}
+
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    in_order().await?;
-    many_streams().await?;
-    bad_posts::run().await?;
-    restart().await?;
-    stalled::run().await
+    let mut flags = <Flags as clap::Parser>::parse();
+    if flags.trials.is_empty() {
+        let all = <Trial as clap::ValueEnum>::value_variants();
+        flags.trials = all.iter().copied().filter(|trial| *trial != Trial::Soak).collect();
+    }
+    for trial in &flags.trials {
+        match trial {
+            Trial::InOrder => in_order().await?,
+            Trial::ManyStreams => many_streams().await?,
+            Trial::BadPosts => bad_posts::run().await?,
+            Trial::Restart => restart().await?,
+            Trial::Stalled => stalled::run(flags.streams.into(), flags.seconds).await?,
+            Trial::Faults => {
+                faults::run("-TERM", flags.rounds).await?;
+                faults::run("-KILL", flags.rounds).await?;
+            }
+            Trial::Floods => floods::run().await?,
+            Trial::Texts => texts::run().await?,
+            Trial::Soak => soak::run(flags.minutes, flags.plot.as_deref()).await?,
+        }
+    }
+    Ok(())
 }
 
 /// `pounce score` on one long file.
@@ -78,7 +145,7 @@ async fn restart() -> Outcome<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let before = job.answered()?;
-    server.terminate()?;
+    server.signal("-TERM")?;
     let code = server.wait()?;
     if before == POSTS || code != Some(0) {
         return Err(format!("SIGTERM after {before} answers, exit code {code:?}").into());

@@ -42,8 +42,8 @@ impl Server {
         Ok(self.addr.rsplit(':').next().unwrap_or_default().parse()?)
     }
 
-    pub(crate) fn terminate(&self) -> Outcome<()> {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+    pub(crate) fn signal(&self, signal: &str) -> Outcome<()> {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
         if sent.success() { Ok(()) } else { Err("no signal was sent".into()) }
     }
 
@@ -54,10 +54,19 @@ impl Server {
 
     /// Memory in use, MiB; `None` where the system has no /proc.
     pub(crate) fn resident_mib(&self) -> Option<u64> {
+        Some(self.resident_kib()? / 1024)
+    }
+
+    /// The same in KiB.
+    pub(crate) fn resident_kib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib / 1024)
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Open file descriptors; `None` where the system has no /proc.
+    pub(crate) fn descriptors(&self) -> Option<usize> {
+        Some(std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?.count())
     }
 }
 

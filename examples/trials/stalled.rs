@@ -5,30 +5,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use pounce_client::{Client, StreamSpec};
 use pounce_proto::ScoreStreamRequest;
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use tonic::transport::Endpoint;
 
+use super::bystander::score_some;
 use super::server::Server;
 use super::{Outcome, post, say};
 
-const STREAMS: u64 = 8;
-const SECONDS: u64 = 20;
 /// Bytes of replies that a client takes in unread: HTTP/2's own default.
 const WINDOW: u32 = 65_535;
 /// MiB that the server may grow by: 16 of remembered scores, 16 of queued texts, and 4 a client
 /// for its unanswered posts, what it wrote ahead, and the replies that it does not take.
-const GROWTH_MAX: u64 = 16 + 16 + 4 * STREAMS;
+fn growth_max(streams: u64) -> u64 {
+    16 + 16 + 4 * streams
+}
 
-pub(crate) async fn run() -> Outcome<()> {
+pub(crate) async fn run(streams: u64, seconds: u64) -> Outcome<()> {
     let server = Server::start(0)?;
     score_some(&server).await?;
     let before = server.resident_mib();
     let sent = Arc::new(AtomicUsize::new(0));
     let mut unread = Vec::new();
-    for _ in 0..STREAMS {
+    for _ in 0..streams {
         let line = Endpoint::from_shared(server.addr.clone())?.initial_stream_window_size(WINDOW);
         let mut service = ScoringServiceClient::new(line.connect().await?);
         let sent = Arc::clone(&sent);
@@ -40,7 +40,7 @@ pub(crate) async fn run() -> Outcome<()> {
     }
     let mut peak = before;
     let mut taken = 0;
-    for _ in 0..SECONDS {
+    for _ in 0..seconds {
         taken = sent.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(1)).await;
         peak = peak.max(server.resident_mib());
@@ -50,22 +50,15 @@ pub(crate) async fn run() -> Outcome<()> {
     score_some(&server).await?;
     let mib = |mib: Option<u64>| mib.map_or("?".to_owned(), |mib| mib.to_string());
     let seen = format!(
-        "{STREAMS} clients that write and never read: {taken} posts taken, {still} in the last of \
-         {SECONDS} s; resident memory {} MiB before, at most {} MiB",
+        "{streams} clients that write and never read: {taken} posts taken, {still} in the last of \
+         {seconds} s; resident memory {} MiB before, at most {} MiB",
         mib(before),
         mib(peak)
     );
     let grown = before.zip(peak).map_or(0, |(before, peak)| peak - before);
-    if still > 0 || grown > GROWTH_MAX {
-        return Err(format!("{seen}: reading goes on, or it grew by over {GROWTH_MAX} MiB").into());
+    if still > 0 || grown > growth_max(streams) {
+        let max = growth_max(streams);
+        return Err(format!("{seen}: reading goes on, or it grew by over {max} MiB").into());
     }
     say(&format!("{seen}; another client was answered"))
-}
-
-async fn score_some(server: &Server) -> Outcome<()> {
-    let posts: Vec<_> = (1_000_000..1_000_300).map(|n| Ok(post(n))).collect();
-    let client = Client::connect(&server.addr)?;
-    let replies = client.score_all(futures::stream::iter(posts), StreamSpec::default());
-    let answered = replies.filter(|reply| std::future::ready(reply.is_ok())).count().await;
-    if answered == 300 { Ok(()) } else { Err(format!("{answered} of 300 answered").into()) }
 }
