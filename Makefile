@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 ARGS ?=
+SECONDS ?= 600
 TOOLS := .cache/tools
 DENY_VERSION := 0.20.2
 BUF_VERSION := 1.75.0
@@ -16,7 +17,7 @@ SEMVER := $(TOOLS)/bin/cargo-semver-checks
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk)
 
-.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak
+.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +76,9 @@ trials: ## Try the promises on a release build: order, restarts, kills, floods, 
 soak: ## Load a release build at 70 % for an hour: memory, descriptors, latency; flags in ARGS
 	cargo build --release --locked
 	cargo run --release --locked --example trials -- soak $(ARGS)
+
+fuzz: ## Give bytes that nobody wrote to what reads from outside; SECONDS each (600)
+	BOLERO_RANDOM_TEST_TIME_MS=$$(($(SECONDS) * 1000)) cargo test --release --locked --test fuzz -- --test-threads 2
 
 deny: $(DENY) ## Check licences and sources of dependencies, and advisories where reachable
 	$(DENY) --all-features check licenses bans sources

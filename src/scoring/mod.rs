@@ -9,3 +9,5 @@ pub(crate) mod pipeline;
 pub(crate) mod service;
 mod stream;
 pub(crate) mod wire;
+
+pub use wire::post as read_post;

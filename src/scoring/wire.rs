@@ -21,7 +21,9 @@ use crate::wire::show_duration;
 const ECHO_CHARS_MAX: usize = 64;
 
 /// Reads a post; texts may have `text_bytes_max` bytes.
-pub(crate) fn post(wire: &proto::Post, text_bytes_max: usize) -> Result<Post, PostError> {
+/// # Errors
+/// [`PostError`] naming the field at fault and its limit.
+pub fn post(wire: &proto::Post, text_bytes_max: usize) -> Result<Post, PostError> {
     let author = wire.author.as_ref();
     Ok(Post {
         id: PostId::parse(&wire.id).map_err(|fault| fault.of("id"))?,
