@@ -28,7 +28,7 @@ demo: ## Serve, replay made-up posts, show a first alert; ARGS=--once to end by 
 serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for libtorch
 	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
 
-test: lint proto test-rust test-demo test-board deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard clients/python/python.mk),test-python) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
+test: lint proto test-rust test-demo test-board test-alertmanager deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard clients/python/python.mk),test-python) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
 
 lint: $(TYPOS) $(MACHETE) lint-workflows ## Check format, spelling, clippy, docs, unused dependencies, workflows
 	$(TYPOS)
@@ -93,7 +93,11 @@ semver: ## Compare the client's public interface with its last release
 	  PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo semver-checks --package pounce-client --baseline-rev "$$tag"; \
 	else echo "semver: nothing to compare with yet, no tag has crates/pounce-client"; fi
 
-.PHONY: check-k8s check-live
+test-alertmanager: ## Run notifications with a real Alertmanager, fetched from Debian if need be
+	cargo build --locked
+	scripts/alertmanager_test
+
+.PHONY: check-k8s check-live test-alertmanager
 check-k8s: ## Check manifests, rules, dashboards and the Dockerfile
 	k8s/check
 

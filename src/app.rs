@@ -18,6 +18,7 @@ use crate::auth::tokens;
 use crate::config::{Config, ConfigError};
 use crate::lifecycle::reload::FileError;
 use crate::metrics;
+use crate::notifications::sender::Notifier;
 use crate::recent::posts::RecentPosts;
 use crate::server::{Server, ServerError, ServerParts};
 use crate::traces::{self, TraceError};
@@ -123,6 +124,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
             "posts and tokens travel unencrypted: --tls-cert is not set"
         );
     }
+    let notifier = config.notifications.map(Notifier::open).transpose()?;
     let state = config.state_dir.as_deref().map(open_state).transpose()?;
     tracing::info!(
         model = model.name,
@@ -158,6 +160,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         state,
         tls,
         tokens,
+        notifier,
         recent: config.dashboard.enabled.then(|| RecentPosts::new(config.dashboard.texts)),
         service: config.service,
         drain_timeout: config.drain.timeout,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod dashboard;
 pub mod lifecycle;
 pub mod metrics;
+pub mod notifications;
 pub mod parts;
 pub mod recent;
 pub mod scoring;

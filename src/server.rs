@@ -21,6 +21,7 @@ use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::{self, Drain, DrainSender, Phase};
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
+use crate::notifications::sender::Notifier;
 use crate::parts::Parts;
 use crate::recent::posts::RecentPosts;
 use crate::scoring::backlog::Backlog;
@@ -55,6 +56,8 @@ pub struct ServerParts {
     pub tls: Option<Tls>,
     /// With tokens, only their holders may call.
     pub tokens: Option<Reloaded<Tokens>>,
+    /// Tells Alertmanagers of topic alerts.
+    pub notifier: Option<Notifier>,
     /// What the dashboard shows of single posts; none: there is no dashboard.
     pub recent: Option<RecentPosts>,
     /// What callers are granted.
@@ -137,6 +140,9 @@ impl Server {
         }
         if let Some(tokens) = parts.tokens.clone() {
             background.spawn(named("token reload", tokens.keep_fresh()));
+        }
+        if let Some(notifier) = spec.notifier {
+            background.spawn(named("notifications", notifier.run(parts.monitor.clone())));
         }
         let router = http::router(spec.metrics, parts.clone());
         let connections = incoming::connections(spec.grpc, spec.tls, spec.service.connections_max);

@@ -21,6 +21,12 @@ pub(crate) fn show_timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: millis / 1000, nanos }
 }
 
+/// RFC 3339; every timestamp of ours lies in jiff's range.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    let millis = i64::try_from(at.millis()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
 pub(crate) fn show_duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),

@@ -43,6 +43,11 @@ pub(crate) fn register() {
          when room is short"
     );
     describe_gauge!("pounce_alerts_firing", "Topic alerts that fire");
+    describe_gauge!(
+        "pounce_alert_unacknowledged_seconds",
+        Unit::Seconds,
+        "Age of the firing alert that nobody has acknowledged for longest; 0: there is none"
+    );
     describe_gauge!("pounce_topics", "Topics and places being counted");
     describe_gauge!(
         "pounce_watermark_timestamp_seconds",
@@ -124,8 +129,11 @@ pub(crate) fn alert_acknowledged(kind: AlertKind, waited: Duration) {
     histogram!("pounce_alert_ack_seconds", "kind" => kind.name()).record(waited);
 }
 
-/// What the engine has to tell of itself.
+/// What the engine has to tell of itself; `now` is the wall clock.
 pub(crate) fn engine_state(engine: &AlertEngine, now: Timestamp) {
+    let waiting = engine.unacknowledged_since();
+    let waiting = waiting.map_or(0, |since| now.millis().saturating_sub(since.millis()));
+    gauge!("pounce_alert_unacknowledged_seconds").set(Duration::from_millis(waiting).as_secs_f64());
     let totals = engine.totals();
     for (kind, firing) in AlertKind::ALL.into_iter().zip(engine.firing()) {
         gauge!("pounce_alerts_firing", "kind" => kind.name())

@@ -11,6 +11,7 @@ mod drain;
 mod error;
 mod inference;
 mod model;
+mod notifications;
 mod thresholds;
 mod traces;
 
@@ -26,6 +27,7 @@ pub use self::dashboard::DashboardConfig;
 pub use self::drain::DrainConfig;
 pub use self::error::ConfigError;
 pub use self::model::ModelConfig;
+use crate::notifications::sender::NotificationSpec;
 use crate::traces::TraceSpec;
 use crate::transport::grpc::ServiceSpec;
 use crate::transport::tls::TlsFiles;
@@ -57,6 +59,8 @@ pub struct Config {
     pub topics_max: usize,
     /// Where the state of topics and alerts is kept.
     pub state_dir: Option<PathBuf>,
+    /// Where topic alerts are told.
+    pub notifications: Option<NotificationSpec>,
     /// Where traces go.
     pub traces: Option<TraceSpec>,
     /// How long the end may take.
@@ -107,6 +111,8 @@ pub struct ServeFlags {
     #[command(flatten)]
     alerts: alerts::AlertFlags,
     #[command(flatten)]
+    notifications: notifications::NotificationFlags,
+    #[command(flatten)]
     dashboard: dashboard::DashboardFlags,
     #[command(flatten)]
     access: access::AccessFlags,
@@ -149,6 +155,7 @@ impl ServeFlags {
             tls: access.tls,
             tokens: access.tokens,
             dashboard: self.dashboard.checked()?,
+            notifications: self.notifications.checked(alerts.rules.counting.lateness())?,
             alerts: alerts.rules,
             topics_max: alerts.topics_max,
             state_dir: alerts.state_dir,

@@ -11,11 +11,11 @@ use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::Alert;
 use pounce_alerts::status::{ShareHistory, TopicStatus};
 use pounce_client::json::show_alert;
-use pounce_types::post::Timestamp;
 
 use crate::alerting::wire;
 use crate::lifecycle::drain::Phase;
 use crate::parts::Parts;
+use crate::wire::rfc3339;
 
 /// Topics that are shown, those that fire first.
 pub(super) const TOPICS_MAX: usize = 50;
@@ -126,7 +126,7 @@ fn topic(status: &TopicStatus, history: Option<&ShareHistory>) -> Value {
         "baseline": rounded(status.baseline),
         "threshold": rounded(status.threshold),
         "windows": windows.collect::<Vec<_>>(),
-        "watermark": time(status.watermark),
+        "watermark": rfc3339(status.watermark),
         "alert_ids": status.alert_ids.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
         "history": history.map(|history| json!({
             "window_minutes": history.window.as_secs() / 60,
@@ -149,8 +149,8 @@ fn post(post: &Flagged) -> Value {
         "flag": if post.severity.is_some() { "discontent" } else { "advocate" },
         "severity": post.severity,
         "probability": rounded(post.probability.into()),
-        "at": time(post.at),
-        "respond_by": post.respond_by.map(time),
+        "at": rfc3339(post.at),
+        "respond_by": post.respond_by.map(rfc3339),
     });
     if let Some(text) = &post.text {
         shown["text"] = json!(text);
@@ -165,10 +165,4 @@ fn rounded(number: f64) -> f64 {
 
 fn millis(took: Duration) -> f64 {
     (took.as_secs_f64() * 1e4).round() / 10.0
-}
-
-/// RFC 3339; every timestamp of ours lies in jiff's range.
-fn time(at: Timestamp) -> Option<String> {
-    let millis = i64::try_from(at.millis()).ok()?;
-    Some(jiff::Timestamp::from_millisecond(millis).ok()?.to_string())
 }

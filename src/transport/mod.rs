@@ -11,4 +11,5 @@ mod messages;
 pub(crate) mod metrics;
 mod peers;
 pub mod tls;
+pub(crate) mod trust;
 mod windows;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use modules::{Crate, circles, parts, words};
 
 /// Words that only the files beside them may have in their code; a folder stands for its files.
-const RULES: [(&[&str], &[&str]); 7] = [
+const RULES: [(&[&str], &[&str]); 8] = [
     (&["rten", "rten_tensor"], &["crates/pounce-inference/src/engine/embedded.rs"]),
     (
         &["rust_bert", "tch"],
@@ -25,6 +25,7 @@ const RULES: [(&[&str], &[&str]); 7] = [
     (&["whatlang"], &["crates/pounce-inference/src/language.rs"]),
     (&["axum"], &["src/dashboard/", "src/server.rs", "src/transport/http.rs"]),
     (&["tokio_rustls"], &["src/transport/"]),
+    (&["reqwest"], &["src/notifications/", "src/config/notifications.rs"]),
     // The wall clock: elsewhere the time of an event is an argument. Spans want its own type.
     (
         &["SystemTime"],

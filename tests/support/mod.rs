@@ -16,6 +16,7 @@ use pounce::lifecycle::drain::{DrainSender, Phase};
 use pounce::lifecycle::health::Health;
 use pounce::lifecycle::reload::Reloaded;
 use pounce::metrics;
+use pounce::notifications::sender::{NotificationSpec, Notifier};
 use pounce::parts::Parts;
 use pounce::recent::posts::RecentPosts;
 use pounce::server::{Server, ServerError, ServerParts};
@@ -157,6 +158,7 @@ pub struct Spec {
     pub addr: SocketAddr,
     pub tls: Option<Tls>,
     pub tokens: Option<Reloaded<Tokens>>,
+    pub notifications: Option<NotificationSpec>,
     /// Whether there is a page, and whether it shows texts.
     pub board: Option<bool>,
 }
@@ -188,6 +190,7 @@ impl Default for Spec {
             addr: ([127, 0, 0, 1], 0).into(),
             tls: None,
             tokens: None,
+            notifications: None,
             board: None,
         }
     }
@@ -223,6 +226,7 @@ impl Service {
             state: None,
             tls: spec.tls,
             tokens: spec.tokens,
+            notifier: spec.notifications.map(|spec| Notifier::open(spec).expect("good files")),
             recent: spec.board.map(RecentPosts::new),
             service: spec.service,
             drain_timeout: Duration::from_secs(20),

@@ -46,6 +46,15 @@ impl AlertEngine {
         firing
     }
 
+    /// When the alert opened that has been waiting longest for somebody to acknowledge it.
+    #[must_use]
+    pub fn unacknowledged_since(&self) -> Option<Timestamp> {
+        let firing = self.firing.iter().filter_map(|(_, (key, kind))| self.firing_of(key, *kind));
+        let open =
+            firing.map(|firing| &firing.alert).filter(|alert| alert.acknowledgement.is_none());
+        open.map(|alert| alert.opened_at).min()
+    }
+
     /// The numbers of a topic, or of a place within it.
     #[must_use]
     pub fn topic(&self, topic: &Topic, place: Option<&Place>) -> Option<TopicStatus> {

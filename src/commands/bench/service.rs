@@ -101,6 +101,7 @@ impl Service {
             state: None,
             tls: None,
             tokens: None,
+            notifier: None,
             recent: config.dashboard.enabled.then(|| RecentPosts::new(config.dashboard.texts)),
             service: config.service.clone(),
             drain_timeout: config.drain.timeout,

@@ -41,7 +41,9 @@ impl Default for Counting {
 
 impl Counting {
     /// How far behind the watermark a post may be and still count.
-    pub(crate) fn lateness(&self) -> Duration {
+    /// How far behind its topic's watermark a post may be to be counted.
+    #[must_use]
+    pub fn lateness(&self) -> Duration {
         Duration::from_secs(u64::from(self.lateness_max_minutes) * 60)
     }
 
