@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{ChildStdin, Output, Stdio};
 
 use binary::{MODEL, Server, free_port, pounce};
+use pounce_proto::scoring_service_client::ScoringServiceClient;
+use pounce_proto::{GetModelRequest, Post, ScoreStreamRequest, score_stream_request};
 use serde_json::Value;
 
 fn check_refused(args: &[&str], word: &str) {
@@ -157,4 +159,41 @@ fn a_job_goes_to_whichever_server_is_there() {
     assert_eq!(status.code(), Some(1));
     let said = String::from_utf8_lossy(&stderr);
     assert!(said.contains("this command asks one server"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_connection_is_closed_once_its_calls_have_ended() {
+    let server = Server::start_with(
+        0,
+        &["--workers", "1", "--connection-age-max", "1", "--drain-notice", "0"],
+    );
+    let open = || {
+        let (_, metrics) = server.get("/metrics");
+        let value = metrics.lines().find_map(|line| line.strip_prefix("pounce_connections_open "));
+        value.expect("the gauge").parse::<f64>().expect("a number")
+    };
+    let channel = || async {
+        let endpoint = tonic::transport::Endpoint::from_shared(server.addr.clone());
+        ScoringServiceClient::new(
+            endpoint.expect("an address").connect().await.expect("it listens"),
+        )
+    };
+    let (mut idle, mut busy) = (channel().await, channel().await);
+    idle.get_model(GetModelRequest {}).await.expect("an answer");
+    let (posts, receiver) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut replies = busy.score_stream(requests).await.expect("a stream").into_inner();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while open() > 1.0 {
+        assert!(std::time::Instant::now() < until, "the idle connection stays open");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // The stream goes on beyond the age, and a new call finds a new connection.
+    let post = Post { id: "1".into(), text: "late again".into(), ..Post::default() };
+    let request = score_stream_request::Request::Post(Box::new(post));
+    posts.send(ScoreStreamRequest { request: Some(request) }).await.expect("the stream is open");
+    assert!(replies.message().await.expect("no status").is_some());
+    idle.get_model(GetModelRequest {}).await.expect("an answer");
+    drop(posts);
+    server.drain();
 }

@@ -49,6 +49,10 @@ pub(super) struct CallFlags {
     /// 100 % of it; 0: never
     #[arg(long, env = "POUNCE_STREAM_AGE_MAX", default_value_t = 1800, value_name = "SECONDS")]
     stream_age_max: u64,
+    /// Age in seconds at which a connection is asked to close once its calls have ended, so that clients
+    /// resolve the service's name again and find new servers; 0: never
+    #[arg(long, env = "POUNCE_CONNECTION_AGE_MAX", default_value_t = 1800, value_name = "SECONDS")]
+    connection_age_max: u64,
     /// Offer gRPC reflection
     #[arg(
         long,
@@ -69,6 +73,7 @@ pub(super) struct CallLimits {
     pub(super) connection_streams_max: u32,
     pub(super) connections_max: usize,
     pub(super) stream_age_max: Option<Duration>,
+    pub(super) connection_age_max: Option<Duration>,
     pub(super) reflection: bool,
 }
 
@@ -77,7 +82,8 @@ impl CallFlags {
     pub(super) fn checked(self, queue_posts_max: usize) -> Result<CallLimits, ConfigError> {
         let largest_text = MESSAGE_BYTES_MAX - POST_BYTES_BESIDE_TEXT;
         let text_bytes_max = within("--text-bytes-max", self.text_bytes_max, 1, largest_text)?;
-        let age = within("--stream-age-max", self.stream_age_max, 0, AGE_MAX)?;
+        let stream_age = age("--stream-age-max", self.stream_age_max)?;
+        let connection_age = age("--connection-age-max", self.connection_age_max)?;
         Ok(CallLimits {
             text_bytes_max,
             message_bytes_max: within(
@@ -105,8 +111,15 @@ impl CallFlags {
                 STREAMS_MAX,
             )?,
             connections_max: within("--connections-max", self.connections_max, 1, CONNECTIONS_MAX)?,
-            stream_age_max: Some(Duration::from_secs(age)).filter(|age| !age.is_zero()),
+            stream_age_max: stream_age,
+            connection_age_max: connection_age,
             reflection: self.reflection,
         })
     }
+}
+
+/// An age in seconds; 0 is none.
+fn age(flag: &'static str, seconds: u64) -> Result<Option<Duration>, ConfigError> {
+    let seconds = within(flag, seconds, 0, AGE_MAX)?;
+    Ok(Some(Duration::from_secs(seconds)).filter(|age| !age.is_zero()))
 }

@@ -146,6 +146,7 @@ impl ServeFlags {
                 stream_posts_in_flight_max: calls.stream_posts_in_flight_max,
                 connection_streams_max: calls.connection_streams_max,
                 stream_age_max: calls.stream_age_max,
+                connection_age_max: calls.connection_age_max,
                 topic_labels: alerts.topic_labels,
                 reflection: calls.reflection,
                 connections_max: calls.connections_max,

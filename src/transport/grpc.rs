@@ -50,6 +50,8 @@ pub struct ServiceSpec {
     pub connection_streams_max: u32,
     /// Age at which a stream is asked to move.
     pub stream_age_max: Option<Duration>,
+    /// Age at which a connection is closed once its calls have ended.
+    pub connection_age_max: Option<Duration>,
     /// Topics that metrics may name.
     pub topic_labels: Vec<String>,
     /// Whether reflection is offered.
@@ -135,7 +137,12 @@ where
             .add_service(known().build_v1().expect(words))
             .add_service(known().build_v1alpha().expect(words));
     }
-    let served = Server::builder()
+    let mut server = Server::builder();
+    if let Some(age) = spec.connection_age_max {
+        // Without a grace: calls end by themselves, streams at their own age.
+        server = server.max_connection_age(age);
+    }
+    let served = server
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(connection_window(spec.connection_streams_max))
         .max_concurrent_streams(spec.connection_streams_max)

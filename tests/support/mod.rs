@@ -182,6 +182,7 @@ impl Default for Spec {
                 stream_posts_in_flight_max: 64,
                 connection_streams_max: 128,
                 stream_age_max: None,
+                connection_age_max: None,
                 topic_labels: vec!["acme".to_owned()],
                 reflection: true,
                 connections_max: 128,
