@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::alert::AlertChange;
 use super::bounded_map::BoundedMap;
 use super::hashing::HashKey;
-use super::in_flight::{InFlight, Ticket};
+use super::in_flight::{Hold, InFlight, Outage, Ticket};
 use super::key::{AlertId, AlertKind, Key};
 use super::ledger::Ledger;
 use super::observation::{Observation, Record};
@@ -94,6 +94,24 @@ impl AlertEngine {
         *self.hash_key.get_or_insert_with(fresh)
     }
 
+    /// Digest of the settings and the room for topics: engines that are to be equal agree on it.
+    #[must_use]
+    pub fn settings_digest(&self) -> u64 {
+        self.settings.digest() ^ (self.topics_max as u64)
+    }
+
+    /// The settings, and how many topics and places are counted at most.
+    #[must_use]
+    pub fn terms(&self) -> (&Settings, usize) {
+        (&self.settings, self.topics_max)
+    }
+
+    /// How far behind its topic's watermark a post may be and still count.
+    #[must_use]
+    pub fn lateness(&self) -> Duration {
+        self.settings.counting.lateness()
+    }
+
     /// Registers a post of `topic` that arrived and is to be scored: until its ticket is given
     /// back, the topic's watermark does not pass it. Whether it is late is decided here, by
     /// the posts that arrived before it.
@@ -117,6 +135,44 @@ impl AlertEngine {
     ) -> Observed {
         self.in_flight.remove(ticket);
         self.count(observation, ticket.at, ticket.late, now)
+    }
+
+    /// Counts a scored post that comes through a log which several writers share. `oldest` is the
+    /// event time of the oldest post of its topic that the writer has in flight besides; `now` is
+    /// the clock of the log.
+    pub fn observe_logged(
+        &mut self,
+        observation: &Observation,
+        writer: u64,
+        oldest: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Observed {
+        let at = self.clamp(observation.at, now);
+        // Before what it tells of the others: the post itself was held for until now.
+        let late = self.is_late(&observation.topic, at, now);
+        self.in_flight.hold(writer, &observation.topic, oldest, now);
+        self.count(observation, at, late, now)
+    }
+
+    /// A writer tells the oldest post of `topic` that it has in flight; none if it has none.
+    pub fn hold(&mut self, topic: &Topic, writer: u64, oldest: Option<Timestamp>, now: Timestamp) {
+        self.in_flight.hold(writer, topic, oldest, now);
+    }
+
+    /// No minute closes past [`Outage::from`] before [`Outage::until`].
+    pub fn wait_for_writers(&mut self, outage: Outage) {
+        self.in_flight.outage(outage);
+    }
+
+    /// Puts back one of [`AlertEngine::holds`].
+    pub fn restore_hold(&mut self, hold: &Hold) {
+        self.in_flight.hold(hold.writer, &hold.topic, Some(hold.oldest), hold.told_at);
+    }
+
+    /// What watermarks wait for, which a snapshot does not hold.
+    #[must_use]
+    pub fn holds(&self) -> (Vec<Hold>, Option<Outage>) {
+        self.in_flight.holds()
     }
 
     /// Counts a scored post that arrives now.
@@ -169,7 +225,10 @@ impl AlertEngine {
         let newest = state.map(|state| state.newest()).max(self.in_flight.newest(topic));
         let Some(newest) = newest else { return false };
         let closed = state.map_or(Timestamp::default(), |state| state.next().start());
-        at.after(counting.lateness()) < counting.watermark(newest.min(now)).max(closed)
+        let watermark = counting.watermark(newest.min(now));
+        let held = self.in_flight.held(topic, now, counting.lateness());
+        let watermark = held.map_or(watermark, |held| watermark.min(held));
+        at.after(counting.lateness()) < watermark.max(closed)
     }
 
     /// Moves time on when no post comes. Call it every second: it costs what
@@ -198,6 +257,7 @@ impl AlertEngine {
         self.posts.forget(now, hours(counting.duplicate_hours));
         self.votes.forget(now, counting, MEMORY_SLACK);
         self.ledger.forget(now, hours(self.settings.limits.resolved_hours) - MEMORY_SLACK);
+        self.in_flight.forget(now, counting.lateness());
         self.make_room(&mut changes);
         self.index(&changes);
         changes

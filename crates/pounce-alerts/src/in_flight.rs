@@ -2,7 +2,8 @@
 //!
 //! Scores come in any order: a cached one at once, a long post's after seconds. A post is
 //! registered when it arrives, so that neither the order of scoring nor a slow reader makes
-//! another post late. Local to a process and not part of any snapshot.
+//! another post late. Tickets are local to a process and not part of any snapshot. Where several
+//! writers share a log, each tells the oldest post that it has in flight instead: a hold.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -22,10 +23,34 @@ pub struct Ticket {
     number: u64,
 }
 
-/// The open tickets of all topics.
+/// A topic's watermark waits for a writer's posts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The topic.
+    pub topic: Topic,
+    /// Who has posts in flight.
+    pub writer: u64,
+    /// Event time of the oldest of them.
+    pub oldest: Timestamp,
+    /// When the writer said so, by the clock of the log.
+    pub told_at: Timestamp,
+}
+
+/// Every topic's watermark waits: after an outage writers have posts that nobody knows of yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// Event time from which posts may be missing.
+    pub from: Timestamp,
+    /// End of the wait, by the clock of the log.
+    pub until: Timestamp,
+}
+
+/// The open tickets and holds of all topics.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight {
     topics: HashMap<Topic, TopicInFlight>,
+    holds: BTreeMap<Topic, BTreeMap<u64, (Timestamp, Timestamp)>>,
+    outage: Option<Outage>,
     next_number: u64,
 }
 
@@ -71,8 +96,72 @@ impl InFlight {
         age_max: Duration,
     ) -> Option<Timestamp> {
         let arrived_after = now.before(age_max);
-        let mut open = self.topics.get(topic)?.open.iter();
-        open.find(|(_, arrived)| **arrived >= arrived_after).map(|((at, _), _)| *at)
+        let open = self.topics.get(topic).and_then(|of_topic| {
+            let mut open = of_topic.open.iter();
+            open.find(|(_, arrived)| **arrived >= arrived_after).map(|((at, _), _)| *at)
+        });
+        open.into_iter().chain(self.held(topic, now, age_max)).min()
+    }
+
+    /// Event time of the oldest post that another process has in flight, or may have after an
+    /// outage; of holds that were told at most `age_max` ago.
+    pub(super) fn held(
+        &self,
+        topic: &Topic,
+        now: Timestamp,
+        age_max: Duration,
+    ) -> Option<Timestamp> {
+        let told_after = now.before(age_max);
+        let holds = self.holds.get(topic).into_iter().flat_map(BTreeMap::values);
+        let holds = holds.filter(|(_, told)| *told >= told_after).map(|(oldest, _)| *oldest);
+        let outage = self.outage.filter(|outage| now < outage.until).map(|outage| outage.from);
+        holds.chain(outage).min()
+    }
+
+    /// A writer's oldest post of `topic` is of `oldest`; none: it has none in flight.
+    pub(super) fn hold(
+        &mut self,
+        writer: u64,
+        topic: &Topic,
+        oldest: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        if let Some(oldest) = oldest {
+            self.holds.entry(topic.clone()).or_default().insert(writer, (oldest, now));
+        } else if let Some(of_topic) = self.holds.get_mut(topic) {
+            of_topic.remove(&writer);
+            if of_topic.is_empty() {
+                self.holds.remove(topic);
+            }
+        }
+    }
+
+    /// Drops the holds that no longer count.
+    pub(super) fn forget(&mut self, now: Timestamp, age_max: Duration) {
+        let told_after = now.before(age_max);
+        self.holds.retain(|_, of_topic| {
+            of_topic.retain(|_, (_, told)| *told >= told_after);
+            !of_topic.is_empty()
+        });
+        self.outage = self.outage.filter(|outage| now < outage.until);
+    }
+
+    /// All topics wait.
+    pub(super) fn outage(&mut self, outage: Outage) {
+        self.outage = Some(outage);
+    }
+
+    /// What the watermarks wait for besides tickets.
+    pub(super) fn holds(&self) -> (Vec<Hold>, Option<Outage>) {
+        let holds = self.holds.iter().flat_map(|(topic, of_topic)| {
+            of_topic.iter().map(|(&writer, &(oldest, told_at))| Hold {
+                topic: topic.clone(),
+                writer,
+                oldest,
+                told_at,
+            })
+        });
+        (holds.collect(), self.outage)
     }
 
     /// Newest event time of the posts in flight.

@@ -43,7 +43,7 @@ mod window;
 pub use acknowledge::{Acknowledged, UnknownAlert};
 pub use engine::{AlertEngine, Observed};
 pub use hashing::{AuthorHash, HashKey, TextHash};
-pub use in_flight::Ticket;
+pub use in_flight::{Hold, Outage, Ticket};
 pub use ledger::Totals;
 pub use observation::Observation;
 pub use settings::Settings;

@@ -4,10 +4,11 @@
 //! `[share]`, `[volume]`, `[reach]` and `[life]` can be overridden for one
 //! topic: `[topics."acme".share]` changes what it names and keeps the rest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64;
 
 mod counting;
 mod error;
@@ -80,6 +81,14 @@ impl Settings {
     #[must_use]
     pub fn rules(&self, topic: &Topic) -> Arc<Rules> {
         Arc::clone(self.topics.get(topic).unwrap_or(&self.rules))
+    }
+
+    /// Digest of all settings: equal for equal settings, also of another process.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let topics: BTreeMap<_, _> = self.topics.iter().collect();
+        let all = format!("{:?}{:?}{:?}{topics:?}", self.counting, self.limits, self.rules);
+        xxh3_64(all.as_bytes())
     }
 
     /// The topics that have settings of their own.
