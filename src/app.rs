@@ -8,10 +8,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use pounce_alerts::AlertEngine;
+use pounce_alerts::{AlertEngine, HashKey};
 use pounce_inference::engine::EngineError;
 use pounce_inference::model::{Model, ModelError};
 use pounce_inference::scorer::Scorer;
+use pounce_replication::JetStreamLog;
+use pounce_replication::jet_stream::ConnectError;
 
 use crate::alerting::state::StateDir;
 use crate::auth::tokens;
@@ -20,9 +22,12 @@ use crate::lifecycle::reload::FileError;
 use crate::metrics;
 use crate::notifications::sender::Notifier;
 use crate::recent::posts::RecentPosts;
-use crate::server::{Server, ServerError, ServerParts};
+use crate::server::{Server, ServerError, ServerParts, SharedLog};
 use crate::traces::{self, TraceError};
 use crate::transport::tls;
+
+/// Bytes of a fleet's secret.
+const SECRET_BYTES_MIN: usize = 16;
 
 /// Why the service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +52,9 @@ pub enum AppError {
         /// Why.
         source: std::io::Error,
     },
+    /// The observation log can't even be tried.
+    #[error(transparent)]
+    Observations(#[from] ConnectError),
     /// Traces can't be sent.
     #[error(transparent)]
     Traces(#[from] TraceError),
@@ -77,7 +85,9 @@ impl AppError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Model(_) | Self::Config(_) | Self::Engine(_) | Self::File(_) => true,
-            Self::Traces(_) | Self::Bind { .. } | Self::State { .. } => true,
+            Self::Observations(_) | Self::Traces(_) | Self::Bind { .. } | Self::State { .. } => {
+                true
+            }
             Self::Server(error) => matches!(error, ServerError::Engine(_)),
             Self::Metrics(_) | Self::System(_) => false,
         }
@@ -150,6 +160,13 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         })?,
         None => AlertEngine::new(config.alerts, config.topics_max),
     };
+    let observations = match &config.observations {
+        Some(spec) => Some(SharedLog {
+            log: JetStreamLog::connect(&spec.log).await?,
+            hash_key: hash_key(&spec.log.fleet, spec.secret.as_deref())?,
+        }),
+        None => None,
+    };
     Ok(Server::build(ServerParts {
         grpc,
         http,
@@ -158,6 +175,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         warm,
         engine,
         state,
+        observations,
         tls,
         tokens,
         notifier,
@@ -166,6 +184,23 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         drain_timeout: config.drain.timeout,
         metrics,
     })?)
+}
+
+/// The key of the hashes of a fleet: of its name, and of its secret if it has one.
+fn hash_key(fleet: &str, secret: Option<&Path>) -> Result<HashKey, FileError> {
+    let mut hasher = blake3::Hasher::new_derive_key("pounce 2026 hashes of authors and texts");
+    hasher.update(fleet.as_bytes());
+    if let Some(file) = secret {
+        let secret = std::fs::read(file).map_err(|error| FileError::new(file, error))?;
+        if secret.trim_ascii().len() < SECRET_BYTES_MIN {
+            let reason = format!("holds fewer than {SECRET_BYTES_MIN} bytes");
+            return Err(FileError::new(file, reason));
+        }
+        hasher.update(&[0]).update(secret.trim_ascii());
+    }
+    let mut key = [0; 16];
+    hasher.finalize_xof().fill(&mut key);
+    Ok(HashKey::from_bytes(key))
 }
 
 async fn bind(flag: &'static str, addr: SocketAddr) -> Result<TcpListener, AppError> {

@@ -22,7 +22,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     let buckets = pounce_inference::metrics::BUCKETS
         .into_iter()
         .chain(scoring::metrics::BUCKETS)
-        .chain(alerting::metrics::BUCKETS);
+        .chain(alerting::metrics::BUCKETS)
+        .chain(alerting::replicated::metrics::BUCKETS);
     let mut builder = PrometheusBuilder::new();
     for (name, bounds) in buckets {
         builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)?;

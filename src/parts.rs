@@ -1,5 +1,7 @@
 //! What the gRPC port, the HTTP port and the dashboard share.
 
+use crate::alerting::advocates::Advocates;
+use crate::alerting::counter::Counter;
 use crate::alerting::monitor::AlertMonitor;
 use crate::auth::tokens::Tokens;
 use crate::lifecycle::calls::OpenCalls;
@@ -21,6 +23,10 @@ pub struct Parts {
     pub backlog: Backlog,
     /// Counts scored posts by topic.
     pub monitor: AlertMonitor,
+    /// Counts posts and takes alerts, here or on all replicas.
+    pub counter: Counter,
+    /// Tells of advocates.
+    pub advocates: Advocates,
     /// Remembers what the page shows of posts, if there is a page.
     pub recent: Option<RecentPosts>,
     /// What is known of the service's health.

@@ -10,11 +10,17 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use pounce_alerts::{AlertEngine, Signal};
+use pounce_alerts::{AlertEngine, HashKey, Signal};
 use pounce_inference::engine::EngineError;
 use pounce_inference::scorer::{Scorer, ScorerHandle, Warm};
+use pounce_replication::JetStreamLog;
 
+use crate::alerting::advocates::Advocates;
+use crate::alerting::counter::Counter;
 use crate::alerting::monitor::{self, AlertMonitor};
+use crate::alerting::replicated::apply::{self, Applier};
+use crate::alerting::replicated::writer::Writer;
+use crate::alerting::replicated::{self, append};
 use crate::alerting::state::{self, StateDir};
 use crate::auth::tokens::Tokens;
 use crate::lifecycle::calls::OpenCalls;
@@ -36,6 +42,9 @@ const CUT_OFF_GRACE: Duration = Duration::from_secs(1);
 /// Time that connections have to close once their last call has ended.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
+/// Time that the observation log has to store the last posts that were scored.
+const FLUSH_MAX: Duration = Duration::from_secs(3);
+
 /// What a server is built from.
 pub struct ServerParts {
     /// Where gRPC is served.
@@ -52,6 +61,8 @@ pub struct ServerParts {
     pub engine: AlertEngine,
     /// Where the engine's state is kept.
     pub state: Option<StateDir>,
+    /// The log through which the replicas of a fleet count as one.
+    pub observations: Option<SharedLog>,
     /// With TLS, the gRPC port speaks nothing else.
     pub tls: Option<Tls>,
     /// With tokens, only their holders may call.
@@ -66,6 +77,14 @@ pub struct ServerParts {
     pub drain_timeout: Duration,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+}
+
+/// The log of a fleet.
+pub struct SharedLog {
+    /// Where observations go, and come from.
+    pub log: JetStreamLog,
+    /// The key of the hashes in them: the same in the whole fleet.
+    pub hash_key: HashKey,
 }
 
 /// Why a server ended without being asked to, or did not end well.
@@ -97,6 +116,8 @@ pub struct Server {
     workers: ScorerHandle,
     warm: Warm,
     state: Option<StateDir>,
+    /// What is to be appended to the log before the end.
+    writer: Option<Writer>,
     drain_timeout: Duration,
     /// Each runs as long as the server does; named, to tell which one ended.
     background: JoinSet<&'static str>,
@@ -119,19 +140,44 @@ impl Server {
             source: model.labels.discontent_source(),
             threshold: spec.service.thresholds.discontent_low,
         };
+        let advocates = Advocates::new();
+        let (monitor, replicated) = match spec.observations {
+            None => (AlertMonitor::new(spec.engine, signal)?, None),
+            Some(SharedLog { log, hash_key }) => {
+                let settings = spec.engine.settings_digest();
+                let writer = Writer::of(&spec.engine, signal.clone())?;
+                let monitor = AlertMonitor::replicated(spec.engine, signal.id(), hash_key);
+                (monitor, Some((log, writer, settings)))
+            }
+        };
+        let writer = replicated.as_ref().map(|(_, writer, _)| writer.clone());
+        let counter = Counter::new(monitor.clone(), advocates.clone(), writer.clone());
         let parts = Parts {
             tokens: spec.tokens,
             scorer: spec.scorer.clone(),
             backlog: Backlog::new(spec.scorer.clone(), spec.drain_timeout),
-            monitor: AlertMonitor::new(spec.engine, signal)?,
+            monitor,
+            counter: counter.clone(),
+            advocates: advocates.clone(),
             recent: spec.recent,
-            health: Health::new(spec.scorer, drain.clone()),
+            health: Health::new(spec.scorer, move || counter.is_up_to_date(), drain.clone()),
             calls: OpenCalls::new(),
             drain: drain.clone(),
         };
         let mut background = JoinSet::new();
         background.spawn(named("metrics upkeep", upkeep(spec.metrics.clone())));
-        background.spawn(named("alert clock", tick(parts.monitor.clone())));
+        let monitor = parts.monitor.clone();
+        if let Some((log, writer, settings)) = replicated {
+            replicated::metrics::register();
+            let (appended, watched) = (append::run(log.clone(), writer.clone()), writer.clone());
+            let applier = Applier::new(log, writer, monitor.clone(), advocates, settings);
+            background.spawn(named("observation log writing", appended));
+            background.spawn(named("observation log reading", applier.run()));
+            background.spawn(named("observation log breaker", apply::watch(watched)));
+            background.spawn(named("alert metrics", show_metrics(monitor)));
+        } else {
+            background.spawn(named("alert clock", tick(monitor)));
+        }
         if let Some(state) = spec.state.clone() {
             background.spawn(named("state saving", keep_state(state, parts.monitor.clone())));
         }
@@ -156,6 +202,7 @@ impl Server {
             workers: spec.workers,
             warm: spec.warm,
             state: spec.state,
+            writer,
             drain_timeout: spec.drain_timeout,
             background,
         })
@@ -216,6 +263,9 @@ impl Server {
         let workers = self.workers;
         if tokio::task::spawn_blocking(move || workers.join()).await.is_err() {
             tracing::error!("a worker thread panicked");
+        }
+        if let Some(writer) = self.writer {
+            flush(&writer).await;
         }
         if let Some(state) = self.state {
             save(state, &self.parts.monitor).await;
@@ -290,6 +340,24 @@ async fn tick(monitor: AlertMonitor) {
     loop {
         ticks.tick().await;
         monitor.tick();
+    }
+}
+
+/// As [`tick`], where the log's time drives the engine.
+async fn show_metrics(monitor: AlertMonitor) {
+    let mut ticks = tokio::time::interval(monitor::TICK);
+    loop {
+        ticks.tick().await;
+        monitor.show_metrics();
+    }
+}
+
+/// Waits until the log has stored what was scored, but not for ever.
+async fn flush(writer: &Writer) {
+    if tokio::time::timeout(FLUSH_MAX, writer.flushed()).await.is_err() {
+        let lost = writer.unappended();
+        replicated::metrics::dropped(lost);
+        tracing::error!(lost, "the observation log does not answer: observations are lost");
     }
 }
 

@@ -281,7 +281,11 @@ async fn praise_with_an_audience_is_told_once_to_those_who_asked() {
     let service = Service::start(Spec::default()).await;
     let mut client = alerts(&service).await;
     let filter = AlertFilter { topics: vec!["acme".to_owned()], ..AlertFilter::default() };
-    let all = WatchAlertsRequest { filter: Some(filter), advocates: true };
+    let all = WatchAlertsRequest {
+        filter: Some(filter),
+        advocates: true,
+        ..WatchAlertsRequest::default()
+    };
     let mut all = client.watch_alerts(all).await.expect("a watch").into_inner();
     let changes = client.watch_alerts(WatchAlertsRequest::default()).await.expect("a watch");
     let mut changes = changes.into_inner();

@@ -4,29 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use pounce_types::post::{Place, PostId, Timestamp, Topic};
+pub(crate) use pounce_replication::Advocate;
 
 /// Advocates that a slow watcher may be behind before it misses some. They have
 /// a line of their own: however many there are, no alert is missed for them.
 const ADVOCATES_MAX: usize = 1024;
 
-/// A post that was flagged as advocate. Its text stays behind.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Advocate {
-    pub(crate) topic: Option<Topic>,
-    pub(crate) place: Option<Place>,
-    pub(crate) post_id: PostId,
-    /// Of its author.
-    pub(crate) followers: u64,
-    /// Of positive.
-    pub(crate) probability: f32,
-    /// Event time.
-    pub(crate) at: Timestamp,
-}
-
 /// Tells those who watch. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Advocates(broadcast::Sender<Arc<Advocate>>);
+pub struct Advocates(broadcast::Sender<Arc<Advocate>>);
 
 impl Advocates {
     pub(crate) fn new() -> Self {

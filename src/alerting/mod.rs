@@ -1,10 +1,14 @@
 //! Topic alerts as a service: counts scored posts, tells of changes, keeps state across restarts.
 //!
-//! Knows the alert engine, the clock and the messages; nothing of how posts are scored.
+//! Knows the alert engine, the log that replicas share, the clock and the messages; nothing of how
+//! posts are scored.
 
-pub(crate) mod advocates;
+pub mod advocates;
+pub mod counter;
 pub(crate) mod metrics;
 pub mod monitor;
+mod recent_changes;
+pub(crate) mod replicated;
 pub(crate) mod service;
 pub mod state;
 pub(crate) mod wire;

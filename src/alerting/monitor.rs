@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+use super::recent_changes::RecentChanges;
 use super::{metrics, wire};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::key::AlertId;
@@ -15,6 +16,7 @@ use pounce_alerts::{
     UnknownAlert,
 };
 use pounce_client::json;
+use pounce_replication::{ChangePosition, NumberedChange};
 use pounce_types::clock::now;
 use pounce_types::post::{Place, Timestamp, Topic};
 
@@ -22,6 +24,27 @@ use pounce_types::post::{Place, Timestamp, Topic};
 const CHANGES_MAX: usize = 1024;
 /// How often time moves on for topics that no post comes for.
 pub const TICK: Duration = Duration::from_secs(1);
+
+/// What a watcher hears.
+#[derive(Debug, Clone)]
+pub(crate) enum News {
+    /// An alert changed.
+    Changed(Arc<NumberedChange>),
+    /// All that is known was replaced: look at it anew.
+    Replaced,
+}
+
+/// All news from now on.
+pub(crate) type Changes = broadcast::Receiver<News>;
+
+/// What is to be told of a change of the engine.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) changes: Vec<NumberedChange>,
+    /// Whether metrics and the process's own log tell it here. Of replicas that share a log of
+    /// observations one does.
+    pub(crate) counted: bool,
+}
 
 /// The engine and its watchers. Cheap to clone.
 #[derive(Clone)]
@@ -32,7 +55,9 @@ pub struct AlertMonitor {
 struct Inner {
     // std Mutex: held for a few map operations, never across an await.
     engine: Mutex<AlertEngine>,
-    changes: broadcast::Sender<Arc<AlertChange>>,
+    changes: broadcast::Sender<News>,
+    /// Locked under the engine's lock.
+    recent: Mutex<RecentChanges>,
     signal: SignalId,
     hash_key: HashKey,
 }
@@ -54,9 +79,21 @@ impl AlertMonitor {
         getrandom::fill(&mut random)?;
         let hash_key = engine.hash_key(|| HashKey::from_bytes(random));
         metrics::engine_state(&engine, now());
+        Ok(Self::with(engine, id, hash_key))
+    }
+
+    /// Takes over the engine of a replica: what it counts by is for the log to say. Observations
+    /// of this process rest on `signal`, and their hashes on `hash_key`.
+    pub(crate) fn replicated(mut engine: AlertEngine, signal: SignalId, hash_key: HashKey) -> Self {
+        engine.hash_key(|| hash_key);
+        metrics::engine_state(&engine, now());
+        Self::with(engine, signal, hash_key)
+    }
+
+    fn with(engine: AlertEngine, signal: SignalId, hash_key: HashKey) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        let engine = Mutex::new(engine);
-        Ok(Self { inner: Arc::new(Inner { engine, changes, signal: id, hash_key }) })
+        let (engine, recent) = (Mutex::new(engine), Mutex::default());
+        Self { inner: Arc::new(Inner { engine, changes, recent, signal, hash_key }) }
     }
 
     /// What the discontent of observations must rest on.
@@ -112,13 +149,22 @@ impl AlertMonitor {
     }
 
     /// What `look` sees, and every change after that.
-    pub(crate) fn watch<T>(
-        &self,
-        look: impl FnOnce(&AlertEngine) -> T,
-    ) -> (T, broadcast::Receiver<Arc<AlertChange>>) {
+    pub(crate) fn watch<T>(&self, look: impl FnOnce(&AlertEngine) -> T) -> (T, Changes) {
         // Changes are told under the lock: none can fall in between.
         let engine = self.engine();
         (look(&engine), self.inner.changes.subscribe())
+    }
+
+    /// The changes after `position`, if they are known, and every change after that. Changes that
+    /// a watcher saw elsewhere before they were applied here may come again: those up to `position`
+    /// are to be left out.
+    pub(crate) fn watch_after(
+        &self,
+        position: ChangePosition,
+    ) -> Option<(Vec<Arc<NumberedChange>>, Changes)> {
+        let _engine = self.engine();
+        let missed = self.recent().after(position)?;
+        Some((missed, self.inner.changes.subscribe()))
     }
 
     /// Everything that is known now. Posts do not wait for its encoding.
@@ -127,13 +173,48 @@ impl AlertMonitor {
         self.engine().snapshot()
     }
 
+    /// Has `act` change the engine, which says what is to be told of it.
+    pub(crate) fn apply<T>(&self, act: impl FnOnce(&mut AlertEngine) -> (T, Told)) -> T {
+        let mut engine = self.engine();
+        let (out, Told { changes, counted }) = act(&mut engine);
+        for change in changes {
+            self.tell_one(change, counted);
+        }
+        out
+    }
+
+    /// Goes on with another engine, whose last change has the position `last`.
+    pub(crate) fn replace(&self, engine: AlertEngine, last: ChangePosition) {
+        let mut own = self.engine();
+        self.recent().begin(last);
+        *own = engine;
+        let _ = self.inner.changes.send(News::Replaced);
+    }
+
+    /// Shows what is known of the engine in the metrics.
+    pub(crate) fn show_metrics(&self) {
+        metrics::engine_state(&self.engine(), now());
+    }
+
     fn tell(&self, changes: &[AlertChange]) {
         for change in changes {
-            metrics::alert_changed(change, now());
-            log(wire::show_change(change));
-            // Nobody may be watching.
-            let _ = self.inner.changes.send(Arc::new(change.clone()));
+            self.tell_one(NumberedChange { position: None, change: change.clone() }, true);
         }
+    }
+
+    fn tell_one(&self, numbered: NumberedChange, counted: bool) {
+        if counted {
+            metrics::alert_changed(&numbered.change, now());
+            log(wire::show_change(&numbered));
+        }
+        let numbered = Arc::new(numbered);
+        self.recent().note(&numbered);
+        // Nobody may be watching.
+        let _ = self.inner.changes.send(News::Changed(numbered));
+    }
+
+    fn recent(&self) -> MutexGuard<'_, RecentChanges> {
+        self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn engine(&self) -> MutexGuard<'_, AlertEngine> {

@@ -1,6 +1,7 @@
 //! `AlertService`: shells around the engine.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use tokio::sync::broadcast::Receiver;
@@ -8,13 +9,16 @@ use tokio::sync::broadcast::error::RecvError;
 use tonic::{Request, Response, Status};
 
 use crate::alerting::advocates::Advocates;
-use crate::alerting::monitor::AlertMonitor;
+use crate::alerting::counter::Counter;
+use crate::alerting::monitor::{AlertMonitor, Changes, News};
+use crate::alerting::replicated::writer::AcknowledgeError;
 use crate::alerting::wire::{
     Filter, show_advocate, show_alert, show_change, show_firing, show_topic,
 };
 use crate::auth::caller::Caller;
 use crate::lifecycle::drain::{Drain, Phase};
 use pounce_alerts::Acknowledged;
+use pounce_alerts::alert::Alert;
 use pounce_proto::alert_service_server::AlertService;
 use pounce_proto::watch_alerts_response::Message;
 use pounce_proto::{
@@ -22,6 +26,7 @@ use pounce_proto::{
     ListAlertsRequest, ListAlertsResponse, ListTopicsRequest, ListTopicsResponse,
     WatchAlertsRequest, WatchAlertsResponse,
 };
+use pounce_replication::{ChangePosition, NumberedChange};
 use pounce_types::post::{Fault, NAME_BYTES_MAX, Place, Topic};
 
 /// Bytes of a note.
@@ -32,6 +37,7 @@ const TOPICS_MAX: u32 = 1000;
 /// The service's handlers.
 pub(crate) struct Alerts {
     pub(crate) monitor: AlertMonitor,
+    pub(crate) counter: Counter,
     pub(crate) advocates: Advocates,
     pub(crate) drain: Drain,
 }
@@ -46,24 +52,36 @@ impl AlertService for Alerts {
         request: Request<WatchAlertsRequest>,
     ) -> Result<Response<Self::WatchAlertsStream>, Status> {
         let mut caller = Caller::of(request.extensions());
-        let WatchAlertsRequest { filter, advocates } = request.into_inner();
+        let WatchAlertsRequest { filter, advocates, resume_after } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let mut advocates = advocates.then(|| self.advocates.watch());
-        let (firing, mut changes) = self.monitor.watch(|engine| engine.alerts(false));
+        let seen = (!resume_after.is_empty()).then(|| resume_after.parse::<ChangePosition>());
+        let seen = seen.transpose().map_err(|_| {
+            let fault = Fault::OutOfRange { range: "the position of a change" };
+            invalid("resume_after", &fault)
+        })?;
+        let Begun { missed, firing, mut changes } = begin(&self.monitor, seen);
         let mut drain = self.drain.clone();
         let watched = async_stream::stream! {
             for alert in firing.iter().rev().filter(|alert| filter.passes(alert)) {
                 yield Message::Change(show_firing(alert));
+            }
+            for change in missed.iter().filter(|change| filter.passes(&change.change.alert)) {
+                yield Message::Change(show_change(change));
             }
             loop {
                 tokio::select! {
                     // However many advocates there are, alerts come first.
                     biased;
                     change = changes.recv() => match change {
-                        Ok(change) if filter.passes(&change.alert) => {
+                        // The watcher comes again, and begins with what is known now.
+                        Ok(News::Replaced) => break,
+                        Ok(News::Changed(change))
+                            if filter.passes(&change.change.alert) && !was_seen(&change, seen) =>
+                        {
                             yield Message::Change(show_change(&change));
                         }
-                        Ok(_) => {}
+                        Ok(News::Changed(_)) => {}
                         Err(RecvError::Lagged(missed)) => yield Message::Missed(missed),
                         Err(RecvError::Closed) => break,
                     },
@@ -104,7 +122,7 @@ impl AlertService for Alerts {
         request: Request<AcknowledgeAlertRequest>,
     ) -> Result<Response<AcknowledgeAlertResponse>, Status> {
         let AcknowledgeAlertRequest { id, by, note } = request.into_inner();
-        let acknowledged = acknowledge(&self.monitor, &id, &by, &note)?;
+        let acknowledged = acknowledge(&self.counter, &id, &by, &note).await?;
         let alert = Some(show_alert(&acknowledged.alert));
         Ok(Response::new(AcknowledgeAlertResponse { alert }))
     }
@@ -146,8 +164,8 @@ impl AlertService for Alerts {
 }
 
 /// Notes who took an alert.
-pub(crate) fn acknowledge(
-    monitor: &AlertMonitor,
+pub(crate) async fn acknowledge(
+    counter: &Counter,
     id: &str,
     by: &str,
     note: &str,
@@ -160,7 +178,32 @@ pub(crate) fn acknowledge(
             return Err(invalid(field, &Fault::TooLong { bytes: value.len(), max }));
         }
     }
-    monitor.acknowledge(id, by, note).map_err(|error| Status::not_found(error.to_string()))
+    counter.acknowledge(id, by, note).await.map_err(|error| match error {
+        AcknowledgeError::Unknown(_) => Status::not_found(error.to_string()),
+        AcknowledgeError::LogSilent => Status::unavailable(error.to_string()),
+    })
+}
+
+/// How a watch begins: with the changes that it missed, or with what fires.
+struct Begun {
+    missed: Vec<Arc<NumberedChange>>,
+    firing: Vec<Alert>,
+    /// Every change after those.
+    changes: Changes,
+}
+
+fn begin(monitor: &AlertMonitor, seen: Option<ChangePosition>) -> Begun {
+    if let Some((missed, changes)) = seen.and_then(|seen| monitor.watch_after(seen)) {
+        return Begun { missed, firing: Vec::new(), changes };
+    }
+    let (firing, changes) = monitor.watch(|engine| engine.alerts(false));
+    Begun { missed: Vec::new(), firing, changes }
+}
+
+/// Whether a watcher saw a change on a replica that was ahead of this one.
+fn was_seen(change: &NumberedChange, seen: Option<ChangePosition>) -> bool {
+    let both = change.position.zip(seen);
+    both.is_some_and(|(of, seen)| of.origin == seen.origin && of.number <= seen.number)
 }
 
 /// What is heard next; waits without end where nobody listens.

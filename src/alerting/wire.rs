@@ -4,10 +4,11 @@ use tonic::Status;
 
 use crate::alerting::advocates::Advocate;
 use crate::wire::{show_duration, show_severity, show_timestamp};
-use pounce_alerts::alert::{Alert, AlertChange, ChangeKind, PlaceCounts};
+use pounce_alerts::alert::{Alert, ChangeKind, PlaceCounts};
 use pounce_alerts::key::AlertKind;
 use pounce_alerts::status::{TopicStatus, WindowStatus};
 use pounce_proto::{self as proto, AlertChangeKind, AlertState};
+use pounce_replication::NumberedChange;
 use pounce_types::post::Place;
 use pounce_types::score::Severity;
 
@@ -66,19 +67,25 @@ impl Filter {
     }
 }
 
-pub(crate) fn show_change(change: &AlertChange) -> proto::AlertChange {
+pub(crate) fn show_change(numbered: &NumberedChange) -> proto::AlertChange {
+    let NumberedChange { position, change } = numbered;
     let kind = match change.kind {
         ChangeKind::Opened => AlertChangeKind::Opened,
         ChangeKind::Escalated => AlertChangeKind::Escalated,
         ChangeKind::Acknowledged => AlertChangeKind::Acknowledged,
         ChangeKind::Resolved => AlertChangeKind::Resolved,
     };
-    proto::AlertChange { kind: kind.into(), alert: Some(show_alert(&change.alert)) }
+    proto::AlertChange {
+        kind: kind.into(),
+        alert: Some(show_alert(&change.alert)),
+        position: position.map(|position| position.to_string()).unwrap_or_default(),
+    }
 }
 
 /// An alert that was firing when somebody began to watch.
 pub(crate) fn show_firing(alert: &Alert) -> proto::AlertChange {
-    proto::AlertChange { kind: AlertChangeKind::Firing.into(), alert: Some(show_alert(alert)) }
+    let kind = AlertChangeKind::Firing.into();
+    proto::AlertChange { kind, alert: Some(show_alert(alert)), ..proto::AlertChange::default() }
 }
 
 pub(crate) fn show_alert(alert: &Alert) -> proto::Alert {

@@ -31,7 +31,7 @@ pub(crate) struct AcknowledgeFlags {
 pub(crate) async fn run(flags: AcknowledgeFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let AcknowledgeFlags { id, by, note, connection } = flags;
     let request = AcknowledgeAlertRequest { id, by, note };
-    let taken = connection.client()?.alerts().acknowledge_alert(request).await;
+    let taken = connection.fleet()?.alerts().acknowledge_alert(request).await;
     let alert = taken.map_err(ClientError::of)?.into_inner().alert.unwrap_or_default();
     let line = alert_line::alert_line("acknowledged", &alert);
     writeln!(std::io::stdout(), "{}", escaped(&line))?;

@@ -31,7 +31,7 @@ pub(crate) struct TopicsFlags {
 
 /// Shows the topics, or one of them or of its places, once.
 pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let mut alerts = flags.connection.client()?.alerts();
+    let mut alerts = flags.connection.fleet()?.alerts();
     let topics = match flags.topic {
         Some(topic) => {
             let request = GetTopicRequest { topic, place: flags.place.unwrap_or_default() };

@@ -55,7 +55,7 @@ pub(crate) async fn run(flags: WatchFlags) -> Result<ExitCode, Box<dyn std::erro
         severity_min: severity_min.into(),
     };
     let spec = WatchSpec { filter, advocates: !flags.alerts_only };
-    let mut watch = flags.connection.client()?.watch(spec);
+    let mut watch = flags.connection.fleet()?.watch(spec);
     let mut out = std::io::stdout();
     let mut table = out.is_terminal().then(Table::default);
     while let Some(news) = watch.next().await {

@@ -128,7 +128,11 @@ mod tests {
             place: "Lisbon".to_owned(),
             ..Alert::default()
         };
-        Watched::Change(Box::new(AlertChange { kind: kind.into(), alert: Some(alert) }))
+        Watched::Change(Box::new(AlertChange {
+            kind: kind.into(),
+            alert: Some(alert),
+            ..AlertChange::default()
+        }))
     }
 
     #[test]
@@ -148,7 +152,11 @@ mod tests {
         let mut table = Table::default();
         let alert = Alert { topic: "kite\n\u{1b}[2J\u{9b}A".to_owned(), ..Alert::default() };
         let kind = AlertChangeKind::Opened.into();
-        table.apply(Watched::Change(Box::new(AlertChange { kind, alert: Some(alert) })));
+        table.apply(Watched::Change(Box::new(AlertChange {
+            kind,
+            alert: Some(alert),
+            ..AlertChange::default()
+        })));
         let advocate = Advocate { post_id: "1\u{1b}]0;x".to_owned(), ..Advocate::default() };
         table.apply(Watched::Advocate(advocate));
         let shown = table.to_string();

@@ -12,6 +12,7 @@ mod error;
 mod inference;
 mod model;
 mod notifications;
+mod observations;
 mod thresholds;
 mod traces;
 
@@ -27,6 +28,7 @@ pub use self::dashboard::DashboardConfig;
 pub use self::drain::DrainConfig;
 pub use self::error::ConfigError;
 pub use self::model::ModelConfig;
+pub use self::observations::ObservationsConfig;
 use crate::notifications::sender::NotificationSpec;
 use crate::traces::TraceSpec;
 use crate::transport::grpc::ServiceSpec;
@@ -61,6 +63,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Where topic alerts are told.
     pub notifications: Option<NotificationSpec>,
+    /// The log through which the replicas of a fleet count as one.
+    pub observations: Option<ObservationsConfig>,
     /// Where traces go.
     pub traces: Option<TraceSpec>,
     /// How long the end may take.
@@ -113,6 +117,8 @@ pub struct ServeFlags {
     #[command(flatten)]
     notifications: notifications::NotificationFlags,
     #[command(flatten)]
+    observations: observations::ObservationFlags,
+    #[command(flatten)]
     dashboard: dashboard::DashboardFlags,
     #[command(flatten)]
     access: access::AccessFlags,
@@ -133,6 +139,13 @@ impl ServeFlags {
         let (thresholds, set_by_flags) = self.thresholds.checked()?;
         let alerts = self.alerts.checked()?;
         let access = self.access.checked()?;
+        let observations = self.observations.checked()?;
+        if observations.is_some() && alerts.state_dir.is_some() {
+            return Err(ConfigError::NoEffect {
+                flag: "--state-dir",
+                without: "with --observations: the log keeps the state",
+            });
+        }
         Ok(Config {
             grpc_addr: self.grpc_addr,
             http_addr: self.http_addr,
@@ -156,10 +169,13 @@ impl ServeFlags {
             tls: access.tls,
             tokens: access.tokens,
             dashboard: self.dashboard.checked()?,
-            notifications: self.notifications.checked(alerts.rules.counting.lateness())?,
+            notifications: self
+                .notifications
+                .checked(alerts.rules.counting.lateness(), observations.is_some())?,
             alerts: alerts.rules,
             topics_max: alerts.topics_max,
             state_dir: alerts.state_dir,
+            observations,
             traces: self.traces.checked()?,
             drain: self.drain.checked()?,
         })

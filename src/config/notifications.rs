@@ -64,7 +64,7 @@ pub(super) struct NotificationFlags {
     )]
     alertmanager_labels: Vec<(String, String)>,
     /// Label `replica` of every notification, since each process counts by itself [default: the
-    /// host's name]
+    /// host's name; with --observations none, since all count alike]
     #[arg(long, env = "POUNCE_REPLICA", value_name = "NAME")]
     replica: Option<String>,
     /// Address of the dashboard, for links in notifications
@@ -97,10 +97,12 @@ pub(super) struct NotificationFlags {
 }
 
 impl NotificationFlags {
-    /// `lateness` is that of the alert rules.
+    /// `lateness` is that of the alert rules. Replicas that share a log tell the same alerts, so
+    /// that nothing has to tell them apart.
     pub(super) fn checked(
         self,
         lateness: Duration,
+        shares_log: bool,
     ) -> Result<Option<NotificationSpec>, ConfigError> {
         if self.alertmanager.is_empty() {
             return Ok(None);
@@ -128,7 +130,9 @@ impl NotificationFlags {
             ca: self.alertmanager_ca,
             template: AlertTemplate {
                 labels,
-                replica: self.replica.unwrap_or_else(host_name),
+                replica: self
+                    .replica
+                    .unwrap_or_else(|| if shares_log { String::new() } else { host_name() }),
                 dashboard_url: self.dashboard_url,
                 post_url: self.post_url,
                 runbook_url: self.runbook_url,
@@ -189,7 +193,7 @@ mod tests {
     fn checked(flags: &[&str]) -> Result<Option<NotificationSpec>, String> {
         let flags = ["pounce"].iter().chain(flags);
         let only = Only::try_parse_from(flags).map_err(|error| error.to_string())?;
-        only.flags.checked(Duration::from_secs(600)).map_err(|error| error.to_string())
+        only.flags.checked(Duration::from_secs(600), false).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -80,7 +80,7 @@ async fn take(
         Ok(taking) => taking,
         Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
     };
-    acknowledge(&page.parts.monitor, &id, &by, &note)?;
+    acknowledge(&page.parts.counter, &id, &by, &note).await?;
     page.forget_last().await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,6 +1,7 @@
 //! Health that tells the truth, over gRPC and HTTP alike.
 //!
-//! Ready: the model has run, a worker has an engine, and nobody is draining.
+//! Ready: the model has run, a worker has an engine, and nobody is draining. The alert service, of
+//! replicas that share a log: it was read up to its end as well.
 //! Alive: no worker is stuck in a run of the model. Overload touches neither.
 
 use std::sync::Arc;
@@ -20,7 +21,9 @@ const LOOK: Duration = Duration::from_millis(500);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// gRPC services whose health is readiness; the empty name is the server's.
-const READINESS: [&str; 3] = ["", "pounce.v1.ScoringService", "pounce.v1.AlertService"];
+const READINESS: [&str; 2] = ["", "pounce.v1.ScoringService"];
+/// Ready if its topics and alerts are up to date as well.
+const ALERTS: &str = "pounce.v1.AlertService";
 /// Name under which gRPC health tells liveness.
 pub const LIVENESS: &str = "liveness";
 
@@ -28,15 +31,22 @@ pub const LIVENESS: &str = "liveness";
 #[derive(Clone)]
 pub struct Health {
     scorer: Scorer,
+    /// Whether topics and alerts are up to date.
+    up_to_date: Arc<dyn Fn() -> bool + Send + Sync>,
     drain: Drain,
     warm: Arc<AtomicBool>,
 }
 
 impl Health {
-    /// Not ready until [`Health::warmed`].
+    /// Not ready until [`Health::warmed`]; `up_to_date` says whether topics and alerts are.
     #[must_use]
-    pub fn new(scorer: Scorer, drain: Drain) -> Self {
-        Self { scorer, drain, warm: Arc::new(AtomicBool::new(false)) }
+    pub fn new(
+        scorer: Scorer,
+        up_to_date: impl Fn() -> bool + Send + Sync + 'static,
+        drain: Drain,
+    ) -> Self {
+        let up_to_date = Arc::new(up_to_date);
+        Self { scorer, up_to_date, drain, warm: Arc::new(AtomicBool::new(false)) }
     }
 
     /// The model has run.
@@ -50,6 +60,13 @@ impl Health {
         self.warm.load(Ordering::Acquire)
             && self.scorer.workers_alive() > 0
             && self.drain.phase() == Phase::Serving
+    }
+
+    /// Whether topics and alerts are up to date. Where replicas share a log, one that starts has
+    /// to read it first.
+    #[must_use]
+    pub fn alerts_ready(&self) -> bool {
+        self.ready() && (self.up_to_date)()
     }
 
     /// Whether a restart would not help.
@@ -79,6 +96,7 @@ impl Health {
         for name in READINESS {
             reporter.set_service_status(name, status(self.ready())).await;
         }
+        reporter.set_service_status(ALERTS, status(self.alerts_ready())).await;
         reporter.set_service_status(LIVENESS, status(self.alive())).await;
     }
 }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pounce_alerts::alert::AlertChange;
+use pounce_alerts::alert::Alert;
 use pounce_alerts::key::AlertId;
+use pounce_replication::NumberedChange;
 use pounce_types::clock::now;
 use reqwest::Client;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::alertmanager::{AlertTemplate, PostableAlert};
 use super::metrics;
 use super::outbox::{INTERVAL, Outbox};
-use crate::alerting::monitor::AlertMonitor;
+use crate::alerting::monitor::{AlertMonitor, Changes, News};
 use crate::lifecycle::reload::FileError;
 use crate::transport::trust;
 
@@ -99,27 +99,28 @@ impl Notifier {
     /// Tells of the alerts of `monitor`, without end. Safe to drop: what fires then ends by itself.
     pub async fn run(self, monitor: AlertMonitor) {
         let mut outbox = Outbox::new(self.spec.template.clone(), self.spec.age_max);
-        let (firing, mut changes) = monitor.watch(|engine| engine.alerts(false));
-        outbox.replace(firing, now());
+        let (fired, mut changes) = monitor.watch(|engine| engine.alerts(false));
+        outbox.replace(fired, now());
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = tokio::select! {
                 _ = interval.tick() => outbox.all_due(now()),
                 change = changes.recv() => match change {
-                    Ok(change) => {
+                    Ok(News::Changed(change)) => {
                         let mut heard = vec![change];
-                        heard_soon(&mut changes, &mut heard).await;
+                        if heard_soon(&mut changes, &mut heard).await {
+                            outbox.replace(firing(&monitor), now());
+                        }
                         let ids: BTreeSet<AlertId> = heard
                             .iter()
-                            .filter(|change| outbox.hear(change, now()))
-                            .map(|change| change.alert.id.clone())
+                            .filter(|change| outbox.hear(&change.change, now()))
+                            .map(|change| change.change.alert.id.clone())
                             .collect();
                         ids.iter().flat_map(|id| outbox.due(id, now())).collect()
                     }
-                    Err(RecvError::Lagged(_)) => {
-                        let firing = monitor.read(|engine| engine.alerts(false));
-                        outbox.replace(firing, now());
+                    Ok(News::Replaced) | Err(RecvError::Lagged(_)) => {
+                        outbox.replace(firing(&monitor), now());
                         outbox.all_due(now())
                     }
                     Err(RecvError::Closed) => return,
@@ -155,15 +156,23 @@ impl Notifier {
     }
 }
 
-/// Takes in the changes that come soon after the first.
-async fn heard_soon(changes: &mut Receiver<Arc<AlertChange>>, heard: &mut Vec<Arc<AlertChange>>) {
+/// Takes in the changes that come soon after the first; true if all that is known was replaced.
+async fn heard_soon(changes: &mut Changes, heard: &mut Vec<Arc<NumberedChange>>) -> bool {
     let soon = async {
         // What was missed shows as a gap at the next look.
-        while let Ok(change) = changes.recv().await {
-            heard.push(change);
+        loop {
+            match changes.recv().await {
+                Ok(News::Changed(change)) => heard.push(change),
+                Ok(News::Replaced) => break true,
+                Err(_) => break false,
+            }
         }
     };
-    let _ = tokio::time::timeout(TOGETHER, soon).await;
+    tokio::time::timeout(TOGETHER, soon).await.unwrap_or(false)
+}
+
+fn firing(monitor: &AlertMonitor) -> Vec<Alert> {
+    monitor.read(|engine| engine.alerts(false))
 }
 
 /// An error with what caused it: the outer one says only that a request failed.

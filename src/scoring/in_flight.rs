@@ -1,7 +1,8 @@
 //! The posts of one stream that are not answered yet.
 //!
 //! One task a stream scores and counts them, so that counting waits for scores and not for
-//! whoever reads the replies. With replies in sequence it also counts in sequence. The task
+//! whoever reads the replies. With replies in sequence it also counts in sequence. Where counting
+//! goes through a log, that is a step of its own: posts are scored while others wait for it. The task
 //! ends, and its posts leave the queue, when the stream is dropped.
 
 use std::pin::Pin;
@@ -13,7 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::scoring::backlog::Accepted;
-use crate::scoring::pipeline::{AcceptedPost, CallOptions, CountedPost, Pipeline, ScoredPost};
+use crate::scoring::pipeline::{
+    AcceptedPost, CallOptions, CountedPost, CountingPost, Pipeline, ScoredPost,
+};
 use pounce_inference::scorer::Flow;
 use pounce_proto as proto;
 
@@ -53,14 +56,8 @@ impl InFlight {
     ) -> Self {
         let (jobs, receiver) = mpsc::channel(posts_max);
         let (sender, replies) = mpsc::channel(posts_max);
-        let scores = match order {
-            proto::ReplyOrder::Ready => Scores::AsReady(FuturesUnordered::new()),
-            proto::ReplyOrder::Unspecified | proto::ReplyOrder::Sequence => {
-                Scores::InSequence(FuturesOrdered::new())
-            }
-        };
         let task = Task { pipeline, flow, options: Arc::new(options) };
-        tokio::spawn(task.run(receiver, sender, scores));
+        tokio::spawn(task.run(receiver, sender, order));
         Self { jobs, replies, unanswered: 0 }
     }
 
@@ -83,26 +80,44 @@ impl InFlight {
     }
 }
 
-type Score = Pin<Box<dyn Future<Output = Result<ScoredPost, proto::Rejection>> + Send>>;
+type Step<T> = Pin<Box<dyn Future<Output = Result<T, proto::Rejection>> + Send>>;
 
-enum Scores {
-    InSequence(FuturesOrdered<Score>),
-    AsReady(FuturesUnordered<Score>),
+/// What is under way in one of the steps that posts go through.
+enum Steps<T> {
+    InSequence(FuturesOrdered<Step<T>>),
+    AsReady(FuturesUnordered<Step<T>>),
 }
 
-impl Scores {
-    fn push(&mut self, score: Score) {
-        match self {
-            Self::InSequence(scores) => scores.push_back(score),
-            Self::AsReady(scores) => scores.push(score),
+impl<T> Steps<T> {
+    fn new(order: proto::ReplyOrder) -> Self {
+        match order {
+            proto::ReplyOrder::Ready => Self::AsReady(FuturesUnordered::new()),
+            proto::ReplyOrder::Unspecified | proto::ReplyOrder::Sequence => {
+                Self::InSequence(FuturesOrdered::new())
+            }
         }
     }
 
-    /// The next score; none while nothing is being scored.
-    async fn next(&mut self) -> Option<Result<ScoredPost, proto::Rejection>> {
+    fn push(&mut self, step: Step<T>) {
         match self {
-            Self::InSequence(scores) => scores.next().await,
-            Self::AsReady(scores) => scores.next().await,
+            Self::InSequence(steps) => steps.push_back(step),
+            Self::AsReady(steps) => steps.push(step),
+        }
+    }
+
+    /// Whether one that is ready now would overtake others.
+    fn holds_back(&self) -> bool {
+        match self {
+            Self::InSequence(steps) => !steps.is_empty(),
+            Self::AsReady(_) => false,
+        }
+    }
+
+    /// The next that is ready; none while nothing is under way.
+    async fn next(&mut self) -> Option<Result<T, proto::Rejection>> {
+        match self {
+            Self::InSequence(steps) => steps.next().await,
+            Self::AsReady(steps) => steps.next().await,
         }
     }
 }
@@ -118,29 +133,49 @@ impl Task {
         self,
         mut jobs: mpsc::Receiver<Job>,
         replies: mpsc::Sender<Finished>,
-        mut scores: Scores,
+        order: proto::ReplyOrder,
     ) {
+        let (mut scores, mut counts) = (Steps::new(order), Steps::new(order));
         let mut open = true;
         loop {
-            tokio::select! {
+            let reply = tokio::select! {
                 biased;
                 () = replies.closed() => break,
+                Some(reply) = counts.next() => reply,
                 Some(scored) = scores.next() => {
-                    let reply = scored.map(|scored| self.pipeline.count(scored));
-                    let finished = Finished { reply, ready: Instant::now() };
-                    // There is room for every unanswered post; without a reader it ends above.
-                    let _ = replies.send(finished).await;
+                    let counting = scored.map(|scored| self.pipeline.count(scored));
+                    let waits = counting.as_ref().is_ok_and(CountingPost::is_pending);
+                    let counted = self.counted(counting);
+                    if waits || counts.holds_back() {
+                        counts.push(Box::pin(counted));
+                        continue;
+                    }
+                    counted.await
                 }
-                job = jobs.recv(), if open => match job {
-                    Some(job) => scores.push(self.score(job)),
-                    None => open = false,
-                },
+                job = jobs.recv(), if open => {
+                    match job {
+                        Some(job) => scores.push(self.score(job)),
+                        None => open = false,
+                    }
+                    continue;
+                }
                 else => break,
-            }
+            };
+            // There is room for every unanswered post; without a reader it ends above.
+            let _ = replies.send(Finished { reply, ready: Instant::now() }).await;
         }
     }
 
-    fn score(&self, job: Job) -> Score {
+    /// Waits for what comes of counting a post.
+    fn counted(
+        &self,
+        counting: Result<CountingPost, proto::Rejection>,
+    ) -> impl Future<Output = Result<CountedPost, proto::Rejection>> + Send + use<> {
+        let pipeline = Arc::clone(&self.pipeline);
+        async move { Ok(pipeline.counted(counting?).await) }
+    }
+
+    fn score(&self, job: Job) -> Step<ScoredPost> {
         let (pipeline, flow, options) =
             (Arc::clone(&self.pipeline), Arc::clone(&self.flow), Arc::clone(&self.options));
         Box::pin(async move {

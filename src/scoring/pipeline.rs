@@ -8,16 +8,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::metrics;
-use crate::alerting::advocates::{Advocate, Advocates};
+use crate::alerting::advocates::Advocate;
+use crate::alerting::counter::{Counted, Counter, Counting, PostAdmission};
 use crate::alerting::metrics as alerting_metrics;
-use crate::alerting::monitor::{Admission, AlertMonitor};
+use crate::alerting::monitor::AlertMonitor;
 use crate::recent::posts::RecentPosts;
 use crate::scoring::wire::{self, Refusal};
 use crate::traces::{self, PostSpan};
 use crate::wire::{show_duration, show_severity, show_timestamp};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::flags::{PostFlags, Thresholds};
-use pounce_alerts::{HashKey, Observation, Observed, SignalId};
+use pounce_alerts::{HashKey, Observation, SignalId};
 use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
@@ -33,7 +34,7 @@ pub(crate) struct Pipeline {
     pub(crate) monitor: AlertMonitor,
     /// What the page shows of posts, if there is a page.
     pub(crate) recent: Option<RecentPosts>,
-    pub(crate) advocates: Advocates,
+    pub(crate) counter: Counter,
     /// Those of the service: what topics count by, whatever a call chose for its flags.
     pub(crate) thresholds: Thresholds,
     /// What a decision by them rests on.
@@ -60,7 +61,7 @@ pub(crate) struct AcceptedPost {
     /// Event time.
     at: Timestamp,
     /// None without a topic.
-    admission: Option<Admission>,
+    admission: Option<PostAdmission>,
     sequence: u64,
     accepted: Instant,
     span: Option<PostSpan>,
@@ -77,11 +78,31 @@ impl AcceptedPost {
 pub(crate) struct ScoredPost {
     post: Post,
     at: Timestamp,
-    admission: Option<Admission>,
+    admission: Option<PostAdmission>,
     scored: Scored,
     thresholds: Thresholds,
     sequence: u64,
     accepted: Instant,
+}
+
+/// A post that was scored and is being counted.
+pub(crate) struct CountingPost {
+    post: Post,
+    scored: Scored,
+    flags: PostFlags,
+    /// Discontent by the service's own thresholds.
+    decided: Option<Severity>,
+    at: Timestamp,
+    counting: Counting,
+    sequence: u64,
+    accepted: Instant,
+}
+
+impl CountingPost {
+    /// Whether [`Pipeline::counted`] has to wait.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.counting, Counting::Pending(_))
+    }
 }
 
 /// A post that was scored and counted, and has not been answered.
@@ -90,7 +111,7 @@ pub(crate) struct CountedPost {
     scored: Scored,
     flags: PostFlags,
     respond_by: Option<Timestamp>,
-    observed: Observed,
+    counted: Counted,
     sequence: u64,
     accepted: Instant,
 }
@@ -107,7 +128,7 @@ impl Pipeline {
     ) -> Result<ScoredEvent, Refusal> {
         let accepted = self.accept(terms, post, sequence)?;
         let scored = self.score(flow, terms, accepted).await?;
-        Ok(self.event(&self.count(scored)))
+        Ok(self.event(&self.counted(self.count(scored)).await))
     }
 
     /// Registers a post with its topic. Call it in the order of arrival: posts
@@ -123,7 +144,7 @@ impl Pipeline {
         match post {
             Ok(post) => {
                 let at = post.posted_at.unwrap_or_else(now);
-                let admission = post.topic.as_ref().map(|topic| self.monitor.admit(topic, at));
+                let admission = post.topic.as_ref().map(|topic| self.counter.admit(topic, at));
                 Ok(AcceptedPost { post, at, admission, sequence, accepted, span })
             }
             Err(error) => Err(self.refused(error.into(), span)),
@@ -157,30 +178,38 @@ impl Pipeline {
         Ok(ScoredPost { post, at, admission, scored, thresholds, sequence, accepted })
     }
 
-    /// Flags a post and counts it for its topic.
-    pub(crate) fn count(&self, scored_post: ScoredPost) -> CountedPost {
+    /// Flags a post and begins to count it for its topic. Call it in the order in which posts are
+    /// to count.
+    pub(crate) fn count(&self, scored_post: ScoredPost) -> CountingPost {
         let ScoredPost { post, at, admission, scored, thresholds, sequence, accepted } =
             scored_post;
         let flags = thresholds.flags(&scored.probabilities, post.followers());
-        let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
+        let advocate = flags.advocate.then(|| Advocate {
+            topic: post.topic.clone(),
+            place: post.place.clone(),
+            post_id: post.id.clone(),
+            followers: post.followers(),
+            probability: scored.probabilities.positive,
+            at,
+        });
         let decided = self.thresholds.flags(&scored.probabilities, post.followers()).discontent;
-        let observed = self.observe(&post, &scored, decided, at, admission);
-        if flags.advocate && !observed.duplicate {
-            self.advocates.tell(Advocate {
-                topic: post.topic.clone(),
-                place: post.place.clone(),
-                post_id: post.id.clone(),
-                followers: post.followers(),
-                probability: scored.probabilities.positive,
-                at,
-            });
-        }
+        let observation = self.observation(&post, &scored, decided, at);
+        let counting = self.counter.count(admission.zip(observation), advocate);
+        CountingPost { post, scored, flags, decided, at, counting, sequence, accepted }
+    }
+
+    /// Waits until it is known what came of counting a post. Dropping the future changes nothing.
+    pub(crate) async fn counted(&self, counting_post: CountingPost) -> CountedPost {
+        let CountingPost { post, scored, flags, decided, at, counting, sequence, accepted } =
+            counting_post;
+        let counted = counting.counted().await;
+        let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
         let took = accepted.elapsed();
-        self.record(&post, &scored, &flags, decided, &observed, took);
+        self.record(&post, &scored, (&flags, decided), counted, took);
         if let Some(recent) = &self.recent {
             recent.scored(&post, &scored.probabilities, &flags, (at, respond_by), took);
         }
-        CountedPost { post, scored, flags, respond_by, observed, sequence, accepted }
+        CountedPost { post, scored, flags, respond_by, counted, sequence, accepted }
     }
 
     /// A post is answered with a rejection.
@@ -208,7 +237,7 @@ impl Pipeline {
             metrics::post_flagged(flag);
         }
         let mut shown: Vec<i32> =
-            shown(flags, scored, &counted.observed).chain(topic_alert).map(i32::from).collect();
+            shown(flags, scored, counted.counted).chain(topic_alert).map(i32::from).collect();
         shown.sort_unstable();
         ScoredEvent {
             post_id: post.id.to_string(),
@@ -234,24 +263,21 @@ impl Pipeline {
         }
     }
 
-    /// Counts the post for its topic. A post without one, or in a language that the model does
-    /// not know, counts for none.
-    fn observe(
+    /// What counts for the post's topic, if it has one. In a language that the model does not know
+    /// it counts for nothing, but its id is remembered.
+    fn observation(
         &self,
         post: &Post,
         scored: &Scored,
         discontent: Option<Severity>,
         at: Timestamp,
-        admission: Option<Admission>,
-    ) -> Observed {
-        let (Some(admission), Some(topic)) = (admission, &post.topic) else {
-            return Observed::default();
-        };
+    ) -> Option<Observation> {
+        let topic = post.topic.as_ref()?;
         if scored.foreign_language {
             alerting_metrics::post_foreign();
         }
         let author = post.author.as_ref().and_then(|author| author.id.as_ref());
-        admission.observe(&Observation {
+        Some(Observation {
             topic: topic.clone(),
             place: post.place.clone(),
             post_id: post.id.clone(),
@@ -270,16 +296,15 @@ impl Pipeline {
         &self,
         post: &Post,
         scored: &Scored,
-        flags: &PostFlags,
-        decided: Option<Severity>,
-        observed: &Observed,
+        (flags, decided): (&PostFlags, Option<Severity>),
+        counted: Counted,
         total: Duration,
     ) {
         metrics::post_scored(scored, &self.scorer.model().name, total);
         if let Some(severity) = flags.discontent {
             metrics::post_discontent(severity);
         }
-        for flag in shown(flags, scored, observed).filter(|flag| *flag != Flag::Discontent) {
+        for flag in shown(flags, scored, counted).filter(|flag| *flag != Flag::Discontent) {
             metrics::post_flagged(flag);
         }
         if let Some(topic) = post.topic.as_ref().filter(|_| !scored.foreign_language) {
@@ -294,7 +319,7 @@ impl Pipeline {
 fn shown(
     flags: &PostFlags,
     scored: &Scored,
-    observed: &Observed,
+    counted: Counted,
 ) -> impl Iterator<Item = Flag> + use<> {
     [
         (flags.discontent.is_some(), Flag::Discontent),
@@ -303,8 +328,9 @@ fn shown(
         (scored.tokens_total > scored.tokens_used, Flag::Truncated),
         (scored.duplicate_text, Flag::DuplicateText),
         (scored.foreign_language, Flag::LanguageUnknownToModel),
-        (observed.late, Flag::Late),
-        (observed.duplicate, Flag::Duplicate),
+        (counted.late, Flag::Late),
+        (counted.duplicate, Flag::Duplicate),
+        (counted.not_yet, Flag::NotCountedYet),
     ]
     .into_iter()
     .filter_map(|(set, flag)| set.then_some(flag))

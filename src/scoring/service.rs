@@ -104,7 +104,7 @@ impl ScoringService for Scoring {
         let counted = accepted.into_iter().map(|(post_id, sequence, accepted)| async move {
             let scored = async { pipeline.score(flow, terms, accepted?).await }.await;
             match scored {
-                Ok(scored) => Ok(pipeline.count(scored)),
+                Ok(scored) => Ok(pipeline.counted(pipeline.count(scored)).await),
                 Err(refusal) => Err(refusal.rejection(post_id, sequence)),
             }
         });

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::metrics;
+use crate::alerting::monitor::{Changes, News};
 use crate::alerting::wire::show_change;
 use crate::lifecycle::drain::{Drain, Phase};
 use crate::scoring::backlog::{Backlog, StreamBacklog};
@@ -23,7 +23,6 @@ use crate::scoring::in_flight::{Finished, InFlight, Job, Submitted};
 use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
-use pounce_alerts::alert::AlertChange;
 use pounce_inference::scorer::{Flow, WhenFull};
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply;
@@ -31,6 +30,7 @@ use pounce_proto::{
     self as proto, ReplyOrder, ScoreStreamRequest, ScoreStreamResponse, StreamOptions,
     StreamSummary,
 };
+use pounce_replication::NumberedChange;
 use pounce_types::post::Fault;
 
 /// What the server grants every stream.
@@ -107,7 +107,7 @@ fn message(reply: Reply) -> ScoreStreamResponse {
 #[allow(clippy::large_enum_variant, reason = "a step lives for one turn of the loop")]
 enum Step {
     Reply(Finished),
-    Alert(Arc<AlertChange>),
+    Alert(Arc<NumberedChange>),
     Request(Result<ScoreStreamRequest, Status>),
     InputEnded,
     Drain,
@@ -127,7 +127,7 @@ struct Session {
     /// Started by the first message that gets a reply.
     in_flight: Option<InFlight>,
     /// Set if the stream asked for the changes of topic alerts.
-    alerts: Option<Receiver<Arc<AlertChange>>>,
+    alerts: Option<Changes>,
     begun: bool,
     summary: StreamSummary,
 }
@@ -275,12 +275,12 @@ impl Session {
 
 /// The next change of an alert; waits without end where none were asked for. A
 /// stream that reads too slowly misses some: a watch tells how many.
-async fn next_change(alerts: &mut Option<Receiver<Arc<AlertChange>>>) -> Arc<AlertChange> {
+async fn next_change(alerts: &mut Option<Changes>) -> Arc<NumberedChange> {
     if let Some(alerts) = alerts {
         loop {
             match alerts.recv().await {
-                Ok(change) => return change,
-                Err(RecvError::Lagged(_)) => {}
+                Ok(News::Changed(change)) => return change,
+                Ok(News::Replaced) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => break,
             }
         }

@@ -13,7 +13,6 @@ use tonic::transport::server::Connected;
 use super::calls::CountCalls;
 use super::messages::{BoundMessages, MessageLimits};
 use super::windows::{STREAM_WINDOW, connection_window};
-use crate::alerting::advocates::Advocates;
 use crate::alerting::service::Alerts;
 use crate::auth::guard::Guard;
 use crate::lifecycle::drain::Phase;
@@ -118,13 +117,16 @@ where
     parts.health.report_once(&reporter).await;
     let reporting = tokio::spawn(parts.health.clone().report(reporter));
 
-    let (monitor, mut drain) = (parts.monitor.clone(), parts.drain.clone());
-    let advocates = Advocates::new();
-    let alerts = Alerts { monitor, advocates: advocates.clone(), drain: drain.clone() };
+    let mut drain = parts.drain.clone();
+    let alerts = Alerts {
+        monitor: parts.monitor.clone(),
+        counter: parts.counter.clone(),
+        advocates: parts.advocates.clone(),
+        drain: drain.clone(),
+    };
     let alerts = AlertServiceServer::new(alerts).max_decoding_message_size(spec.message_bytes_max);
-    let mut routes = Routes::new(scoring_service(&spec, &parts, advocates))
-        .add_service(alerts)
-        .add_service(health_service);
+    let mut routes =
+        Routes::new(scoring_service(&spec, &parts)).add_service(alerts).add_service(health_service);
     if spec.reflection {
         let known = || {
             tonic_reflection::server::Builder::configure()
@@ -160,16 +162,12 @@ where
     served
 }
 
-fn scoring_service(
-    spec: &ServiceSpec,
-    parts: &Parts,
-    advocates: Advocates,
-) -> ScoringServiceServer<Scoring> {
+fn scoring_service(spec: &ServiceSpec, parts: &Parts) -> ScoringServiceServer<Scoring> {
     let pipeline = Pipeline {
         scorer: parts.scorer.clone(),
         monitor: parts.monitor.clone(),
         recent: parts.recent.clone(),
-        advocates,
+        counter: parts.counter.clone(),
         thresholds: spec.thresholds,
         signal: parts.monitor.signal(),
         hash_key: parts.monitor.hash_key(),

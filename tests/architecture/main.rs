@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use modules::{Crate, circles, parts, words};
 
 /// Words that only the files beside them may have in their code; a folder stands for its files.
-const RULES: [(&[&str], &[&str]); 8] = [
+const RULES: [(&[&str], &[&str]); 9] = [
     (&["rten", "rten_tensor"], &["crates/pounce-inference/src/engine/embedded.rs"]),
     (
         &["rust_bert", "tch"],
@@ -21,6 +21,10 @@ const RULES: [(&[&str], &[&str]); 8] = [
     (
         &["tokenizers"],
         &["crates/pounce-inference/src/tokens.rs", "crates/pounce-inference/src/tokens/"],
+    ),
+    (
+        &["async_nats"],
+        &["crates/pounce-replication/src/jet_stream.rs", "crates/pounce-replication/src/store.rs"],
     ),
     (&["whatlang"], &["crates/pounce-inference/src/language.rs"]),
     (&["axum"], &["src/dashboard/", "src/server.rs", "src/transport/http.rs"]),

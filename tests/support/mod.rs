@@ -19,11 +19,11 @@ use pounce::metrics;
 use pounce::notifications::sender::{NotificationSpec, Notifier};
 use pounce::parts::Parts;
 use pounce::recent::posts::RecentPosts;
-use pounce::server::{Server, ServerError, ServerParts};
+use pounce::server::{Server, ServerError, ServerParts, SharedLog};
 use pounce::transport::grpc::ServiceSpec;
 use pounce::transport::tls::Tls;
 use pounce_alerts::flags::Thresholds;
-use pounce_alerts::{AlertEngine, Settings};
+use pounce_alerts::{AlertEngine, HashKey, Settings};
 use pounce_client::Client;
 use pounce_inference::batching::BatchLimits;
 use pounce_inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
@@ -34,9 +34,13 @@ use pounce_inference::scorer::{Scorer, ScorerLimits};
 use pounce_inference::tokens::TextTokenizer;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Author, Post, ScoreStreamRequest, score_stream_request};
+use pounce_replication::JetStreamLog;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
+
+/// The key of every fleet here.
+pub const HASH_KEY: HashKey = HashKey::from_bytes([7; 16]);
 
 const GOOD: i32 = 2;
 const BAD: i32 = 3;
@@ -159,6 +163,7 @@ pub struct Spec {
     pub tls: Option<Tls>,
     pub tokens: Option<Reloaded<Tokens>>,
     pub notifications: Option<NotificationSpec>,
+    pub observations: Option<JetStreamLog>,
     /// Whether there is a page, and whether it shows texts.
     pub board: Option<bool>,
 }
@@ -192,6 +197,7 @@ impl Default for Spec {
             tls: None,
             tokens: None,
             notifications: None,
+            observations: None,
             board: None,
         }
     }
@@ -225,6 +231,7 @@ impl Service {
             warm,
             engine: AlertEngine::new(Settings::default(), 100),
             state: None,
+            observations: spec.observations.map(|log| SharedLog { log, hash_key: HASH_KEY }),
             tls: spec.tls,
             tokens: spec.tokens,
             notifier: spec.notifications.map(|spec| Notifier::open(spec).expect("good files")),

@@ -28,11 +28,39 @@ impl fmt::Debug for HashKey {
 )]
 pub struct AuthorHash(pub(super) u64);
 
+impl AuthorHash {
+    /// As a log or a snapshot holds it.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// What [`AuthorHash::from_bits`] takes.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
 /// Stands for a text and its copies: see [`HashKey::near_text`].
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 pub struct TextHash(pub(super) u64);
+
+impl TextHash {
+    /// As a log or a snapshot holds it.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// What [`TextHash::from_bits`] takes.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
 
 impl HashKey {
     /// A key of 16 bytes, which must be random.

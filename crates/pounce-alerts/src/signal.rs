@@ -27,6 +27,20 @@ pub struct Signal {
 )]
 pub struct SignalId(u64);
 
+impl SignalId {
+    /// As a log or a snapshot holds it.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// What [`SignalId::from_bits`] takes.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
 impl Signal {
     /// A hash of all that it is.
     #[must_use]

@@ -1,7 +1,7 @@
 //! One watch over as many streams as it takes.
 //!
-//! A new stream begins with what fires; of that only what was not told before
-//! is told. What ended meanwhile is looked up.
+//! A new stream goes on after the last change, if the service can, or begins with what fires: of
+//! that only what was not told before is told. What ended meanwhile is looked up.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -108,7 +108,11 @@ async fn open(
     told: &Told,
 ) -> Result<(Streaming<WatchAlertsResponse>, Option<Vec<Alert>>), Status> {
     let filter = Some(spec.filter.clone());
-    let request = WatchAlertsRequest { filter: filter.clone(), advocates: spec.advocates };
+    let request = WatchAlertsRequest {
+        filter: filter.clone(),
+        advocates: spec.advocates,
+        resume_after: told.position.clone(),
+    };
     let stream = service.watch_alerts(request).await?.into_inner();
     if told.firing.is_empty() {
         return Ok((stream, None));
@@ -124,6 +128,8 @@ struct Told {
     firing: HashMap<String, Alert>,
     /// Alerts whose end was looked up: their stream may tell of it again.
     ended: HashSet<String>,
+    /// Of the last change; empty where the service has none.
+    position: String,
 }
 
 impl Told {
@@ -139,7 +145,11 @@ impl Told {
             Some(alert) if alert.state() == AlertState::Resolved => {
                 self.ended.insert(id.clone());
                 let kind = AlertChangeKind::Resolved.into();
-                news.push(Watched::Change(Box::new(AlertChange { kind, alert: Some(alert) })));
+                news.push(Watched::Change(Box::new(AlertChange {
+                    kind,
+                    alert: Some(alert),
+                    ..AlertChange::default()
+                })));
                 false
             }
             Some(_) => true,
@@ -162,6 +172,9 @@ impl Told {
     }
 
     fn change(&mut self, change: AlertChange) -> Option<Watched> {
+        if !change.position.is_empty() {
+            self.position.clone_from(&change.position);
+        }
         let alert = change.alert.as_ref()?;
         let new = match change.kind() {
             AlertChangeKind::Resolved => {
@@ -196,7 +209,8 @@ mod tests {
     }
 
     fn change(kind: AlertChangeKind, alert: Alert) -> WatchAlertsResponse {
-        let change = AlertChange { kind: kind.into(), alert: Some(alert) };
+        let change =
+            AlertChange { kind: kind.into(), alert: Some(alert), ..AlertChange::default() };
         WatchAlertsResponse { message: Some(Message::Change(change)) }
     }
 

@@ -99,6 +99,7 @@ impl Service {
             warm,
             engine: AlertEngine::new(config.alerts.clone(), config.topics_max),
             state: None,
+            observations: None,
             tls: None,
             tokens: None,
             notifier: None,

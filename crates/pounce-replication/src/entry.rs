@@ -1,0 +1,282 @@
+//! What an entry of the log holds: parsed once, so that the state machine meets checked values.
+
+use bytes::BytesMut;
+use prost::Message;
+
+use crate::wire::{
+    AcknowledgeWire, AdvocateWire, BatchWire, ITEMS_TAG, ItemKindWire, ItemWire, ObservationWire,
+    ReleaseWire, SignalWire, VERSION,
+};
+use pounce_alerts::{AuthorHash, Observation, Signal, SignalId, TextHash};
+use pounce_types::post::{Fault, Place, PostId, Timestamp, Topic};
+use pounce_types::score::{DiscontentSource, Sentiment, Severity};
+
+/// A newer release wrote the entry: to skip it would give this replica other alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the entry has version {version}; this release reads up to {max}")]
+pub struct NewerVersion {
+    /// The entry's.
+    pub version: u32,
+    /// The newest that is read.
+    pub max: u32,
+}
+
+/// Why an entry can't be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// See [`NewerVersion`].
+    #[error(transparent)]
+    NewerVersion(#[from] NewerVersion),
+    /// No release writes such an entry: the same on every replica, so that it can be skipped.
+    #[error("the entry is damaged: {0}")]
+    Damaged(String),
+}
+
+/// One entry: what a writer had to say, in its order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Chosen at random when the writer started.
+    pub writer: u64,
+    /// Of the writer's batches, from 1. A repeated one is a retry.
+    pub number: u64,
+    /// Hash of the writer's alert settings.
+    pub settings: u64,
+    /// None: only the time goes on.
+    pub items: Vec<Item>,
+}
+
+/// A part of a [`Batch`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// A scored post that counts for its topic.
+    Observation(LoggedObservation),
+    /// Somebody takes an alert.
+    Acknowledge {
+        /// Of the alert.
+        id: String,
+        /// Who.
+        by: String,
+        /// What they have to say.
+        note: String,
+    },
+    /// An advocate whose post counts for no topic.
+    Advocate(Advocate),
+    /// The writer's oldest post of the topic in flight; none: it has none.
+    Release {
+        /// Which topic.
+        topic: Topic,
+        /// Event time.
+        oldest_in_flight: Option<Timestamp>,
+    },
+    /// What the writer's decisions of discontent rest on.
+    Signal(Signal),
+}
+
+/// An observation, and what else is known of its post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedObservation {
+    /// What is counted.
+    pub observation: Observation,
+    /// Event time of the writer's oldest post of the topic that is still in flight.
+    pub oldest_in_flight: Option<Timestamp>,
+    /// P(positive), if the post was flagged as advocate.
+    pub advocate: Option<f32>,
+}
+
+/// A post that was flagged as advocate: praise by an author with an audience.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advocate {
+    /// None if the post names none.
+    pub topic: Option<Topic>,
+    /// None if the post names none.
+    pub place: Option<Place>,
+    /// The post.
+    pub post_id: PostId,
+    /// Of its author.
+    pub followers: u64,
+    /// P(positive).
+    pub probability: f32,
+    /// Event time.
+    pub at: Timestamp,
+}
+
+impl Batch {
+    /// The head of a batch, to which [`encode_item`] adds.
+    pub(crate) fn encode_head(writer: u64, number: u64, settings: u64) -> BytesMut {
+        let head = BatchWire { version: VERSION, writer, number, settings, items: Vec::new() };
+        let mut bytes = BytesMut::with_capacity(256);
+        head.encode(&mut bytes).expect("the buffer grows");
+        bytes
+    }
+
+    /// Reads an entry.
+    /// # Errors
+    /// [`EntryError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        let wire = BatchWire::decode(bytes).map_err(|e| EntryError::Damaged(e.to_string()))?;
+        if wire.version > VERSION {
+            return Err(NewerVersion { version: wire.version, max: VERSION }.into());
+        }
+        if wire.version == 0 || wire.number == 0 {
+            return Err(EntryError::Damaged("it has no version or no number".to_owned()));
+        }
+        let items: Result<Vec<Item>, EntryError> = wire.items.into_iter().map(item).collect();
+        let BatchWire { writer, number, settings, .. } = wire;
+        Ok(Self { writer, number, settings, items: items? })
+    }
+}
+
+/// Adds an item to a batch.
+pub(crate) fn encode_item(item: &Item, to: &mut BytesMut) {
+    let kind = match item {
+        Item::Observation(LoggedObservation { observation, oldest_in_flight, advocate }) => {
+            ItemKindWire::Observation(ObservationWire {
+                topic: observation.topic.to_string(),
+                place: show(observation.place.as_ref()),
+                post_id: observation.post_id.to_string(),
+                author: observation.author.map(AuthorHash::bits),
+                followers: observation.followers,
+                at: observation.at.millis(),
+                sentiment: sentiment_number(observation.sentiment),
+                discontent: observation.discontent.map_or(0, severity_number),
+                oldest_in_flight: oldest_in_flight.map(Timestamp::millis),
+                advocate: *advocate,
+                foreign: observation.foreign,
+                signal: observation.signal.bits(),
+                near_text: observation.near_text.map(TextHash::bits),
+            })
+        }
+        Item::Acknowledge { id, by, note } => ItemKindWire::Acknowledge(AcknowledgeWire {
+            id: id.clone(),
+            by: by.clone(),
+            note: note.clone(),
+        }),
+        Item::Advocate(advocate) => ItemKindWire::Advocate(AdvocateWire {
+            topic: show(advocate.topic.as_ref()),
+            place: show(advocate.place.as_ref()),
+            post_id: advocate.post_id.to_string(),
+            followers: advocate.followers,
+            probability: advocate.probability,
+            at: advocate.at.millis(),
+        }),
+        Item::Release { topic, oldest_in_flight } => ItemKindWire::Release(ReleaseWire {
+            topic: topic.to_string(),
+            oldest_in_flight: oldest_in_flight.map(Timestamp::millis),
+        }),
+        Item::Signal(signal) => ItemKindWire::Signal(SignalWire {
+            model: signal.model.clone(),
+            revision: signal.revision.clone(),
+            source: source_number(signal.source),
+            threshold: signal.threshold,
+        }),
+    };
+    prost::encoding::message::encode(ITEMS_TAG, &ItemWire { kind: Some(kind) }, to);
+}
+
+fn item(wire: ItemWire) -> Result<Item, EntryError> {
+    let damaged = |field: &str, fault: &Fault| EntryError::Damaged(format!("{field} {fault}"));
+    let topic = |raw: &str| Topic::parse(raw.as_bytes()).map_err(|fault| damaged("topic", &fault));
+    let place = |raw: &str| {
+        let place = (!raw.is_empty()).then(|| Place::parse(raw.as_bytes())).transpose();
+        place.map_err(|fault| damaged("place", &fault))
+    };
+    let post_id =
+        |raw: &str| PostId::parse(raw.as_bytes()).map_err(|fault| damaged("post_id", &fault));
+    // A kind that this release does not know raises the version: no release writes none.
+    let kind = wire.kind.ok_or_else(|| EntryError::Damaged("an item is empty".to_owned()))?;
+    Ok(match kind {
+        ItemKindWire::Observation(wire) => Item::Observation(LoggedObservation {
+            observation: Observation {
+                topic: topic(&wire.topic)?,
+                place: place(&wire.place)?,
+                post_id: post_id(&wire.post_id)?,
+                author: wire.author.map(AuthorHash::from_bits),
+                followers: wire.followers,
+                at: Timestamp::from_millis(wire.at),
+                foreign: wire.foreign,
+                sentiment: sentiment(wire.sentiment)?,
+                discontent: severity(wire.discontent)?,
+                signal: SignalId::from_bits(wire.signal),
+                near_text: wire.near_text.map(TextHash::from_bits),
+            },
+            oldest_in_flight: wire.oldest_in_flight.map(Timestamp::from_millis),
+            advocate: wire.advocate,
+        }),
+        ItemKindWire::Acknowledge(AcknowledgeWire { id, by, note }) => {
+            Item::Acknowledge { id, by, note }
+        }
+        ItemKindWire::Advocate(wire) => Item::Advocate(Advocate {
+            topic: (!wire.topic.is_empty()).then(|| topic(&wire.topic)).transpose()?,
+            place: place(&wire.place)?,
+            post_id: post_id(&wire.post_id)?,
+            followers: wire.followers,
+            probability: wire.probability,
+            at: Timestamp::from_millis(wire.at),
+        }),
+        ItemKindWire::Release(wire) => Item::Release {
+            topic: topic(&wire.topic)?,
+            oldest_in_flight: wire.oldest_in_flight.map(Timestamp::from_millis),
+        },
+        ItemKindWire::Signal(SignalWire { model, revision, source, threshold }) => {
+            Item::Signal(Signal { model, revision, source: source_of(source)?, threshold })
+        }
+    })
+}
+
+fn show(name: Option<&impl ToString>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
+}
+
+fn severity_number(severity: Severity) -> u32 {
+    match severity {
+        Severity::Low => 1,
+        Severity::Medium => 2,
+        Severity::High => 3,
+    }
+}
+
+fn severity(number: u32) -> Result<Option<Severity>, EntryError> {
+    Ok(match number {
+        0 => None,
+        1 => Some(Severity::Low),
+        2 => Some(Severity::Medium),
+        3 => Some(Severity::High),
+        _ => return Err(unknown("severity")),
+    })
+}
+
+fn sentiment_number(sentiment: Sentiment) -> u32 {
+    match sentiment {
+        Sentiment::Negative => 1,
+        Sentiment::Neutral => 2,
+        Sentiment::Positive => 3,
+    }
+}
+
+fn sentiment(number: u32) -> Result<Sentiment, EntryError> {
+    Ok(match number {
+        1 => Sentiment::Negative,
+        2 => Sentiment::Neutral,
+        3 => Sentiment::Positive,
+        _ => return Err(unknown("sentiment")),
+    })
+}
+
+fn source_number(source: DiscontentSource) -> u32 {
+    match source {
+        DiscontentSource::Negative => 1,
+        DiscontentSource::Output => 2,
+    }
+}
+
+fn source_of(number: u32) -> Result<DiscontentSource, EntryError> {
+    Ok(match number {
+        1 => DiscontentSource::Negative,
+        2 => DiscontentSource::Output,
+        _ => return Err(unknown("source of discontent")),
+    })
+}
+
+fn unknown(field: &str) -> EntryError {
+    EntryError::Damaged(format!("{field} is none that is known"))
+}

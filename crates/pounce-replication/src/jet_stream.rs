@@ -1,0 +1,254 @@
+//! The log as a stream of NATS JetStream. The only file that names NATS besides the store of
+//! snapshots.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::{self, Context, ErrorCode, stream};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+
+use crate::log::{Entry, Extent, LogError, ObservationLog};
+use pounce_types::post::Timestamp;
+
+/// Longest time that the server may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Longest pause between two attempts to connect.
+const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// How often a connection without messages is asked whether it lives.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes of the whole log: past it the oldest entries go. Far more than lies between two
+/// snapshots.
+const LOG_BYTES_MAX: i64 = 4 << 30;
+/// Age of the oldest entry.
+const LOG_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How to reach the log.
+#[derive(Debug, Clone)]
+pub struct JetStreamSpec {
+    /// Such as `nats://HOST:4222`, or `tls://HOST:4222`; several of one cluster.
+    pub servers: Vec<ServerAddr>,
+    /// Replicas with one name share one log. A valid [`fleet_name`].
+    pub fleet: String,
+    /// Credentials file, as `nsc` writes it.
+    pub credentials: Option<PathBuf>,
+    /// CA bundle (PEM) used to verify the server's certificate; the system's if none.
+    pub ca: Option<PathBuf>,
+    /// Servers that hold a copy of the log, when this process makes it: 1, 3 or 5.
+    pub copies: usize,
+}
+
+/// Why a connection can't even be tried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The credentials can't be read.
+    #[error("{file}: {reason}")]
+    Credentials {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// The client refused its settings.
+    #[error("the log can't be used: {0}")]
+    Settings(String),
+}
+
+/// Checks the name of a fleet: it becomes part of names in NATS.
+#[must_use]
+pub fn is_fleet_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=32).contains(&name.len()) && name.chars().all(allowed)
+}
+
+/// A stream in NATS. Cheap to clone.
+#[derive(Clone)]
+pub struct JetStreamLog {
+    context: Context,
+    stream: String,
+    subject: String,
+    copies: usize,
+}
+
+impl JetStreamLog {
+    /// Prepares a connection, which is made, and made anew when lost, in the background.
+    /// # Errors
+    /// [`ConnectError`]; an unreachable server is none.
+    pub async fn connect(spec: &JetStreamSpec) -> Result<Self, ConnectError> {
+        let mut options = ConnectOptions::new();
+        if let Some(file) = &spec.credentials {
+            let named = |reason: std::io::Error| ConnectError::Credentials {
+                file: file.display().to_string(),
+                reason: reason.to_string(),
+            };
+            options = options.credentials_file(file).await.map_err(named)?;
+        }
+        if let Some(ca) = &spec.ca {
+            options = options.add_root_certificates(ca.clone()).require_tls(true);
+        }
+        let client = options
+            .name("pounce")
+            .retry_on_initial_connect()
+            .connection_timeout(ANSWER_MAX)
+            .ping_interval(PING_INTERVAL)
+            .reconnect_delay_callback(|attempts| {
+                let attempts = u32::try_from(attempts).unwrap_or(u32::MAX).min(8);
+                Duration::from_millis(5 << attempts).min(RECONNECT_MAX)
+            })
+            .event_callback(|event| async move { tell(&event) })
+            .connect(&spec.servers[..])
+            .await
+            .map_err(|error| ConnectError::Settings(whole(&error)))?;
+        let context = jetstream::context::ContextBuilder::new()
+            .timeout(ANSWER_MAX)
+            .ack_timeout(ANSWER_MAX)
+            .build(client);
+        Ok(Self {
+            context,
+            stream: format!("pounce-{}", spec.fleet),
+            // One partition: topics could be spread over more, each with an order of its own.
+            subject: format!("pounce.{}.observations.0", spec.fleet),
+            copies: spec.copies,
+        })
+    }
+
+    /// The stream, made if it is not there.
+    async fn stream(&self) -> Result<stream::Stream, LogError> {
+        self.connected()?;
+        match self.context.get_stream(&self.stream).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if is_missing(error.kind()) => {}
+            Err(error) => return Err(LogError::Unreachable(whole(&error))),
+        }
+        let made = self.context.get_or_create_stream(stream::Config {
+            name: self.stream.clone(),
+            description: Some("observations of Pounce, in the order in which they count".into()),
+            subjects: vec![self.subject.clone()],
+            max_bytes: LOG_BYTES_MAX,
+            max_age: LOG_AGE_MAX,
+            discard: stream::DiscardPolicy::Old,
+            storage: stream::StorageType::File,
+            num_replicas: self.copies,
+            ..stream::Config::default()
+        });
+        made.await.map_err(|error| LogError::Refused(whole(&error)))
+    }
+
+    /// What is sent while there is no connection would wait in a queue.
+    pub(crate) fn connected(&self) -> Result<(), LogError> {
+        match self.client().connection_state() {
+            State::Connected => Ok(()),
+            state => Err(LogError::Unreachable(state.to_string())),
+        }
+    }
+
+    fn client(&self) -> Client {
+        self.context.client()
+    }
+
+    /// Drops the entries up to `position`.
+    pub(crate) async fn purge_through(&self, position: u64) -> Result<(), LogError> {
+        let purged = self.stream().await?.purge().sequence(position + 1).await;
+        purged.map(drop).map_err(|error| LogError::Unreachable(whole(&error)))
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn stream_name(&self) -> &str {
+        &self.stream
+    }
+
+    pub(crate) fn copies(&self) -> usize {
+        self.copies
+    }
+}
+
+impl ObservationLog for JetStreamLog {
+    type Entries = Pin<Box<dyn Stream<Item = Result<Entry, LogError>> + Send>>;
+
+    async fn append(&self, bytes: Bytes) -> Result<u64, LogError> {
+        self.connected()?;
+        let size = bytes.len();
+        let published = async { self.context.publish(self.subject.clone(), bytes).await?.await };
+        match published.await {
+            Ok(stored) => Ok(stored.sequence),
+            Err(error) => match error.kind() {
+                PublishErrorKind::StreamNotFound => {
+                    self.stream().await?;
+                    Err(LogError::Unreachable("the stream had to be made".to_owned()))
+                }
+                PublishErrorKind::MaxPayloadExceeded => Err(LogError::TooLarge { bytes: size }),
+                PublishErrorKind::Other => Err(LogError::Refused(whole(&error))),
+                _ => Err(LogError::Unreachable(whole(&error))),
+            },
+        }
+    }
+
+    async fn read_after(&self, position: u64) -> Result<Self::Entries, LogError> {
+        let stream = self.stream().await?;
+        let consumer = stream.create_consumer(OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: position + 1 },
+            ..OrderedConfig::default()
+        });
+        let unreachable = |error: &dyn std::error::Error| LogError::Unreachable(whole(error));
+        let consumer = consumer.await.map_err(|error| unreachable(&error))?;
+        let messages = consumer.messages().await.map_err(|error| unreachable(&error))?;
+        Ok(Box::pin(messages.map(|message| {
+            let message = message.map_err(|error| LogError::Unreachable(whole(&error)))?;
+            let info = message.info();
+            let info = info.map_err(|error| LogError::Refused(error.to_string()))?;
+            let at = Timestamp::from_millis(millis(info.published.unix_timestamp_nanos()));
+            let (position, behind) = (info.stream_sequence, info.pending);
+            Ok(Entry { position, at, bytes: message.message.payload, behind })
+        })))
+    }
+
+    async fn extent(&self) -> Result<Extent, LogError> {
+        let stream = self.stream().await?;
+        let info = stream.cached_info();
+        Ok(Extent {
+            created: millis(info.created.unix_timestamp_nanos()),
+            first: info.state.first_sequence,
+            last: info.state.last_sequence,
+        })
+    }
+}
+
+fn millis(nanos: i128) -> u64 {
+    u64::try_from(nanos / 1_000_000).unwrap_or_default()
+}
+
+fn is_missing(kind: GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => tracing::warn!("connection to NATS lost: trying again"),
+        Event::ClientError(error) => tracing::debug!(%error, "NATS"),
+        event => tracing::warn!(%event, "NATS"),
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn whole(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !told.contains(&more) {
+            told = format!("{told}: {more}");
+        }
+        cause = error.source();
+    }
+    told
+}

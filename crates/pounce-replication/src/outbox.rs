@@ -1,0 +1,184 @@
+//! What a writer has to append: items become batches whose bytes and number are fixed once, and
+//! wait while the log can't be reached, bounded in bytes and age.
+//!
+//! Pure: the time is an argument. `W` is whoever waits for what comes of an item.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::entry::{Batch, Item, encode_item};
+
+/// Bounds of an [`Outbox`].
+#[derive(Debug, Clone, Copy)]
+pub struct OutboxLimits {
+    /// Items of a batch.
+    pub batch_items_max: usize,
+    /// Bytes of a batch, an item more or less.
+    pub batch_bytes_max: usize,
+    /// Bytes of all that waits to be appended.
+    pub bytes_max: usize,
+    /// An item that waited for longer would count no more.
+    pub age_max: Duration,
+}
+
+/// A batch that is to be appended, however often it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedBatch {
+    /// Of the writer's batches.
+    pub number: u64,
+    /// Its items; 0 for a tick.
+    pub items: usize,
+    /// When its newest item came.
+    pub newest_at: Instant,
+    /// The entry.
+    pub bytes: Bytes,
+}
+
+struct OpenBatch<W> {
+    number: u64,
+    bytes: BytesMut,
+    waiting: Vec<W>,
+    oldest_at: Instant,
+    newest_at: Instant,
+}
+
+/// See the module.
+pub struct Outbox<W> {
+    writer: u64,
+    settings: u64,
+    limits: OutboxLimits,
+    next_number: u64,
+    /// Not appended yet, oldest first; only the last one is added to.
+    queue: VecDeque<OpenBatch<W>>,
+    /// Of the queue.
+    bytes: usize,
+    /// Of batches that were taken out to be appended, until they are applied.
+    waiting: BTreeMap<u64, (Instant, Vec<W>)>,
+}
+
+impl<W> Outbox<W> {
+    /// An empty outbox of a writer whose nonce nobody else has.
+    #[must_use]
+    pub fn new(writer: u64, settings: u64, limits: OutboxLimits) -> Self {
+        Self {
+            writer,
+            settings,
+            limits,
+            next_number: 1,
+            queue: VecDeque::new(),
+            bytes: 0,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Adds an item, for which `waiting` waits. Returns how many items had to be dropped for it.
+    pub fn push(&mut self, item: &Item, waiting: W, now: Instant) -> usize {
+        let limits = self.limits;
+        let full = |batch: &OpenBatch<W>| {
+            batch.waiting.len() >= limits.batch_items_max
+                || batch.bytes.len() >= limits.batch_bytes_max
+        };
+        if self.queue.back().is_none_or(full) {
+            self.open(now);
+        }
+        let batch = self.queue.back_mut().expect("opened above if there was none");
+        let before = batch.bytes.len();
+        encode_item(item, &mut batch.bytes);
+        batch.waiting.push(waiting);
+        batch.newest_at = now;
+        self.bytes += batch.bytes.len() - before;
+        let mut dropped = 0;
+        while self.bytes > limits.bytes_max && self.queue.len() > 1 {
+            dropped += self.drop_oldest();
+        }
+        dropped
+    }
+
+    /// Takes out the oldest batch to be appended, or a tick if there is none. Append them one
+    /// after the other.
+    pub fn seal(&mut self, now: Instant) -> SealedBatch {
+        if self.queue.is_empty() {
+            self.open(now);
+        }
+        let batch = self.queue.pop_front().expect("opened above if there was none");
+        self.bytes -= batch.bytes.len();
+        let items = batch.waiting.len();
+        if items > 0 {
+            self.waiting.insert(batch.number, (batch.oldest_at, batch.waiting));
+        }
+        let (number, newest_at) = (batch.number, batch.newest_at);
+        SealedBatch { number, items, newest_at, bytes: batch.bytes.freeze() }
+    }
+
+    /// Drops what is too old to count. Returns how many items.
+    pub fn expire(&mut self, now: Instant) -> usize {
+        let mut dropped = 0;
+        let limit = self.limits.age_max;
+        // Appended, and never read back: nobody waits for so long.
+        self.waiting.retain(|_, (at, _)| now.saturating_duration_since(*at) <= limit);
+        while self.queue.front().is_some_and(|batch| self.is_too_old(batch.newest_at, now)) {
+            dropped += self.drop_oldest();
+        }
+        dropped
+    }
+
+    /// Whether an item that came at `at` is too old to count.
+    #[must_use]
+    pub fn is_too_old(&self, at: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(at) > self.limits.age_max
+    }
+
+    /// Whoever waits for batch `number`, which was applied.
+    pub fn applied(&mut self, number: u64) -> Vec<W> {
+        self.waiting.remove(&number).map(|(_, waiting)| waiting).unwrap_or_default()
+    }
+
+    /// Everybody who waits, to be changed; those of the oldest batch first.
+    pub fn waiting_mut(&mut self) -> impl Iterator<Item = &mut W> {
+        let sealed = self.waiting.values_mut().flat_map(|(_, waiting)| waiting);
+        sealed.chain(self.queue.iter_mut().flat_map(|batch| &mut batch.waiting))
+    }
+
+    /// When the oldest item came that was not applied.
+    #[must_use]
+    pub fn oldest_waiting(&self) -> Option<Instant> {
+        let sealed = self.waiting.values().next().map(|(at, _)| *at);
+        let queued = self.queue.iter().find(|batch| !batch.waiting.is_empty());
+        sealed.or(queued.map(|batch| batch.oldest_at))
+    }
+
+    /// Items that wait to be appended.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.queue.iter().map(|batch| batch.waiting.len()).sum()
+    }
+
+    /// Items of the batch that is next.
+    #[must_use]
+    pub fn next_items(&self) -> usize {
+        self.queue.front().map_or(0, |batch| batch.waiting.len())
+    }
+
+    /// Bytes that wait to be appended.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn open(&mut self, now: Instant) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let bytes = Batch::encode_head(self.writer, number, self.settings);
+        self.bytes += bytes.len();
+        let (waiting, oldest_at) = (Vec::new(), now);
+        self.queue.push_back(OpenBatch { number, bytes, waiting, oldest_at, newest_at: now });
+    }
+
+    fn drop_oldest(&mut self) -> usize {
+        let Some(batch) = self.queue.pop_front() else { return 0 };
+        self.bytes -= batch.bytes.len();
+        batch.waiting.len()
+    }
+}

@@ -1,0 +1,318 @@
+//! The state machine: entries in the order of the log go in, changes of alerts come out.
+//!
+//! Deterministic: replicas that applied the same entries are equal, whatever their own clocks
+//! say. The only clock is the time at which the log took an entry in, which never goes back here.
+
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::entry::{Advocate, Batch, EntryError, Item, LoggedObservation, NewerVersion};
+use crate::log::Entry;
+use crate::sessions::{Session, Sessions};
+use pounce_alerts::alert::{AlertChange, ChangeKind};
+use pounce_alerts::{Acknowledged, AlertEngine, Outage, Signal, UnknownAlert};
+use pounce_types::post::Timestamp;
+
+/// While any replica reaches the log there is an entry every second or two. A longer silence was an
+/// outage, after which observations are on their way that belong into it.
+const OUTAGE_MIN: Duration = Duration::from_secs(10);
+/// Time that writers have after an outage to append what they kept.
+const OUTAGE_GRACE: Duration = Duration::from_secs(30);
+
+/// A signal that no observation rested on for this long is no longer used.
+const SIGNAL_UNUSED: Duration = Duration::from_secs(60);
+/// How often a snapshot is due, by the time of the log.
+const SNAPSHOT_INTERVAL_MILLIS: u64 = 30_000;
+
+/// What came of one item.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// An observation was counted, or not.
+    Observed {
+        /// Too far behind the watermark to be counted.
+        late: bool,
+        /// Its topic and id were seen before.
+        duplicate: bool,
+    },
+    /// Somebody took an alert, or there is none with this id.
+    Acknowledged(Result<Box<Acknowledged>, UnknownAlert>),
+    /// Nothing to tell.
+    Done,
+}
+
+/// Where a change lies among all changes: the same on every replica.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChangePosition {
+    /// Which log the numbers began with: when it was made, in milliseconds since 1970.
+    pub origin: u64,
+    /// From 1, without gaps.
+    pub number: u64,
+}
+
+impl fmt::Display for ChangePosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.origin, self.number)
+    }
+}
+
+impl FromStr for ChangePosition {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (origin, number) = text.split_once('.').unwrap_or((text, ""));
+        Ok(Self { origin: origin.parse()?, number: number.parse()? })
+    }
+}
+
+/// A change of an alert, numbered alike on every replica.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumberedChange {
+    /// None in a process that shares no log.
+    pub position: Option<ChangePosition>,
+    /// The change.
+    pub change: AlertChange,
+}
+
+/// What was done with an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Its items were applied.
+    Counted,
+    /// It is a retry of a batch that was applied before: only the time went on.
+    Repeated,
+    /// No release writes such an entry: it was skipped, as on every replica.
+    Damaged(String),
+}
+
+/// What came of one entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// Who wrote it; 0 if it is damaged.
+    pub writer: u64,
+    /// Of the writer's batches.
+    pub number: u64,
+    /// What was done with it.
+    pub fate: Fate,
+    /// What came of each item, in order.
+    pub outcomes: Vec<Outcome>,
+    /// In the order in which they happened.
+    pub changes: Vec<NumberedChange>,
+    /// Advocates that were not seen before.
+    pub advocates: Vec<Advocate>,
+    /// A snapshot is due, after this entry: whoever wrote it takes it, so that one process does.
+    pub snapshot_due: bool,
+}
+
+/// All that a replica knows besides the alert engine.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Replica {
+    pub(crate) clock: Timestamp,
+    pub(crate) position: u64,
+    /// Of the last change of an alert.
+    pub(crate) last_change: ChangePosition,
+    pub(crate) sessions: Sessions,
+    /// When the signal in force was used last.
+    pub(crate) signal_used_at: Timestamp,
+}
+
+impl Replica {
+    /// Position of the last entry that was applied.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Time of the log: when it took in the newest entry that was applied.
+    #[must_use]
+    pub fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// Position of the last change of an alert; its number is 0 if there was none.
+    #[must_use]
+    pub fn last_change(&self) -> ChangePosition {
+        self.last_change
+    }
+
+    /// The log that is read was made at `created`, in milliseconds since 1970.
+    pub fn begin(&mut self, created: u64) {
+        if self.last_change.origin == 0 {
+            self.last_change.origin = created;
+        }
+    }
+
+    /// The log was made anew: its next entry has position 1, and is no retry of an older one.
+    pub fn begin_anew(&mut self) {
+        self.position = 0;
+    }
+
+    /// Entries up to `position` are gone: the next one is the one after it.
+    pub fn skip_to(&mut self, position: u64) {
+        self.position = self.position.max(position);
+    }
+
+    /// Writers that had other alert settings than `settings` in the last minute.
+    #[must_use]
+    pub fn other_settings(&self, settings: u64) -> usize {
+        let since = self.clock.before(Duration::from_secs(60));
+        self.sessions.settings_since(since).filter(|other| *other != settings).count()
+    }
+
+    /// Applies the next entry.
+    /// # Errors
+    /// [`NewerVersion`]: nothing has changed, and no later entry may be applied.
+    pub fn apply(
+        &mut self,
+        engine: &mut AlertEngine,
+        entry: &Entry,
+    ) -> Result<Applied, NewerVersion> {
+        let decoded = match Batch::decode(&entry.bytes) {
+            Err(EntryError::NewerVersion(error)) => return Err(error),
+            Err(EntryError::Damaged(reason)) => Err(reason),
+            Ok(batch) => Ok(batch),
+        };
+        self.position = entry.position;
+        let before = self.clock;
+        let mut changes = self.move_time(engine, entry.at);
+        let mut applied = match &decoded {
+            Ok(batch) => Applied::of(batch.writer, batch.number, Fate::Counted),
+            Err(reason) => Applied::of(0, 0, Fate::Damaged(reason.clone())),
+        };
+        if let Ok(Batch { writer, number, settings, items }) = decoded {
+            let now = self.clock;
+            let session = Session { number, heard_at: now, settings };
+            if self.sessions.advance(writer, session) {
+                let used_at = &mut self.signal_used_at;
+                let mut intake = Intake { engine, writer, now, changes: &mut changes, used_at };
+                for item in items {
+                    applied.outcomes.push(intake.apply(item, &mut applied.advocates));
+                }
+            } else {
+                applied.fate = Fate::Repeated;
+            }
+        }
+        let interval = |at: Timestamp| at.millis() / SNAPSHOT_INTERVAL_MILLIS;
+        applied.snapshot_due = interval(before) != interval(self.clock);
+        applied.changes = changes.into_iter().map(|change| self.numbered(change)).collect();
+        Ok(applied)
+    }
+
+    /// Digest of all that is known: equal for replicas that applied the same entries. It takes as
+    /// long as a snapshot.
+    #[must_use]
+    pub fn digest(&self, engine: &AlertEngine) -> u64 {
+        let mut bytes = Vec::new();
+        engine.snapshot().write(&mut bytes).expect("a vector takes everything");
+        let (holds, outage) = engine.holds();
+        bytes.extend_from_slice(format!("{self:?}{holds:?}{outage:?}").as_bytes());
+        xxh3_64(&bytes)
+    }
+
+    /// Moves the clock on, and what depends on it. A whole second that has passed is a tick.
+    fn move_time(&mut self, engine: &mut AlertEngine, at: Timestamp) -> Vec<AlertChange> {
+        let before = self.clock;
+        let now = before.max(at);
+        self.clock = now;
+        let silence = Duration::from_millis(now.millis().saturating_sub(before.millis()));
+        if before > Timestamp::MIN && silence >= OUTAGE_MIN {
+            engine.wait_for_writers(Outage { from: before, until: now.after(OUTAGE_GRACE) });
+        }
+        if before.millis() / 1000 == now.millis() / 1000 {
+            return Vec::new();
+        }
+        self.sessions.forget(now);
+        engine.tick(now)
+    }
+
+    fn numbered(&mut self, change: AlertChange) -> NumberedChange {
+        self.last_change.number += 1;
+        NumberedChange { position: Some(self.last_change), change }
+    }
+}
+
+impl Applied {
+    fn of(writer: u64, number: u64, fate: Fate) -> Self {
+        Self {
+            writer,
+            number,
+            fate,
+            outcomes: Vec::new(),
+            changes: Vec::new(),
+            advocates: Vec::new(),
+            snapshot_due: false,
+        }
+    }
+}
+
+/// The engine as one batch meets it.
+struct Intake<'a> {
+    engine: &'a mut AlertEngine,
+    writer: u64,
+    now: Timestamp,
+    changes: &'a mut Vec<AlertChange>,
+    /// When the signal in force was used last.
+    used_at: &'a mut Timestamp,
+}
+
+impl Intake<'_> {
+    fn apply(&mut self, item: Item, advocates: &mut Vec<Advocate>) -> Outcome {
+        match item {
+            Item::Observation(logged) => self.observe(logged, advocates),
+            Item::Acknowledge { id, by, note } => {
+                let acknowledged = self.engine.acknowledge(&id, &by, &note, self.now);
+                if let Ok(Acknowledged { alert, waited: Some(_) }) = &acknowledged {
+                    let alert = alert.clone();
+                    self.changes.push(AlertChange { kind: ChangeKind::Acknowledged, alert });
+                }
+                Outcome::Acknowledged(acknowledged.map(Box::new))
+            }
+            Item::Advocate(advocate) => {
+                advocates.push(advocate);
+                Outcome::Done
+            }
+            Item::Release { topic, oldest_in_flight } => {
+                self.engine.hold(&topic, self.writer, oldest_in_flight, self.now);
+                Outcome::Done
+            }
+            Item::Signal(signal) => {
+                self.offer(signal);
+                Outcome::Done
+            }
+        }
+    }
+
+    /// A writer's decisions rest on `signal`: it comes into force once nobody uses the one that
+    /// is. While a fleet changes its model, topics go on by the old one, and are set aside once.
+    fn offer(&mut self, signal: Signal) {
+        let unused = self.now >= self.used_at.after(SIGNAL_UNUSED);
+        if self.engine.signal().is_none() || unused {
+            self.engine.use_signal(signal);
+            *self.used_at = self.now;
+        }
+    }
+
+    fn observe(&mut self, logged: LoggedObservation, advocates: &mut Vec<Advocate>) -> Outcome {
+        let LoggedObservation { observation, oldest_in_flight, advocate } = logged;
+        let (writer, now) = (self.writer, self.now);
+        if self.engine.signal().is_some_and(|signal| signal.id() == observation.signal) {
+            *self.used_at = now;
+        }
+        let observed = self.engine.observe_logged(&observation, writer, oldest_in_flight, now);
+        if let Some(probability) = advocate.filter(|_| !observed.duplicate) {
+            advocates.push(Advocate {
+                topic: Some(observation.topic),
+                place: observation.place,
+                post_id: observation.post_id,
+                followers: observation.followers,
+                probability,
+                at: observation.at,
+            });
+        }
+        self.changes.extend(observed.changes);
+        Outcome::Observed { late: observed.late, duplicate: observed.duplicate }
+    }
+}

@@ -1,0 +1,342 @@
+//! The state machine through its public door: entries go in, alerts come out, on every replica
+//! alike.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pounce_alerts::alert::ChangeKind;
+use pounce_alerts::{AlertEngine, AuthorHash, Observation, Settings, Signal, TextHash};
+use pounce_replication::{
+    Batch, Entry, Fate, Item, LoggedObservation, Outbox, OutboxLimits, Outcome, Replica,
+};
+use pounce_types::post::{PostId, Timestamp, Topic};
+use pounce_types::score::{DiscontentSource, Sentiment, Severity};
+use proptest::prelude::*;
+
+const START: u64 = 1_700_000_000_000;
+
+fn topic() -> Topic {
+    Topic::parse(b"acme").expect("a topic")
+}
+
+fn signal(revision: &str) -> Signal {
+    Signal {
+        model: "tiny".to_owned(),
+        revision: revision.to_owned(),
+        source: DiscontentSource::Negative,
+        threshold: 0.6,
+    }
+}
+
+/// The n-th complaint: an author of its own, 20 seconds apart.
+fn complaint(n: u64) -> LoggedObservation {
+    let name = n.to_string();
+    let observation = Observation {
+        topic: topic(),
+        place: None,
+        post_id: PostId::parse(name.as_bytes()).expect("an id"),
+        author: Some(AuthorHash::from_bits(n)),
+        followers: n,
+        at: Timestamp::from_millis(START + 20_000 * n),
+        foreign: false,
+        sentiment: Sentiment::Negative,
+        discontent: Some(Severity::Low),
+        signal: signal("r1").id(),
+        near_text: None,
+    };
+    LoggedObservation { observation, oldest_in_flight: None, advocate: None }
+}
+
+fn limits() -> OutboxLimits {
+    OutboxLimits {
+        batch_items_max: 10,
+        batch_bytes_max: 1 << 20,
+        bytes_max: 1 << 20,
+        age_max: Duration::from_secs(600),
+    }
+}
+
+/// A writer, and the entries that it appends.
+struct Writer(Outbox<()>);
+
+impl Writer {
+    fn new(nonce: u64) -> Self {
+        Self(Outbox::new(nonce, 7, limits()))
+    }
+
+    fn batch(&mut self, items: &[Item]) -> Bytes {
+        for item in items {
+            self.0.push(item, (), Instant::now());
+        }
+        self.0.seal(Instant::now()).bytes
+    }
+
+    fn complaints(&mut self, numbers: std::ops::Range<u64>) -> Bytes {
+        let items: Vec<_> = numbers.map(|n| Item::Observation(complaint(n))).collect();
+        self.batch(&items)
+    }
+}
+
+/// A replica with its engine.
+struct Machine {
+    replica: Replica,
+    engine: AlertEngine,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let mut replica = Replica::default();
+        replica.begin(START);
+        Self { replica, engine: AlertEngine::new(Settings::default(), 100) }
+    }
+
+    /// Applies an entry that the log took in `seconds` after the start.
+    fn apply(&mut self, position: u64, seconds: u64, bytes: &Bytes) -> pounce_replication::Applied {
+        let at = Timestamp::from_millis(START + seconds * 1000);
+        let entry = Entry { position, at, bytes: bytes.clone(), behind: 0 };
+        self.replica.apply(&mut self.engine, &entry).expect("an entry of this release")
+    }
+
+    fn digest(&self) -> u64 {
+        self.replica.digest(&self.engine)
+    }
+}
+
+fn duplicates(applied: &pounce_replication::Applied) -> usize {
+    let duplicate =
+        |outcome: &&Outcome| matches!(outcome, Outcome::Observed { duplicate: true, .. });
+    applied.outcomes.iter().filter(duplicate).count()
+}
+
+#[test]
+fn an_entry_that_was_appended_twice_counts_once() {
+    let mut machine = Machine::new();
+    let mut writer = Writer::new(1);
+    let (first, second) = (writer.complaints(0..5), writer.complaints(5..10));
+    assert_eq!(machine.apply(1, 1, &first).fate, Fate::Counted);
+    assert_eq!(machine.apply(2, 1, &second).fate, Fate::Counted);
+    // Copies of both come late, as when a connection was cut while the log stored them.
+    for (position, copy) in [(3, &first), (4, &second), (5, &first)] {
+        let applied = machine.apply(position, 1, copy);
+        assert_eq!((applied.fate, applied.outcomes.len()), (Fate::Repeated, 0));
+    }
+    // The same posts of another writer are other batches, and duplicates.
+    let applied = machine.apply(6, 1, &Writer::new(2).complaints(0..10));
+    assert_eq!((applied.fate.clone(), duplicates(&applied)), (Fate::Counted, 10));
+}
+
+#[test]
+fn a_newer_entry_stops_a_replica_and_a_damaged_one_is_skipped() {
+    let mut machine = Machine::new();
+    let before = machine.digest();
+    // Field 1, the version, is 2.
+    let newer = Bytes::from_static(&[8, 2, 24, 1]);
+    let at = Timestamp::from_millis(START);
+    let entry = Entry { position: 1, at, bytes: newer, behind: 0 };
+    let error = machine.replica.apply(&mut machine.engine, &entry).expect_err("newer");
+    assert_eq!(error.to_string(), "the entry has version 2; this release reads up to 1");
+    assert_eq!((machine.digest(), machine.replica.position()), (before, 0));
+    let applied = machine.apply(1, 0, &Bytes::from_static(b"\xff\xff"));
+    assert!(matches!(applied.fate, Fate::Damaged(_)), "{applied:?}");
+    assert_eq!(machine.replica.position(), 1);
+}
+
+#[test]
+fn the_clock_is_the_logs_and_never_goes_back() {
+    let mut machine = Machine::new();
+    let mut writer = Writer::new(1);
+    machine.apply(1, 10, &writer.batch(&[]));
+    machine.apply(2, 4, &writer.batch(&[]));
+    assert_eq!(machine.replica.clock(), Timestamp::from_millis(START + 10_000));
+}
+
+#[test]
+fn an_alert_opens_once_and_somebody_takes_it() {
+    let mut machine = Machine::new();
+    let mut writer = Writer::new(1);
+    let mut opened = Vec::new();
+    for (position, n) in (1..).zip((0..60).step_by(10)) {
+        let applied = machine.apply(position, 20 * n, &writer.complaints(n..n + 10));
+        opened.extend(applied.changes);
+    }
+    let [opened, later @ ..] = &opened[..] else { panic!("an alert opens") };
+    assert_eq!(opened.change.kind, ChangeKind::Opened);
+    assert!(later.iter().all(|change| change.change.kind == ChangeKind::Escalated), "{later:?}");
+    assert_eq!(opened.position.map(|at| (at.origin, at.number)), Some((START, 1)));
+    let id = opened.change.alert.id.to_string();
+    let take = |id: &str, by: &str| Item::Acknowledge {
+        id: id.to_owned(),
+        by: by.to_owned(),
+        note: String::new(),
+    };
+    let items = [take(&id, "ann"), take(&id, "bob"), take("none", "ann")];
+    let applied = machine.apply(9, 1300, &writer.batch(&items));
+    let by = |outcome: &Outcome| match outcome {
+        Outcome::Acknowledged(Ok(taken)) => {
+            taken.alert.acknowledgement.as_ref().map(|taken| taken.by.clone())
+        }
+        _ => None,
+    };
+    let by: Vec<_> = applied.outcomes.iter().map(by).collect();
+    assert_eq!(by, [Some("ann".to_owned()), Some("ann".to_owned()), None]);
+    assert_eq!(applied.changes.len(), 1, "it was taken once");
+}
+
+#[test]
+fn posts_that_overtook_a_slow_one_do_not_make_it_late() {
+    // An hour of posts overtakes one that is still being scored.
+    let late = |told: bool| {
+        let mut machine = Machine::new();
+        let mut writer = Writer::new(1);
+        let slow = complaint(0);
+        let overtaking: Vec<_> = (1..180)
+            .map(|n| LoggedObservation {
+                oldest_in_flight: told.then_some(slow.observation.at),
+                ..complaint(n)
+            })
+            .map(Item::Observation)
+            .collect();
+        for (position, items) in (1..).zip(overtaking.chunks(10)) {
+            machine.apply(position, 3600, &writer.batch(items));
+        }
+        let applied = machine.apply(100, 3600, &writer.batch(&[Item::Observation(slow)]));
+        matches!(applied.outcomes[..], [Outcome::Observed { late: true, .. }])
+    };
+    assert!(late(false) && !late(true));
+}
+
+#[test]
+fn after_an_outage_minutes_stay_open_until_every_writer_had_time() {
+    let mut machine = Machine::new();
+    let [mut one, mut two] = [1, 2].map(Writer::new);
+    let live = |n: u64| {
+        Item::Observation(LoggedObservation {
+            observation: Observation {
+                at: Timestamp::from_millis(START + n * 1000),
+                ..complaint(n).observation
+            },
+            ..complaint(n)
+        })
+    };
+    machine.apply(1, 0, &one.batch(&[live(0)]));
+    // Fifteen minutes without a log. One writer has posts of now, the other of the outage's begin.
+    machine.apply(2, 900, &one.batch(&[live(900)]));
+    let applied = machine.apply(3, 901, &two.batch(&[live(60)]));
+    assert_eq!(applied.outcomes, [Outcome::Observed { late: false, duplicate: false }]);
+    machine.apply(4, 940, &one.batch(&[live(940)]));
+    let applied = machine.apply(5, 941, &two.batch(&[live(61)]));
+    assert_eq!(applied.outcomes, [Outcome::Observed { late: true, duplicate: false }]);
+}
+
+#[test]
+fn a_replica_that_was_restored_goes_on_as_the_one_that_was_not() {
+    let mut machine = Machine::new();
+    let mut writer = Writer::new(1);
+    let held =
+        LoggedObservation { oldest_in_flight: Some(complaint(0).observation.at), ..complaint(30) };
+    for (position, n) in (1..).zip((0..30).step_by(10)) {
+        machine.apply(position, 20 * n, &writer.complaints(n..n + 10));
+    }
+    machine.apply(4, 620, &writer.batch(&[Item::Observation(held)]));
+    machine.apply(5, 650, &writer.batch(&[]));
+    let mut bytes = Vec::new();
+    let snapshot = machine.replica.snapshot(&machine.engine);
+    snapshot.write(&mut bytes).expect("a vector takes everything");
+    let restored = Replica::restore(&bytes[..], Settings::default(), 100).expect("its own");
+    let mut other = Machine { replica: restored.0, engine: restored.1 };
+    assert_eq!(other.digest(), machine.digest());
+    let copy = writer.complaints(31..60);
+    for (position, seconds) in [(6, 1200), (7, 1201), (8, 2000)] {
+        assert_eq!(other.apply(position, seconds, &copy), machine.apply(position, seconds, &copy));
+        assert_eq!(other.digest(), machine.digest());
+    }
+    for end in [0, 7, 11, 40, bytes.len() - 1] {
+        Replica::restore(&bytes[..end], Settings::default(), 100).expect_err("cut");
+    }
+}
+
+#[test]
+fn what_waits_is_bounded_in_bytes_and_in_age() {
+    let began = Instant::now();
+    let later = |seconds| began + Duration::from_secs(seconds);
+    let mut outbox = Outbox::new(1, 0, OutboxLimits { bytes_max: 2000, ..limits() });
+    let mut dropped = 0;
+    for n in 0..200 {
+        dropped += outbox.push(&Item::Observation(complaint(n)), n, later(n));
+    }
+    assert!(dropped > 100 && outbox.bytes() <= 2000, "{dropped} {}", outbox.bytes());
+    assert_eq!(dropped + outbox.items(), 200);
+    let oldest = outbox.seal(later(200));
+    assert_eq!(oldest.items, 10);
+    assert_eq!(outbox.applied(oldest.number).len(), 10);
+    let left = outbox.items();
+    assert_eq!(outbox.expire(later(2000)), left);
+    assert_eq!((outbox.items(), outbox.bytes(), outbox.oldest_waiting()), (0, 0, None));
+}
+
+#[test]
+fn another_models_signal_counts_once_nobody_uses_the_old_one() {
+    let mut machine = Machine::new();
+    let [mut old, mut new] = [1, 2].map(Writer::new);
+    let offer = |revision: &str| Item::Signal(signal(revision));
+    machine.apply(1, 0, &old.batch(&[offer("r1")]));
+    machine.apply(2, 0, &old.complaints(0..1));
+    let in_force = |machine: &Machine| {
+        machine.engine.signal().map(|signal| signal.revision.clone()).unwrap_or_default()
+    };
+    // While the old model is in use the new one may offer its own as often as it likes.
+    for (position, seconds) in (3..).zip((0..300).step_by(50)) {
+        machine.apply(position, seconds, &new.batch(&[offer("r2")]));
+        machine.apply(position, seconds, &old.complaints(seconds..seconds + 1));
+        assert_eq!(in_force(&machine), "r1");
+    }
+    machine.apply(20, 309, &new.batch(&[offer("r2")]));
+    assert_eq!(in_force(&machine), "r1");
+    machine.apply(21, 310, &new.batch(&[offer("r2")]));
+    assert_eq!(in_force(&machine), "r2");
+    // An old process that comes back does not turn it back.
+    machine.apply(22, 311, &Writer::new(3).batch(&[offer("r1")]));
+    assert_eq!(in_force(&machine), "r2");
+}
+
+proptest! {
+    #[test]
+    fn items_come_back_as_they_were_written(
+        numbers in prop::collection::vec((0..1000_u64, any::<bool>(), any::<Option<f32>>()), 0..10)
+    ) {
+        let items: Vec<Item> = numbers
+            .iter()
+            .map(|&(n, negative, advocate)| {
+                let mut logged = complaint(n);
+                logged.observation.foreign = negative;
+                logged.observation.discontent = negative.then_some(Severity::High);
+                logged.observation.author = None;
+                logged.observation.near_text = negative.then(|| TextHash::from_bits(n));
+                logged.advocate = advocate.filter(|p| !p.is_nan());
+                logged.oldest_in_flight = negative.then_some(Timestamp::from_millis(n));
+                Item::Observation(logged)
+            })
+            .chain([Item::Release { topic: topic(), oldest_in_flight: None }])
+            .chain([Item::Signal(signal("r1"))])
+            .collect();
+        let bytes = Outbox::<()>::new(5, 9, OutboxLimits { batch_items_max: 100, ..limits() });
+        let mut outbox = bytes;
+        for item in &items {
+            outbox.push(item, (), Instant::now());
+        }
+        let batch = Batch::decode(&outbox.seal(Instant::now()).bytes).expect("our own");
+        prop_assert_eq!(batch, Batch { writer: 5, number: 1, settings: 9, items });
+    }
+
+    #[test]
+    fn no_bytes_make_a_replica_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut machine = Machine::new();
+        let entry = Entry {
+            position: 1,
+            at: Timestamp::from_millis(START),
+            bytes: bytes.into(),
+            behind: 0,
+        };
+        let _ = machine.replica.apply(&mut machine.engine, &entry);
+    }
+}

@@ -1,0 +1,123 @@
+//! Where posts are counted and alerts taken: in this process alone, or through a log that all
+//! replicas of a fleet read.
+
+use crate::alerting::advocates::{Advocate, Advocates};
+use crate::alerting::monitor::{Admission, AlertMonitor};
+use crate::alerting::replicated::writer::{AcknowledgeError, LogAdmission, Pending, Writer};
+use pounce_alerts::{Acknowledged, Observation};
+use pounce_replication::Outcome;
+use pounce_types::post::{Timestamp, Topic};
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Counter {
+    monitor: AlertMonitor,
+    advocates: Advocates,
+    /// None: in this process alone.
+    log: Option<Writer>,
+}
+
+/// What came of counting a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counted {
+    /// Too far behind the watermark to be counted.
+    pub(crate) late: bool,
+    /// Its topic and id were seen before.
+    pub(crate) duplicate: bool,
+    /// The log does not answer: it will be counted later.
+    pub(crate) not_yet: bool,
+}
+
+impl Counter {
+    pub(crate) fn new(monitor: AlertMonitor, advocates: Advocates, log: Option<Writer>) -> Self {
+        Self { monitor, advocates, log }
+    }
+
+    /// Whether topics and alerts are up to date.
+    #[must_use]
+    pub fn is_up_to_date(&self) -> bool {
+        self.log.as_ref().is_none_or(Writer::is_caught_up)
+    }
+
+    /// Registers a post of `topic` that arrived: the topic's watermark waits for it until it is
+    /// counted, or the admission is dropped.
+    pub(crate) fn admit(&self, topic: &Topic, at: Timestamp) -> PostAdmission {
+        PostAdmission(match &self.log {
+            None => AdmissionKind::Here(self.monitor.admit(topic, at)),
+            Some(log) => AdmissionKind::Log(log.admit(topic, at)),
+        })
+    }
+
+    /// Counts a post that was scored. `admission` is none for a post that counts for no topic.
+    /// `advocate` is what to tell if the post was flagged as one and is no duplicate.
+    pub(crate) fn count(
+        &self,
+        counted: Option<(PostAdmission, Observation)>,
+        advocate: Option<Advocate>,
+    ) -> Counting {
+        match (counted, &self.log) {
+            (Some((PostAdmission(AdmissionKind::Here(admission)), observation)), _) => {
+                let observed = admission.observe(&observation);
+                if let Some(advocate) = advocate.filter(|_| !observed.duplicate) {
+                    self.advocates.tell(advocate);
+                }
+                let (late, duplicate) = (observed.late, observed.duplicate);
+                Counting::Done(Counted { late, duplicate, not_yet: false })
+            }
+            (Some((PostAdmission(AdmissionKind::Log(admission)), observation)), _) => {
+                let probability = advocate.map(|advocate| advocate.probability);
+                Counting::Pending(admission.observe(observation, probability))
+            }
+            (None, log) => {
+                match (advocate, log) {
+                    (Some(advocate), None) => self.advocates.tell(advocate),
+                    (Some(advocate), Some(log)) => log.tell(advocate),
+                    (None, _) => {}
+                }
+                Counting::Done(Counted::default())
+            }
+        }
+    }
+
+    /// Notes who took an alert.
+    pub(crate) async fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        note: &str,
+    ) -> Result<Acknowledged, AcknowledgeError> {
+        match &self.log {
+            None => Ok(self.monitor.acknowledge(id, by, note)?),
+            Some(log) => log.acknowledge(id, by, note).await,
+        }
+    }
+}
+
+/// A post that arrived and is not counted yet.
+pub(crate) struct PostAdmission(AdmissionKind);
+
+enum AdmissionKind {
+    Here(Admission),
+    Log(LogAdmission),
+}
+
+/// A post that is being counted.
+pub(crate) enum Counting {
+    Done(Counted),
+    Pending(Pending),
+}
+
+impl Counting {
+    /// What came of it. Dropping the future changes nothing: the post is counted all the same.
+    pub(crate) async fn counted(self) -> Counted {
+        match self {
+            Self::Done(counted) => counted,
+            Self::Pending(pending) => match pending.outcome().await {
+                Ok(Outcome::Observed { late, duplicate }) => {
+                    Counted { late, duplicate, not_yet: false }
+                }
+                _ => Counted { not_yet: true, ..Counted::default() },
+            },
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Reads the log from where this process is, without end, and applies it.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::metrics::{self, EntryResult};
+use super::writer::Writer;
+use crate::alerting::advocates::Advocates;
+use crate::alerting::metrics as alerting_metrics;
+use crate::alerting::monitor::{AlertMonitor, Told};
+use pounce_replication::log::Extent;
+use pounce_replication::{
+    Applied, Entry, Fate, LogError, NewerVersion, ObservationLog, Outcome, Published, Replica,
+    ReplicaSnapshot, RestoreError, SnapshotStore,
+};
+use pounce_types::post::Timestamp;
+
+/// While the log answers there is a tick every second or two: after a longer silence the log is
+/// opened anew.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How often a process whose signal is not in force tells it.
+const OFFER_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest time that a snapshot may take to be published.
+const PUBLISH_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often an entry that can't be read is tried again: a newer release may replace this process.
+const NEWER_PAUSE: Duration = Duration::from_secs(30);
+
+/// Drives the alert engine by the log.
+pub(crate) struct Applier<L> {
+    log: L,
+    writer: Writer,
+    monitor: AlertMonitor,
+    advocates: Advocates,
+    replica: Replica,
+    /// Digest of this process's alert settings.
+    settings: u64,
+    /// When the log was made that `replica` has read.
+    created: Option<u64>,
+    /// When this process looked which signal is in force, by the time of the log.
+    offered_at: Timestamp,
+    /// A snapshot that is being published.
+    publishing: JoinSet<()>,
+}
+
+/// Why reading was given up for now.
+enum Stopped {
+    Silent,
+    Log(LogError),
+    Newer(NewerVersion),
+    Restore(RestoreError),
+}
+
+impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
+    /// Drives the engine of `monitor`, which is empty.
+    pub(crate) fn new(
+        log: L,
+        writer: Writer,
+        monitor: AlertMonitor,
+        advocates: Advocates,
+        settings: u64,
+    ) -> Self {
+        Self {
+            log,
+            writer,
+            monitor,
+            advocates,
+            replica: Replica::default(),
+            settings,
+            created: None,
+            offered_at: Timestamp::MIN,
+            publishing: JoinSet::new(),
+        }
+    }
+
+    /// Applies without end.
+    pub(crate) async fn run(mut self) {
+        let mut pause = PAUSE_MIN;
+        let mut told = false;
+        loop {
+            let before = self.replica.position();
+            let stopped = self.read().await;
+            if self.replica.position() > before {
+                (pause, told) = (PAUSE_MIN, false);
+            }
+            match stopped {
+                Stopped::Silent => tracing::debug!("the observation log is silent: opened anew"),
+                Stopped::Newer(error) => {
+                    tracing::error!(
+                        %error,
+                        position = before + 1,
+                        "a newer release wrote to the observation log: this process counts no \
+                         further; update it"
+                    );
+                    tokio::time::sleep(NEWER_PAUSE).await;
+                }
+                Stopped::Restore(error) => {
+                    tracing::error!(%error, "the newest snapshot can't be used: waiting for another");
+                }
+                Stopped::Log(error) if !std::mem::replace(&mut told, true) => {
+                    tracing::warn!(%error, "the observation log can't be read: trying again");
+                }
+                Stopped::Log(_) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn read(&mut self) -> Stopped {
+        let extent = match self.log.extent().await {
+            Ok(extent) => extent,
+            Err(error) => return Stopped::Log(error),
+        };
+        if let Err(error) = self.prepare(extent).await {
+            return error;
+        }
+        let mut entries = match self.log.read_after(self.replica.position()).await {
+            Ok(entries) => entries,
+            Err(error) => return Stopped::Log(error),
+        };
+        if extent.last <= self.replica.position() {
+            self.writer.applied_entry(None, 0);
+        }
+        loop {
+            let entry = match timeout(SILENCE_MAX, entries.next()).await {
+                Ok(Some(Ok(entry))) => entry,
+                Ok(Some(Err(error))) => return Stopped::Log(error),
+                Ok(None) | Err(_) => return Stopped::Silent,
+            };
+            if let Err(error) = self.apply(&entry) {
+                return Stopped::Newer(error);
+            }
+        }
+    }
+
+    /// Begins with the newest snapshot where the log alone is not enough: at the start, when the
+    /// log was made anew, and when it no longer has the next entry.
+    async fn prepare(&mut self, extent: Extent) -> Result<(), Stopped> {
+        let next = self.replica.position() + 1;
+        let other = self.created.is_some_and(|created| created != extent.created);
+        let anew = other || extent.last + 1 < next;
+        if anew {
+            let position = next - 1;
+            tracing::error!(
+                position,
+                "the observation log was made anew: what it held since the last snapshot is lost"
+            );
+        }
+        if self.created.is_none() || anew || extent.first > next {
+            self.adopt(extent, anew).await?;
+        }
+        self.created = Some(extent.created);
+        self.replica.begin(extent.created);
+        let missing = extent.first.saturating_sub(self.replica.position() + 1);
+        if missing > 0 {
+            metrics::entries(EntryResult::Missing, missing);
+            tracing::error!(
+                missing,
+                "the observation log no longer has entries that no snapshot holds: topics begin \
+                 without them"
+            );
+            self.replica.skip_to(extent.first - 1);
+        }
+        Ok(())
+    }
+
+    /// Takes over the newest snapshot. Of a log that was made anew, without a snapshot, the first
+    /// process to say what it knows makes one for all.
+    async fn adopt(&mut self, extent: Extent, anew: bool) -> Result<(), Stopped> {
+        let newest = self.log.newest().await.map_err(Stopped::Log)?;
+        let Some((label, bytes)) = newest else {
+            if anew {
+                self.replica.begin_anew();
+                let published = publish(
+                    self.log.clone(),
+                    self.monitor.read(|engine| self.replica.snapshot(engine)),
+                    extent.created,
+                    0,
+                );
+                if published.await.map_err(Stopped::Log)? == Published::Outdated {
+                    let told = "another process published a snapshot meanwhile".to_owned();
+                    return Err(Stopped::Log(LogError::Refused(told)));
+                }
+            }
+            return Ok(());
+        };
+        let same_log = label.created == extent.created;
+        if same_log && label.position < self.replica.position() {
+            return Ok(());
+        }
+        let (settings, topics_max) = self.monitor.read(|engine| {
+            let (settings, topics_max) = engine.terms();
+            (settings.clone(), topics_max)
+        });
+        let restored =
+            tokio::task::spawn_blocking(move || Replica::restore(&bytes[..], settings, topics_max));
+        let (mut replica, engine) = restored
+            .await
+            .expect("a panic of the restore ends the task")
+            .map_err(Stopped::Restore)?;
+        if !same_log {
+            replica.begin_anew();
+        }
+        tracing::info!(
+            position = replica.position(),
+            keys = engine.keys(),
+            "began with a snapshot of the observation log"
+        );
+        self.monitor.replace(engine, replica.last_change());
+        self.replica = replica;
+        Ok(())
+    }
+
+    /// Publishes a snapshot, unless the last one is still on its way.
+    fn take_snapshot(&mut self) {
+        while self.publishing.try_join_next().is_some() {}
+        let Some(created) = self.created.filter(|_| self.publishing.is_empty()) else { return };
+        let position = self.replica.position();
+        let snapshot = self.monitor.read(|engine| self.replica.snapshot(engine));
+        let published = publish(self.log.clone(), snapshot, created, position);
+        self.publishing.spawn(async move {
+            match published.await {
+                Ok(published) => {
+                    metrics::snapshot(Some(published));
+                    tracing::debug!(position, ?published, "snapshot of the observation log");
+                }
+                Err(error) => {
+                    metrics::snapshot(None);
+                    tracing::warn!(%error, position, "the snapshot can't be published");
+                }
+            }
+        });
+    }
+
+    /// Applies one entry.
+    fn apply(&mut self, entry: &Entry) -> Result<(), NewerVersion> {
+        let (replica, nonce) = (&mut self.replica, self.writer.nonce());
+        let applied = self.monitor.apply(|engine| {
+            let applied = replica.apply(engine, entry);
+            let told = applied.as_ref().map_or_else(
+                |_| Told::default(),
+                |applied| Told {
+                    changes: applied.changes.clone(),
+                    counted: applied.writer == nonce,
+                },
+            );
+            (applied, told)
+        });
+        let applied = applied.inspect_err(|_| metrics::entries(EntryResult::Newer, 1))?;
+        self.offer_signal();
+        metrics::position(self.replica.position());
+        metrics::other_settings(self.replica.other_settings(self.settings));
+        metrics::entries(
+            match &applied.fate {
+                Fate::Counted => EntryResult::Applied,
+                Fate::Repeated => EntryResult::Repeated,
+                Fate::Damaged(reason) => {
+                    let position = entry.position;
+                    tracing::error!(reason, position, "skipped a damaged entry of the log");
+                    EntryResult::Damaged
+                }
+            },
+            1,
+        );
+        self.tell(&applied, nonce);
+        if applied.snapshot_due && applied.writer == nonce {
+            self.take_snapshot();
+        }
+        self.writer.applied_entry(Some(applied), entry.behind);
+        Ok(())
+    }
+
+    /// Tells the signal of this process again while another is in force: it comes into force once
+    /// nobody uses that one.
+    fn offer_signal(&mut self) {
+        let (clock, own) = (self.replica.clock(), self.writer.signal());
+        let due = clock >= self.offered_at.after(OFFER_INTERVAL);
+        if due && self.writer.is_caught_up() {
+            self.offered_at = clock;
+            if self.monitor.read(|engine| engine.signal() != Some(own)) {
+                self.writer.tell_signal();
+            }
+        }
+    }
+
+    /// Tells watchers, and counts what this process scored.
+    fn tell(&self, applied: &Applied, nonce: u64) {
+        for advocate in &applied.advocates {
+            self.advocates.tell(advocate.clone());
+        }
+        if applied.writer != nonce {
+            return;
+        }
+        for outcome in &applied.outcomes {
+            match outcome {
+                Outcome::Observed { late, duplicate } => {
+                    alerting_metrics::post_counted(*late, *duplicate);
+                }
+                Outcome::Acknowledged(Ok(acknowledged)) => {
+                    if let Some(waited) = acknowledged.waited {
+                        alerting_metrics::alert_acknowledged(acknowledged.alert.kind, waited);
+                    }
+                }
+                Outcome::Acknowledged(Err(_)) | Outcome::Done => {}
+            }
+        }
+    }
+}
+
+/// Encodes a snapshot and makes it the newest.
+async fn publish<L: SnapshotStore>(
+    log: L,
+    snapshot: ReplicaSnapshot,
+    created: u64,
+    position: u64,
+) -> Result<Published, LogError> {
+    let encoded = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        snapshot.write(&mut bytes).expect("a vector takes everything");
+        bytes
+    });
+    let bytes = encoded.await.map_err(|error| LogError::Refused(error.to_string()))?;
+    let published = timeout(PUBLISH_MAX, log.publish(created, position, bytes.into())).await;
+    published.unwrap_or_else(|_| Err(LogError::Unreachable("it takes too long".to_owned())))
+}
+
+/// Watches over the wait for the log, without end.
+pub(crate) async fn watch(writer: Writer) {
+    let mut looks = tokio::time::interval(super::writer::LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        writer.look();
+    }
+}

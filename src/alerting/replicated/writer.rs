@@ -1,0 +1,372 @@
+//! What this process has to tell the log, and who waits for what comes of it.
+//!
+//! A circuit breaker ends all waiting at once when nothing is applied for a while: posts are then
+//! answered as not counted yet, and are counted when the log answers again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::metrics;
+use pounce_alerts::{Acknowledged, AlertEngine, Observation, Signal, UnknownAlert};
+use pounce_replication::{
+    Advocate, Applied, Fate, Item, LoggedObservation, Outbox, OutboxLimits, Outcome, SealedBatch,
+    WriterInFlight, WriterTicket,
+};
+use pounce_types::post::{Timestamp, Topic};
+
+/// Nobody waits when nothing was applied for this long ...
+const SILENCE_MAX: Duration = Duration::from_millis(250);
+/// ... or when the oldest item has waited for this long.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How often the breaker looks.
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
+
+/// Entries that a process may be behind and still count as caught up ...
+const BEHIND_MAX: u64 = 64;
+/// ... if it was so within this time.
+const BEHIND_FOR_MAX: Duration = Duration::from_secs(5);
+
+/// Items of a batch that leaves without waiting for more.
+pub(super) const BATCH_ITEMS: usize = 100;
+
+/// An observation older than the lateness would count no more. 64 MiB are about 500,000.
+fn limits(lateness: Duration) -> OutboxLimits {
+    OutboxLimits {
+        batch_items_max: 1000,
+        batch_bytes_max: 256 << 10,
+        bytes_max: 64 << 20,
+        age_max: lateness,
+    }
+}
+
+/// The log does not answer: nobody knows yet what comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the observation log can't be reached")]
+pub(crate) struct LogSilent;
+
+/// Why an alert could not be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AcknowledgeError {
+    #[error(transparent)]
+    Unknown(#[from] UnknownAlert),
+    #[error("the observation log can't be reached: whether the alert was taken is not known yet")]
+    LogSilent,
+}
+
+type Waiting = Option<oneshot::Sender<Outcome>>;
+
+/// Takes in items for the log. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    nonce: u64,
+    signal: Signal,
+    // std Mutex: held for a few map operations, never across an await.
+    state: Mutex<State>,
+    /// There is something to append.
+    added: Notify,
+    /// A batch of this process was applied.
+    applied: Notify,
+}
+
+struct State {
+    outbox: Outbox<Waiting>,
+    in_flight: WriterInFlight,
+    breaker: Breaker,
+    began: Instant,
+    /// When this process had applied all that the log held.
+    caught_up_at: Option<Instant>,
+    /// Newest batch of this process that was applied.
+    applied_number: u64,
+    /// Of a batch that is being appended.
+    sealed_items: usize,
+}
+
+impl State {
+    fn is_caught_up(&self, now: Instant) -> bool {
+        self.caught_up_at.is_some_and(|at| now.saturating_duration_since(at) < BEHIND_FOR_MAX)
+    }
+}
+
+/// Whether anybody waits.
+struct Breaker {
+    open: bool,
+    applied_at: Instant,
+}
+
+impl Writer {
+    /// A writer for an engine like this one, with a nonce that nobody else has. Its decisions of
+    /// discontent rest on `signal`, which it tells first.
+    /// # Errors
+    /// If the system has no random bytes.
+    pub(crate) fn of(engine: &AlertEngine, signal: Signal) -> std::io::Result<Self> {
+        let nonce = getrandom::u64()?;
+        let (settings, lateness) = (engine.settings_digest(), engine.lateness());
+        let state = State {
+            outbox: Outbox::new(nonce, settings, limits(lateness)),
+            in_flight: WriterInFlight::default(),
+            // Until the first entry was read back nobody knows that the log answers.
+            breaker: Breaker { open: true, applied_at: Instant::now() },
+            began: Instant::now(),
+            caught_up_at: None,
+            applied_number: 0,
+            sealed_items: 0,
+        };
+        let inner = Inner {
+            nonce,
+            signal,
+            state: Mutex::new(state),
+            added: Notify::new(),
+            applied: Notify::new(),
+        };
+        let writer = Self { inner: Arc::new(inner) };
+        writer.tell_signal();
+        Ok(writer)
+    }
+
+    /// Tells the others what this process's decisions of discontent rest on.
+    pub(super) fn tell_signal(&self) {
+        drop(self.push(&mut self.state(), &Item::Signal(self.inner.signal.clone())));
+    }
+
+    /// What this process's decisions of discontent rest on.
+    pub(super) fn signal(&self) -> &Signal {
+        &self.inner.signal
+    }
+
+    /// Registers a post of `topic` that arrived: every replica's watermark waits for it until it
+    /// is counted, or the admission is dropped.
+    pub(crate) fn admit(&self, topic: &Topic, at: Timestamp) -> LogAdmission {
+        let ticket = self.state().in_flight.admit(topic, at);
+        LogAdmission { writer: self.clone(), ticket: Some(ticket) }
+    }
+
+    /// Tells of an advocate whose post counts for no topic.
+    pub(crate) fn tell(&self, advocate: Advocate) {
+        drop(self.push(&mut self.state(), &Item::Advocate(advocate)));
+    }
+
+    /// Takes an alert on every replica.
+    pub(crate) async fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        note: &str,
+    ) -> Result<Acknowledged, AcknowledgeError> {
+        let (id, by, note) = (id.to_owned(), by.to_owned(), note.to_owned());
+        let item = Item::Acknowledge { id, by, note };
+        let pending = self.push(&mut self.state(), &item);
+        match pending.outcome().await {
+            Ok(Outcome::Acknowledged(acknowledged)) => Ok(*acknowledged?),
+            Ok(_) | Err(LogSilent) => Err(AcknowledgeError::LogSilent),
+        }
+    }
+
+    /// Whether this process has applied all that the log holds, or nearly so.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.state().is_caught_up(Instant::now())
+    }
+
+    pub(super) fn nonce(&self) -> u64 {
+        self.inner.nonce
+    }
+
+    /// Completes when nothing was applied for `max`. Safe to drop.
+    pub(super) async fn silence(&self, max: Duration) {
+        loop {
+            let until = self.state().breaker.applied_at + max;
+            if Instant::now() >= until {
+                return;
+            }
+            tokio::time::sleep_until(until.into()).await;
+        }
+    }
+
+    /// Items that would make up the next batch.
+    pub(super) fn next_items(&self) -> usize {
+        self.state().outbox.next_items()
+    }
+
+    /// Completes when there is something to append. Safe to drop.
+    pub(super) async fn added(&self) {
+        loop {
+            let added = self.inner.added.notified();
+            if self.next_items() > 0 {
+                return;
+            }
+            added.await;
+        }
+    }
+
+    /// Takes out the oldest batch, or a tick if there is none.
+    pub(super) fn seal(&self) -> SealedBatch {
+        let mut state = self.state();
+        let now = Instant::now();
+        metrics::dropped(state.outbox.expire(now));
+        let sealed = state.outbox.seal(now);
+        state.sealed_items = sealed.items;
+        sealed
+    }
+
+    /// A batch was stored by the log, or given up.
+    pub(super) fn unseal(&self, batch: &SealedBatch, stored: bool) {
+        let mut state = self.state();
+        state.sealed_items = 0;
+        if !stored {
+            state.outbox.applied(batch.number);
+            metrics::dropped(batch.items);
+        }
+    }
+
+    /// Whether the items of a batch are too old to count.
+    pub(super) fn is_too_old(&self, batch: &SealedBatch) -> bool {
+        self.state().outbox.is_too_old(batch.newest_at, Instant::now())
+    }
+
+    /// Completes when batch `number` was applied. Safe to drop.
+    pub(super) async fn applied(&self, number: u64) {
+        loop {
+            let applied = self.inner.applied.notified();
+            if self.state().applied_number >= number {
+                return;
+            }
+            applied.await;
+        }
+    }
+
+    /// An entry was applied, after which the log has `behind` more. Tells those who wait what
+    /// came of their items.
+    pub(super) fn applied_entry(&self, applied: Option<Applied>, behind: u64) {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.breaker.applied_at = now;
+        if behind <= BEHIND_MAX {
+            state.caught_up_at = Some(now);
+        }
+        if let Some(applied) = applied {
+            self.resolve(&mut state, applied);
+        }
+        let delayed = state.outbox.oldest_waiting().is_some_and(|at| now - at > SILENCE_MAX);
+        if state.breaker.open && state.is_caught_up(now) && !delayed {
+            state.breaker.open = false;
+            metrics::breaker(false);
+            tracing::info!("the observation log answers: replies wait for their counts again");
+        }
+    }
+
+    fn resolve(&self, state: &mut State, applied: Applied) {
+        if applied.writer == self.inner.nonce && applied.fate == Fate::Counted {
+            let waiting = state.outbox.applied(applied.number);
+            for (outcome, waiting) in applied.outcomes.into_iter().zip(waiting) {
+                // Whoever waited may have left.
+                let _ = waiting.map(|waiting| waiting.send(outcome));
+            }
+            state.applied_number = state.applied_number.max(applied.number);
+            self.inner.applied.notify_waiters();
+        }
+    }
+
+    /// Ends all waiting if the log does not answer. Due every [`LOOK`].
+    pub(super) fn look(&self) {
+        let mut state = self.state();
+        let now = Instant::now();
+        metrics::buffer(state.outbox.items() + state.sealed_items, state.outbox.bytes());
+        metrics::behind(now.saturating_duration_since(state.caught_up_at.unwrap_or(state.began)));
+        if state.breaker.open {
+            metrics::dropped(state.outbox.expire(now));
+            return;
+        }
+        let Some(oldest) = state.outbox.oldest_waiting() else { return };
+        let waited = now.saturating_duration_since(oldest);
+        let silent = now.saturating_duration_since(state.breaker.applied_at) > SILENCE_MAX;
+        if (silent && waited > SILENCE_MAX) || waited > WAIT_MAX {
+            state.breaker.open = true;
+            metrics::breaker(true);
+            for waiting in state.outbox.waiting_mut() {
+                *waiting = None;
+            }
+            tracing::warn!(
+                ?waited,
+                "the observation log does not answer: posts are answered as not counted yet"
+            );
+        }
+    }
+
+    /// Completes when everything was stored by the log. Safe to drop.
+    pub(crate) async fn flushed(&self) {
+        loop {
+            if self.unappended() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Items that the log has not stored.
+    pub(crate) fn unappended(&self) -> usize {
+        let state = self.state();
+        state.outbox.items() + state.sealed_items
+    }
+
+    fn push(&self, state: &mut State, item: &Item) -> Pending {
+        let (sender, receiver) = oneshot::channel();
+        let (waiting, pending) = match state.breaker.open {
+            true => (None, None),
+            false => (Some(sender), Some(receiver)),
+        };
+        metrics::dropped(state.outbox.push(item, waiting, Instant::now()));
+        // A permit is kept if the appender is busy.
+        self.inner.added.notify_one();
+        Pending(pending)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What will come of an item.
+pub(crate) struct Pending(Option<oneshot::Receiver<Outcome>>);
+
+impl Pending {
+    /// Waits until the item was applied here. Dropping it changes nothing.
+    pub(crate) async fn outcome(self) -> Result<Outcome, LogSilent> {
+        match self.0 {
+            Some(receiver) => receiver.await.map_err(|_| LogSilent),
+            None => Err(LogSilent),
+        }
+    }
+}
+
+/// A post that arrived and is not appended yet.
+pub(crate) struct LogAdmission {
+    writer: Writer,
+    /// Taken out once the post is appended.
+    ticket: Option<WriterTicket>,
+}
+
+impl LogAdmission {
+    /// Has the post counted, which was scored; `advocate` is P(positive) if it was flagged as one.
+    pub(crate) fn observe(mut self, observation: Observation, advocate: Option<f32>) -> Pending {
+        let Some(ticket) = self.ticket.take() else { return Pending(None) };
+        let mut state = self.writer.state();
+        let oldest_in_flight = state.in_flight.append(&ticket);
+        let item = Item::Observation(LoggedObservation { observation, oldest_in_flight, advocate });
+        self.writer.push(&mut state, &item)
+    }
+}
+
+impl Drop for LogAdmission {
+    fn drop(&mut self) {
+        let Some(ticket) = &self.ticket else { return };
+        let mut state = self.writer.state();
+        if let Some((topic, oldest_in_flight)) = state.in_flight.withdraw(ticket) {
+            drop(self.writer.push(&mut state, &Item::Release { topic, oldest_in_flight }));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The log through which the replicas of a fleet count as one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use pounce_replication::JetStreamSpec;
+use pounce_replication::jet_stream::is_fleet_name;
+
+use super::error::ConfigError;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Replicas that count as one")]
+pub(super) struct ObservationFlags {
+    /// Servers of NATS JetStream, such as nats://HOST:4222 or tls://HOST:4222, whose log all
+    /// replicas of a fleet share: topics, alerts and acknowledgements are then the same on each
+    /// [default: each process counts for itself]
+    #[arg(long, env = "POUNCE_OBSERVATIONS", value_delimiter = ',', value_name = "URL,..")]
+    observations: Vec<String>,
+    /// Name of the fleet: replicas with the same name share a log; letters, digits, - and _
+    #[arg(long, env = "POUNCE_FLEET", default_value = "pounce", value_name = "NAME")]
+    fleet: String,
+    /// File with a secret of the fleet, 16 bytes or more, the same for each replica: it keys the
+    /// hashes of authors and texts in the log [default: none: who reads the log can try names]
+    #[arg(long, env = "POUNCE_FLEET_SECRET", value_name = "FILE")]
+    fleet_secret: Option<PathBuf>,
+    /// Credentials file for NATS (.creds)
+    #[arg(long, env = "POUNCE_OBSERVATIONS_CREDENTIALS", value_name = "FILE")]
+    observations_credentials: Option<PathBuf>,
+    /// CA bundle (PEM) used to verify the certificate of NATS; with it, the connection must be TLS
+    /// [default: the system's]
+    #[arg(long, env = "POUNCE_OBSERVATIONS_CA", value_name = "FILE")]
+    observations_ca: Option<PathBuf>,
+    /// Servers of NATS that keep a copy of the log: 1, 3 or 5; applies when the log is made
+    #[arg(long, env = "POUNCE_OBSERVATIONS_COPIES", default_value_t = 1, value_name = "N")]
+    observations_copies: usize,
+}
+
+/// The log of a fleet.
+#[derive(Debug, Clone)]
+pub struct ObservationsConfig {
+    /// How to reach it.
+    pub log: JetStreamSpec,
+    /// File with the secret of the fleet.
+    pub secret: Option<PathBuf>,
+}
+
+impl ObservationFlags {
+    pub(super) fn checked(self) -> Result<Option<ObservationsConfig>, ConfigError> {
+        if self.observations.is_empty() {
+            for (flag, set) in [
+                ("--fleet-secret", self.fleet_secret.is_some()),
+                ("--observations-credentials", self.observations_credentials.is_some()),
+                ("--observations-ca", self.observations_ca.is_some()),
+            ] {
+                if set {
+                    return Err(ConfigError::NoEffect { flag, without: "without --observations" });
+                }
+            }
+            return Ok(None);
+        }
+        let fault = |flag, value: &str, range: &str| ConfigError::OutOfRange {
+            flag,
+            value: value.to_owned(),
+            range: range.to_owned(),
+        };
+        let servers = self.observations.iter().map(|url| {
+            let range = "a URL such as nats://HOST:4222 or tls://HOST:4222";
+            url.parse().map_err(|_| fault("--observations", url, range))
+        });
+        let servers = servers.collect::<Result<_, _>>()?;
+        if !is_fleet_name(&self.fleet) {
+            return Err(fault("--fleet", &self.fleet, "1 to 32 letters, digits, - and _"));
+        }
+        if ![1, 3, 5].contains(&self.observations_copies) {
+            let copies = self.observations_copies.to_string();
+            return Err(fault("--observations-copies", &copies, "1, 3 or 5"));
+        }
+        let log = JetStreamSpec {
+            servers,
+            fleet: self.fleet,
+            credentials: self.observations_credentials,
+            ca: self.observations_ca,
+            copies: self.observations_copies,
+        };
+        Ok(Some(ObservationsConfig { log, secret: self.fleet_secret }))
+    }
+}
