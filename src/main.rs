@@ -52,6 +52,10 @@ enum Command {
     Healthcheck(commands::healthcheck::HealthcheckFlags),
     /// Make a bearer token: the token goes to stdout, its line for `serve --tokens` to stderr
     Token(commands::token::TokenFlags),
+    /// Write the completions of a shell to stdout
+    Completions(commands::completions::CompletionFlags),
+    /// Write manual pages
+    Man(commands::completions::ManFlags),
     /// Show docs/configuration.md as it should be
     #[command(hide = true)]
     Docs,
@@ -74,6 +78,8 @@ async fn main() -> ExitCode {
         Command::Replay(flags) => report(Box::pin(commands::replay::run(flags)).await),
         Command::CheckConfig(flags) => commands::check_config::run(*flags),
         Command::Healthcheck(flags) => report(commands::healthcheck::run(flags).await),
+        Command::Completions(flags) => commands::completions::run(&flags, Cli::command()),
+        Command::Man(flags) => report(commands::completions::man(&flags, Cli::command())),
         Command::Docs => commands::docs::run(&Cli::command()),
         Command::Token(flags) => report(commands::token::run(&flags)),
     }

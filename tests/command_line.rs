@@ -118,3 +118,19 @@ async fn load_counts_every_post_of_its_schedule_once() {
     }
     service.stop().await;
 }
+
+#[tokio::test]
+async fn shells_and_man_get_the_same_commands_as_help() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = pounce(arguments(&["completions", shell])).await;
+        assert!(script.status.success());
+        let script = String::from_utf8(script.stdout).expect("UTF-8");
+        assert!(script.contains("acknowledge") && script.contains("grpc-addr"), "{shell}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("UTF-8");
+    assert!(pounce(arguments(&["man", path])).await.status.success());
+    let page = std::fs::read_to_string(folder.path().join("pounce-serve.1")).expect("a page");
+    assert!(page.contains("grpc\\-addr"), "{page}");
+    assert!(!folder.path().join("pounce-docs.1").exists(), "hidden commands have no page");
+}

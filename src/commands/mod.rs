@@ -4,6 +4,7 @@ pub(crate) mod acknowledge;
 mod alert_line;
 pub(crate) mod bench;
 pub(crate) mod check_config;
+pub(crate) mod completions;
 pub(crate) mod connection;
 pub(crate) mod docs;
 pub(crate) mod healthcheck;
