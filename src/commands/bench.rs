@@ -2,6 +2,7 @@
 
 mod engines;
 mod figures;
+mod no_op;
 mod service;
 
 use std::path::PathBuf;

@@ -1,8 +1,10 @@
 //! The service over gRPC on the loopback interface, beside its bare engine.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use metrics_exporter_prometheus::PrometheusHandle;
 use pounce::config::Config;
 use pounce::lifecycle::drain::{DrainSender, Phase};
 use pounce::recent::posts::RecentPosts;
@@ -19,6 +21,7 @@ use tonic::transport::Endpoint;
 
 use super::engines::{self, Order};
 use super::figures::{Outcome, SINGLES, median, millis, rate};
+use super::no_op::NoOp;
 
 /// Parts of the posts, each measured on the bare engine and through the service.
 const ROUNDS: usize = 7;
@@ -30,7 +33,8 @@ pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> 
     let open = || Model::open(&config.model.folder, &config.model.spec);
     let model = open()?;
     let name = model.engine.name();
-    let service = Service::start(open()?, config).await?;
+    let metrics = pounce::metrics::install()?;
+    let service = Service::start(open()?, config, &metrics).await?;
     // Some first, so that connections and pages are there.
     service.rate(&posts[..posts.len().div_ceil(10)], 1).await?;
     let mut rates: [Vec<f64>; 4] = Default::default();
@@ -77,7 +81,46 @@ pub(super) async fn compare(config: &Config, posts: &[Post], streams: usize) -> 
         millis(single),
         single.as_secs_f64() / bare_single.as_secs_f64()
     );
+    without_model(config, posts, &metrics).await
+}
+
+/// Prints what the service does of posts through one stream without a model behind it, and with
+/// every score remembered. The client's work is in the figures.
+#[allow(clippy::print_stdout, reason = "the command's output")]
+async fn without_model(config: &Config, posts: &[Post], metrics: &PrometheusHandle) -> Outcome<()> {
+    println!("| one stream, no-op engine | posts a second | a core, with the client |");
+    println!("| --- | --- | --- |");
+    let mut config = config.clone();
+    for (what, cache) in [("each text split into tokens", 0), ("each text remembered", 64 << 20)] {
+        config.scorer.cache_bytes_max = cache;
+        let mut model = Model::open(&config.model.folder, &config.model.spec)?;
+        model.engine = Arc::new(NoOp { outputs: model.labels.outputs() });
+        let service = Service::start(model, &config, metrics).await?;
+        service.rate(posts, 1).await?;
+        let mut rates = Vec::new();
+        let mut rates_a_core = Vec::new();
+        for _ in 0..ROUNDS {
+            let before = processor_time();
+            rates.push(service.rate(posts, 1).await?);
+            let spent = processor_time().zip(before).map(|(after, before)| after - before);
+            rates_a_core.extend(spent.map(|spent| rate(posts.len(), spent)));
+        }
+        service.stop().await?;
+        let a_core = (!rates_a_core.is_empty()).then(|| median(rates_a_core));
+        let a_core = a_core.map_or("unknown".to_owned(), |rate| format!("{rate:.0}"));
+        println!("| {what} | {:.0} | {a_core} |", median(rates));
+    }
+    println!();
     Ok(())
+}
+
+/// Time that all cores spent on this process so far, where the system tells.
+fn processor_time() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // After the name, which may hold anything: fields 14 and 15, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(") ").next()?.split(' ').collect();
+    let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
 }
 
 /// The service in this process, behind sockets.
@@ -88,7 +131,7 @@ struct Service {
 }
 
 impl Service {
-    async fn start(model: Model, config: &Config) -> Outcome<Self> {
+    async fn start(model: Model, config: &Config, metrics: &PrometheusHandle) -> Outcome<Self> {
         let (scorer, workers, mut warm) = Scorer::start(model, config.scorer.clone())?;
         warm.first().await?;
         let server = Server::build(ServerParts {
@@ -106,7 +149,7 @@ impl Service {
             recent: config.dashboard.enabled.then(|| RecentPosts::new(config.dashboard.texts)),
             service: config.service.clone(),
             drain_timeout: config.drain.timeout,
-            metrics: pounce::metrics::install()?,
+            metrics: metrics.clone(),
         })?;
         let url = format!("http://{}", server.addrs()[0]);
         let drain = server.drain();
