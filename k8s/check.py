@@ -26,6 +26,8 @@ RECOMMENDED = ["name", "instance", "version", "part-of", "managed-by"]
 SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "server"}
 # Between the end of the drain and the kill: the snapshot, and calls that are cut off.
 GRACE_ROOM_SECONDS = 5
+COMPOSE_RULES = ROOT / "compose/rules.yaml"
+COMPOSE_RULES_HEAD = "# k8s/components/monitoring/rules.yaml as Prometheus reads it; written by `k8s/check --write`.\n"
 
 
 class Wrong(Exception):
@@ -253,6 +255,20 @@ def queries(folder: Path) -> str:
     return f"{len(asked)} expressions"
 
 
+def compose() -> str:
+    """compose.yaml has the rules, the dashboard and the binary that the manifests have."""
+    text = COMPOSE_RULES_HEAD + yaml.safe_dump(expressions.rule_groups(), sort_keys=False, allow_unicode=True)
+    if "--write" in sys.argv:
+        COMPOSE_RULES.write_text(text)
+    expect(COMPOSE_RULES.read_text() == text, "compose/rules.yaml is out of date: k8s/check --write")
+    run("promtool", "check", "config", "--syntax-only", ROOT / "compose/prometheus.yaml")
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    mounted = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+    missing = [path for path in mounted if not (ROOT / path).exists()]
+    expect(not missing, f"compose.yaml mounts what is not there: {missing}")
+    return ", ".join(services)
+
+
 def main() -> None:
     """Runs every check, and fails if one did."""
     failed = 0
@@ -278,6 +294,7 @@ def main() -> None:
             ("runbook", runbook),
             ("dashboard", panels),
             ("promtool parses queries", lambda: queries(folder)),
+            ("compose", compose),
         ]
         for name, check in checks:
             try:
