@@ -11,6 +11,7 @@ use pounce_proto::{
     DiscontentSource, Flag, GetModelRequest, GetTopicRequest, ListAlertsRequest, ListTopicsRequest,
     Post, ScoreStreamRequest, ScoredEvent, Sentiment, Severity, StreamOptions, WatchAlertsRequest,
 };
+use pounce_types::post::Topic;
 use pounce_types::score::LabelWeights;
 use support::{Service, Spec, angry, message, metric, post, three_classes, two_answers};
 use tonic::Code;
@@ -118,7 +119,7 @@ async fn the_models_label_weights_decide_the_label_and_not_what_topics_count() {
     let label_weights = LabelWeights::new(9000.0, 1.0, 2.0).expect("above 0");
     let labels = three_classes().weighed(label_weights);
     let mut spec = Spec { labels, ..Spec::default() };
-    spec.service.topic_labels = vec!["torn".to_owned()];
+    spec.service.topic_labels = vec![Topic::parse(b"torn").expect("a topic")];
     let service = Service::start(spec).await;
     // Of one text: all but the first have their score from the cache.
     let torn = |n| Post { topic: "torn".into(), text: "good".into(), ..angry(n) };
@@ -169,7 +170,7 @@ async fn discontent_and_severity_are_of_the_models_own_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_count_by_the_services_thresholds_whatever_a_stream_chose() {
     let mut spec = Spec::default();
-    spec.service.topic_labels = vec!["ours".to_owned()];
+    spec.service.topic_labels = vec![Topic::parse(b"ours").expect("a topic")];
     let service = Service::start(spec).await;
     let never = proto::Thresholds {
         discontent_low: Some(1.0),
@@ -247,7 +248,11 @@ async fn topics_and_alerts_can_be_asked_for_and_filtered() {
     assert_eq!(topics.into_inner().topics.len(), 1);
 
     let mut listed = async |filter: AlertFilter| {
-        let request = ListAlertsRequest { filter: Some(filter), resolved: true };
+        let request = ListAlertsRequest {
+            filter: Some(filter),
+            resolved: true,
+            ..ListAlertsRequest::default()
+        };
         client.list_alerts(request).await.map(|alerts| alerts.into_inner().alerts.len())
     };
     let all = listed(AlertFilter::default()).await.expect("a list");
@@ -343,7 +348,7 @@ async fn a_slow_watcher_is_told_how_many_advocates_it_missed_and_misses_no_alert
 #[tokio::test(flavor = "multi_thread")]
 async fn posts_in_a_language_that_the_model_does_not_know_are_counted_apart() {
     let mut spec = Spec::default();
-    spec.service.topic_labels = vec!["babel".to_owned()];
+    spec.service.topic_labels = vec![Topic::parse(b"babel").expect("a topic")];
     let service = Service::start(spec).await;
     let foreign = "pounce_events_foreign_total";
     let before = metric(foreign);

@@ -70,7 +70,8 @@ async fn counted(service: &Service) -> u64 {
 
 async fn alert_ids(service: &Service) -> Vec<String> {
     let mut client = AlertServiceClient::new(service.channel().await);
-    let request = ListAlertsRequest { filter: None, resolved: true };
+    let request =
+        ListAlertsRequest { filter: None, resolved: true, ..ListAlertsRequest::default() };
     let alerts = client.list_alerts(request).await.expect("a list").into_inner().alerts;
     alerts.into_iter().map(|alert| alert.id).collect()
 }

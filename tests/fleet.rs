@@ -55,7 +55,8 @@ fn has(event: &ScoredEvent, flag: Flag) -> bool {
 async fn alerts(service: &Service) -> Vec<Alert> {
     let mut client = AlertServiceClient::new(service.channel().await);
     let filter = AlertFilter { topics: vec!["acme".to_owned()], ..AlertFilter::default() };
-    let request = ListAlertsRequest { filter: Some(filter), resolved: true };
+    let request =
+        ListAlertsRequest { filter: Some(filter), resolved: true, ..ListAlertsRequest::default() };
     let listed = client.list_alerts(request).await;
     listed.expect("a list").into_inner().alerts
 }

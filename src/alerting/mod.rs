@@ -7,6 +7,7 @@ pub mod advocates;
 pub mod counter;
 pub(crate) mod metrics;
 pub mod monitor;
+pub(crate) mod page_token;
 mod recent_changes;
 pub(crate) mod replicated;
 pub(crate) mod service;

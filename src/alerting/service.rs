@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
 use crate::alerting::monitor::{AlertMonitor, Changes, News};
+use crate::alerting::page_token;
 use crate::alerting::replicated::writer::AcknowledgeError;
 use crate::alerting::wire::{
     Filter, show_advocate, show_alert, show_change, show_firing, show_topic,
@@ -31,8 +32,14 @@ use pounce_types::post::{Fault, NAME_BYTES_MAX, Place, Topic};
 
 /// Bytes of a note.
 const NOTE_BYTES_MAX: usize = 1024;
-const TOPICS_DEFAULT: u32 = 100;
-const TOPICS_MAX: u32 = 1000;
+/// Alerts of a page: with names and notes of any length they fit into the 4 MiB that clients
+/// take by default.
+const ALERTS_MAX: usize = 500;
+/// Alerts of a list that is not read by pages.
+const UNPAGED_MAX: usize = 10_000;
+/// Topics or places of a page.
+const TOPICS_MAX: usize = 1000;
+const TOPICS_DEFAULT: usize = 100;
 
 /// The service's handlers.
 pub(crate) struct Alerts {
@@ -110,11 +117,24 @@ impl AlertService for Alerts {
         &self,
         request: Request<ListAlertsRequest>,
     ) -> Result<Response<ListAlertsResponse>, Status> {
-        let request = request.into_inner();
-        let filter = Filter::parse(request.filter)?;
-        let alerts = self.monitor.read(|engine| engine.alerts(request.resolved));
-        let alerts = alerts.iter().filter(|alert| filter.passes(alert)).map(show_alert).collect();
-        Ok(Response::new(ListAlertsResponse { alerts }))
+        let ListAlertsRequest { filter, resolved, page_size, page_token } = request.into_inner();
+        let filter = Filter::parse(filter)?;
+        let list = (&filter, resolved);
+        let after = page_token::decode(&list, &page_token)?;
+        let paged = page_size != 0 || after.is_some();
+        let max = if paged { size(page_size, ALERTS_MAX)? } else { UNPAGED_MAX };
+        let page = self.monitor.read(|engine| {
+            engine.alerts_page(resolved, |alert| filter.passes(alert), after.as_ref(), max)
+        });
+        let next = page.next.map(|next| page_token::encode(&list, &next));
+        if !paged && next.is_some() {
+            let told = format!("more than {UNPAGED_MAX} alerts: set page_size to read by pages");
+            return Err(Status::resource_exhausted(told));
+        }
+        Ok(Response::new(ListAlertsResponse {
+            alerts: page.items.iter().map(show_alert).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
     }
 
     async fn acknowledge_alert(
@@ -148,18 +168,26 @@ impl AlertService for Alerts {
         &self,
         request: Request<ListTopicsRequest>,
     ) -> Result<Response<ListTopicsResponse>, Status> {
-        let max = match request.into_inner().topics_max {
+        let ListTopicsRequest { topics_max, page_size, page_token, topic } = request.into_inner();
+        let of = (!topic.is_empty()).then(|| Topic::parse(topic.as_bytes())).transpose();
+        let of = of.map_err(|fault| invalid("topic", &fault))?;
+        let after = page_token::decode(&of, &page_token)?;
+        let max = match usize::try_from(topics_max).unwrap_or(usize::MAX) {
+            _ if page_size != 0 => size(page_size, TOPICS_MAX)?,
             0 => TOPICS_DEFAULT,
-            max => max,
+            max if max <= TOPICS_MAX => max,
+            _ => return Err(invalid("topics_max", &Fault::OutOfRange { range: "1 to 1000" })),
         };
-        if max > TOPICS_MAX {
-            let fault = Fault::OutOfRange { range: "1 to 1000" };
-            return Err(invalid("topics_max", &fault));
-        }
-        let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let topics = self.monitor.read(|engine| engine.topics(max));
-        let topics = topics.iter().map(show_topic).collect();
-        Ok(Response::new(ListTopicsResponse { topics }))
+        let page = self.monitor.read(|engine| match &of {
+            Some(topic) => engine.places_page(topic, after.as_ref(), max),
+            None => Some(engine.topics_page(after.as_ref(), max)),
+        });
+        let page = page.ok_or_else(|| Status::not_found("no post of this topic was counted"))?;
+        let next = page.next.map(|next| page_token::encode(&of, &next));
+        Ok(Response::new(ListTopicsResponse {
+            topics: page.items.iter().map(show_topic).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
     }
 }
 
@@ -211,6 +239,15 @@ async fn next<T: Clone>(receiver: &mut Option<Receiver<T>>) -> Result<T, RecvErr
     match receiver {
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+/// The size of a page: as asked for, at most `max`, and that where none is.
+fn size(page_size: i32, max: usize) -> Result<usize, Status> {
+    match usize::try_from(page_size) {
+        Ok(0) => Ok(max),
+        Ok(size) => Ok(size.min(max)),
+        Err(_) => Err(invalid("page_size", &Fault::OutOfRange { range: "0 or more" })),
     }
 }
 

@@ -9,20 +9,22 @@ use pounce_alerts::key::AlertKind;
 use pounce_alerts::status::{TopicStatus, WindowStatus};
 use pounce_proto::{self as proto, AlertChangeKind, AlertState};
 use pounce_replication::NumberedChange;
-use pounce_types::post::Place;
+use pounce_types::post::{Fault, Place, Topic};
 use pounce_types::score::Severity;
 
 /// Which alerts somebody wants to see.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Filter {
-    topics: Vec<String>,
-    places: Vec<String>,
+    /// None: what names no topic.
+    topics: Vec<Option<Topic>>,
+    /// None: what is of no single place.
+    places: Vec<Option<Place>>,
     kinds: Vec<AlertKind>,
     severity_min: Option<Severity>,
 }
 
 impl Filter {
-    /// Reads a filter; an unknown enum value is INVALID_ARGUMENT.
+    /// Reads a filter; an unknown enum value or a name that can't be is INVALID_ARGUMENT.
     pub(crate) fn parse(wire: Option<proto::AlertFilter>) -> Result<Self, Status> {
         let wire = wire.unwrap_or_default();
         let unknown =
@@ -42,29 +44,45 @@ impl Filter {
         };
         Ok(Self {
             kinds: kinds.collect::<Result<_, _>>()?,
-            topics: wire.topics,
-            places: wire.places,
+            topics: names("topics", &wire.topics, Topic::parse)?,
+            places: names("places", &wire.places, Place::parse)?,
             severity_min,
         })
     }
 
     /// Whether an alert passes; an empty list lets everything pass.
     pub(crate) fn passes(&self, alert: &Alert) -> bool {
-        self.is_about(alert.key.topic.as_str(), alert.key.place.as_ref())
+        self.is_about(Some(&alert.key.topic), alert.key.place.as_ref())
             && (self.kinds.is_empty() || self.kinds.contains(&alert.kind))
             && self.severity_min.is_none_or(|min| alert.severity >= min)
     }
 
     /// Whether an advocate passes: by topic and place alone.
     pub(crate) fn passes_advocate(&self, advocate: &Advocate) -> bool {
-        let topic = advocate.topic.as_ref().map_or("", |topic| topic.as_str());
-        self.is_about(topic, advocate.place.as_ref())
+        self.is_about(advocate.topic.as_ref(), advocate.place.as_ref())
     }
 
-    fn is_about(&self, topic: &str, place: Option<&Place>) -> bool {
-        let among = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
-        among(&self.topics, topic) && among(&self.places, place.map_or("", |place| place.as_str()))
+    fn is_about(&self, topic: Option<&Topic>, place: Option<&Place>) -> bool {
+        is_among(&self.topics, topic) && is_among(&self.places, place)
     }
+}
+
+fn is_among<T: PartialEq>(list: &[Option<T>], name: Option<&T>) -> bool {
+    list.is_empty() || list.iter().any(|of_list| of_list.as_ref() == name)
+}
+
+/// Names of a filter; an empty one stands for what names none.
+fn names<T>(
+    field: &str,
+    names: &[String],
+    parse: impl Fn(&[u8]) -> Result<T, Fault>,
+) -> Result<Vec<Option<T>>, Status> {
+    let parsed = names.iter().map(|name| match parse(name.as_bytes()) {
+        Ok(name) => Ok(Some(name)),
+        Err(Fault::Missing) => Ok(None),
+        Err(fault) => Err(Status::invalid_argument(format!("filter.{field} {fault}"))),
+    });
+    parsed.collect()
 }
 
 pub(crate) fn show_change(numbered: &NumberedChange) -> proto::AlertChange {

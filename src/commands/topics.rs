@@ -4,13 +4,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use pounce_client::ClientError;
-use pounce_proto::{GetTopicRequest, ListTopicsRequest};
+use pounce_client::{Client, ClientError};
+use pounce_proto::{GetTopicRequest, ListTopicsRequest, TopicStatus};
 use serde_json::json;
 
 use super::alert_line::time;
 use super::connection::ConnectionFlags;
 use super::terminal::escaped;
+
+/// Topics of a page: the most that a service gives.
+const PAGE_SIZE_MAX: usize = 1000;
 
 /// The flags of `pounce topics`.
 #[derive(Debug, Args)]
@@ -23,25 +26,26 @@ pub(crate) struct TopicsFlags {
     /// This place of the topic
     #[arg(long, requires = "topic", value_name = "PLACE")]
     place: Option<String>,
-    /// Topics to show, 1 to 1000
-    #[arg(long, default_value_t = 100, value_name = "N", conflicts_with = "topic",
-        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// The places of the topic
+    #[arg(long, requires = "topic", conflicts_with = "place")]
+    places: bool,
+    /// Topics or places to show, at most
+    #[arg(long, default_value_t = 100, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..))]
     max: u32,
 }
 
-/// Shows the topics, or one of them or of its places, once.
+/// Shows the topics or the places of one, or one of them, once.
 pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let mut alerts = flags.connection.fleet()?.alerts();
+    let client = flags.connection.fleet()?;
     let topics = match flags.topic {
+        Some(topic) if flags.places => list(&client, topic, flags.max).await?,
         Some(topic) => {
             let request = GetTopicRequest { topic, place: flags.place.unwrap_or_default() };
-            let topic = alerts.get_topic(request).await.map_err(ClientError::of)?;
+            let topic = client.alerts().get_topic(request).await.map_err(ClientError::of)?;
             topic.into_inner().status.into_iter().collect()
         }
-        None => {
-            let request = ListTopicsRequest { topics_max: flags.max };
-            alerts.list_topics(request).await.map_err(ClientError::of)?.into_inner().topics
-        }
+        None => list(&client, String::new(), flags.max).await?,
     };
     let mut out = std::io::stdout().lock();
     for topic in topics {
@@ -67,4 +71,26 @@ pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::err
         writeln!(out, "{}", escaped(&line.to_string()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Topics, or the places of `topic`, read by pages; at most `max`.
+async fn list(client: &Client, topic: String, max: u32) -> Result<Vec<TopicStatus>, ClientError> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let mut alerts = client.alerts();
+    let (mut topics, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let left = max.saturating_sub(topics.len()).min(PAGE_SIZE_MAX);
+        let request = ListTopicsRequest {
+            page_size: i32::try_from(left).unwrap_or(i32::MAX),
+            page_token,
+            topic: topic.clone(),
+            ..ListTopicsRequest::default()
+        };
+        let page = alerts.list_topics(request).await.map_err(ClientError::of)?.into_inner();
+        topics.extend(page.topics);
+        page_token = page.next_page_token;
+        if page_token.is_empty() || topics.len() >= max {
+            return Ok(topics);
+        }
+    }
 }

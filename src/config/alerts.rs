@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pounce_alerts::Settings;
+use pounce_types::post::{Fault, NAME_BYTES_MAX, Topic};
 
 use super::error::{ConfigError, within};
 
@@ -33,7 +34,7 @@ pub(super) struct AlertFlags {
 
 /// Checked settings of topics; what they mean is told at [`AlertFlags`].
 pub(super) struct AlertConfig {
-    pub(super) topic_labels: Vec<String>,
+    pub(super) topic_labels: Vec<Topic>,
     pub(super) rules: Settings,
     pub(super) topics_max: usize,
     pub(super) state_dir: Option<PathBuf>,
@@ -48,8 +49,17 @@ impl AlertFlags {
                 range: format!("at most {TOPIC_LABELS_MAX}"),
             });
         }
+        let named = self.topic_labels.iter().filter(|name| !name.trim().is_empty());
+        let topic_labels = named.map(|name| {
+            let fault = |fault: Fault| ConfigError::OutOfRange {
+                flag: "--topic-labels",
+                value: format!("a name that {fault}"),
+                range: format!("at most {NAME_BYTES_MAX} bytes long"),
+            };
+            Topic::parse(name.as_bytes()).map_err(fault)
+        });
         Ok(AlertConfig {
-            topic_labels: self.topic_labels,
+            topic_labels: topic_labels.collect::<Result<_, _>>()?,
             rules: self.alerts.as_deref().map_or_else(|| Ok(Settings::default()), read)?,
             topics_max: within("--topics-max", self.topics_max, 1, TOPICS_MAX)?,
             state_dir: self.state_dir,

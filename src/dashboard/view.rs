@@ -58,12 +58,12 @@ fn text(part: &impl Serialize) -> Arc<str> {
 
 /// What fires, and what did lately.
 pub(super) fn alerts(engine: &AlertEngine) -> Arc<str> {
-    let all = engine.alerts(true);
-    let (firing, resolved): (Vec<_>, Vec<_>) =
-        all.iter().partition(|alert| alert.resolved_at.is_none());
-    let firing_total = firing.len();
-    let firing: Vec<Value> = firing.into_iter().take(FIRING_MAX).map(alert).collect();
-    let resolved: Vec<Value> = resolved.into_iter().take(RESOLVED_MAX).map(alert).collect();
+    let shown = |resolved: bool, max| -> Vec<Value> {
+        let passes = |alert: &Alert| alert.resolved_at.is_some() == resolved;
+        engine.alerts_page(resolved, passes, None, max).items.iter().map(alert).collect()
+    };
+    let (firing, resolved) = (shown(false, FIRING_MAX), shown(true, RESOLVED_MAX));
+    let firing_total: u64 = engine.firing().iter().sum();
     text(&json!({ "firing_total": firing_total, "firing": firing, "resolved": resolved }))
 }
 

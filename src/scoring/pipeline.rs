@@ -22,7 +22,7 @@ use pounce_alerts::{HashKey, Observation, SignalId};
 use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
-use pounce_types::post::{Post, PostError, Timestamp};
+use pounce_types::post::{Post, PostError, Timestamp, Topic};
 use pounce_types::score::Severity;
 
 /// Time within which somebody should answer an unhappy author.
@@ -42,7 +42,7 @@ pub(crate) struct Pipeline {
     pub(crate) hash_key: HashKey,
     pub(crate) text_bytes_max: usize,
     /// Topics that metrics may name.
-    pub(crate) topic_labels: Vec<String>,
+    pub(crate) topic_labels: Vec<Topic>,
 }
 
 /// How a call wants its posts answered.
@@ -308,8 +308,8 @@ impl Pipeline {
             metrics::post_flagged(flag);
         }
         if let Some(topic) = post.topic.as_ref().filter(|_| !scored.foreign_language) {
-            let known = self.topic_labels.iter().find(|known| *known == topic.as_str());
-            let label = known.map_or(metrics::TOPIC_OTHER, String::as_str);
+            let known = self.topic_labels.iter().find(|known| *known == topic);
+            let label = known.map_or(metrics::TOPIC_OTHER, Topic::as_str);
             metrics::topic_post(label, scored.sentiment, decided.is_some());
         }
     }

@@ -26,6 +26,7 @@ use pounce_inference::scorer::Scorer;
 use pounce_proto::alert_service_server::AlertServiceServer;
 use pounce_proto::scoring_service_server::ScoringServiceServer;
 use pounce_proto::{DESCRIPTOR_SET, Limits};
+use pounce_types::post::Topic;
 
 /// How often an idle connection is asked whether it lives, and how long it may
 /// take to answer.
@@ -52,7 +53,7 @@ pub struct ServiceSpec {
     /// Age at which a connection is closed once its calls have ended.
     pub connection_age_max: Option<Duration>,
     /// Topics that metrics may name.
-    pub topic_labels: Vec<String>,
+    pub topic_labels: Vec<Topic>,
     /// Whether reflection is offered.
     pub reflection: bool,
     /// Open connections.
@@ -109,7 +110,7 @@ where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    for topic in spec.topic_labels.iter().map(String::as_str).chain([scoring::metrics::TOPIC_OTHER])
+    for topic in spec.topic_labels.iter().map(Topic::as_str).chain([scoring::metrics::TOPIC_OTHER])
     {
         scoring::metrics::topic_known(topic);
     }

@@ -35,6 +35,7 @@ use pounce_inference::tokens::TextTokenizer;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Author, Post, ScoreStreamRequest, score_stream_request};
 use pounce_replication::JetStreamLog;
+use pounce_types::post::Topic;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -166,6 +167,7 @@ pub struct Spec {
     pub observations: Option<JetStreamLog>,
     /// Whether there is a page, and whether it shows texts.
     pub board: Option<bool>,
+    pub alerts: AlertEngine,
 }
 
 impl Default for Spec {
@@ -188,7 +190,7 @@ impl Default for Spec {
                 connection_streams_max: 128,
                 stream_age_max: None,
                 connection_age_max: None,
-                topic_labels: vec!["acme".to_owned()],
+                topic_labels: vec![Topic::parse(b"acme").expect("a topic")],
                 reflection: true,
                 connections_max: 128,
                 token_posts_per_second_max: None,
@@ -199,6 +201,7 @@ impl Default for Spec {
             notifications: None,
             observations: None,
             board: None,
+            alerts: AlertEngine::new(Settings::default(), 100),
         }
     }
 }
@@ -229,7 +232,7 @@ impl Service {
             scorer,
             workers,
             warm,
-            engine: AlertEngine::new(Settings::default(), 100),
+            engine: spec.alerts,
             state: None,
             observations: spec.observations.map(|log| SharedLog { log, hash_key: HASH_KEY }),
             tls: spec.tls,

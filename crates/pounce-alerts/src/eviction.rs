@@ -6,6 +6,7 @@ use super::alert::AlertChange;
 use super::engine::AlertEngine;
 use super::key::Key;
 use super::key_state::KeyState;
+use super::minute::Minute;
 
 /// One key in so many is kept for newcomers.
 const NEWCOMERS_SHARE: usize = 10;
@@ -44,6 +45,16 @@ impl AlertEngine {
         }
         self.keys = self.keys.saturating_sub(gone.len());
         self.ledger.totals.keys_forgotten += gone.len() as u64;
+        self.end_alerts(gone, minute, changes);
+    }
+
+    /// Ends the alerts of keys that are gone.
+    pub(super) fn end_alerts(
+        &mut self,
+        gone: Vec<KeyState>,
+        minute: Minute,
+        changes: &mut Vec<AlertChange>,
+    ) {
         for mut key_state in gone {
             for firing in
                 key_state.lifecycles_mut().iter_mut().filter_map(|lifecycle| lifecycle.end(minute))

@@ -102,9 +102,9 @@ pub(super) fn within(key: u64, hash: u64) -> u64 {
 
 fn key_bytes(key: &Key) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64);
-    frame(&mut bytes, key.topic.as_str().as_bytes());
+    frame(&mut bytes, key.topic.folded().as_bytes());
     if let Some(place) = &key.place {
-        frame(&mut bytes, place.as_str().as_bytes());
+        frame(&mut bytes, place.folded().as_bytes());
     }
     bytes
 }
@@ -131,8 +131,10 @@ mod tests {
     #[test]
     fn an_alert_id_never_changes() {
         let minute = Minute::of(Timestamp::from_millis(1_700_000_000_000));
-        let id = AlertId::of(&key("kite", Some("Lisbon")), AlertKind::Share, minute);
-        assert_eq!(id.as_str(), "19cc3a7d0f04c909cfb7c8c5086b00a0");
+        let id = AlertId::of(&key("kite", Some("lisbon")), AlertKind::Share, minute);
+        assert_eq!(id.as_str(), "93e61ddde7a539b99ac965b7198ca962");
+        let same = AlertId::of(&key(" KITE", Some("LISBON")), AlertKind::Share, minute);
+        assert_eq!(same, id, "whatever spelling came first");
     }
 
     #[test]

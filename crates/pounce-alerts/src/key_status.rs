@@ -5,6 +5,7 @@ use super::minute::{Minute, minutes_long};
 use super::settings::Rules;
 use super::share::ShareLimits;
 use super::status::{ShareHistory, SharePoint, TopicStatus, WindowStatus};
+use super::topic::TopicState;
 use super::wilson::lower_bound;
 use pounce_types::post::Timestamp;
 
@@ -15,9 +16,16 @@ const HISTORY_STEPS_MAX: u32 = 144;
 /// The longest window whose history is worth showing.
 const HISTORY_WINDOW_MINUTES_MAX: u32 = 60;
 
+impl TopicState {
+    /// The numbers of the topic, or of one of its places.
+    pub(super) fn status_of(&self, key: &KeyState) -> TopicStatus {
+        key.status(self.next(), self.next().start(), &self.rules)
+    }
+}
+
 impl KeyState {
     /// The numbers as of the minutes before `next`.
-    pub(super) fn status(&self, next: Minute, watermark: Timestamp, rules: &Rules) -> TopicStatus {
+    fn status(&self, next: Minute, watermark: Timestamp, rules: &Rules) -> TopicStatus {
         let limits = self.present_limits(next, rules);
         let windows = rules.share.windows_minutes.iter().map(|&width| {
             let counts = self.minutes.trailing(next.minus(1), width);

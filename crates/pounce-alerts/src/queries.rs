@@ -1,30 +1,16 @@
-//! What can be asked of the engine: alerts, topics, counters. Changes nothing.
+//! What can be asked of the engine besides its lists: one topic, counters. Changes nothing.
 
 use std::time::Duration;
 
-use super::alert::Alert;
 use super::engine::AlertEngine;
-use super::key::{AlertId, AlertKind, Key};
+use super::key::AlertId;
 use super::key_state::KeyState;
 use super::ledger::Totals;
-use super::lifecycle::Firing;
 use super::minute::minutes_long;
 use super::status::{Horizons, ShareHistory, TopicStatus};
-use super::topic::TopicState;
 use pounce_types::post::{Place, Timestamp, Topic};
 
 impl AlertEngine {
-    /// Alerts that fire, and if `resolved` those that did lately, newest first.
-    #[must_use]
-    pub fn alerts(&self, resolved: bool) -> Vec<Alert> {
-        let firing = self.firing.iter().filter_map(|(_, (key, kind))| self.firing_of(key, *kind));
-        let over = self.ledger.over.iter().map(|(_, firing)| firing).filter(|_| resolved);
-        let mut alerts: Vec<Alert> =
-            firing.chain(over).map(|firing| firing.alert.clone()).collect();
-        alerts.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| a.id.cmp(&b.id)));
-        alerts
-    }
-
     /// Ids of the alerts that fire for a topic, and for a place within it.
     #[must_use]
     pub fn alert_ids(&self, topic: &Topic, place: Option<&Place>) -> Vec<AlertId> {
@@ -59,31 +45,7 @@ impl AlertEngine {
     #[must_use]
     pub fn topic(&self, topic: &Topic, place: Option<&Place>) -> Option<TopicStatus> {
         let state = self.topics.get(topic)?;
-        let watermark = state.next().start();
-        Some(state.key_state(place)?.status(state.next(), watermark, &state.rules))
-    }
-
-    /// The topics that fire first, then those with most discontent; at most
-    /// `topics_max`.
-    #[must_use]
-    pub fn topics(&self, topics_max: usize) -> Vec<TopicStatus> {
-        // Of thousands, few are shown: only these are made into statuses and sorted.
-        let mood = |state: &TopicState| state.whole.mood(state.next(), &state.rules);
-        let mut topics: Vec<((bool, f64), &TopicState)> =
-            self.topics.values().map(|state| (mood(state), &**state)).collect();
-        let order = |a: &((bool, f64), &TopicState), b: &((bool, f64), &TopicState)| {
-            let by_mood = b.0.partial_cmp(&a.0);
-            by_mood.unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.1.name.cmp(&b.1.name))
-        };
-        if (1..topics.len()).contains(&topics_max) {
-            topics.select_nth_unstable_by(topics_max - 1, order);
-        }
-        topics.truncate(topics_max);
-        topics.sort_unstable_by(order);
-        let status = |state: &TopicState| {
-            state.whole.status(state.next(), state.next().start(), &state.rules)
-        };
-        topics.into_iter().map(|(_, state)| status(state)).collect()
+        Some(state.status_of(state.key_state(place)?))
     }
 
     /// How the share of a topic went over the last hours.
@@ -140,10 +102,5 @@ impl AlertEngine {
     #[must_use]
     pub fn watermark(&self) -> Option<Timestamp> {
         self.topics.values().map(|topic| topic.next().start()).max()
-    }
-
-    fn firing_of(&self, key: &Key, kind: AlertKind) -> Option<&Firing> {
-        let key_state = self.topics.get(&key.topic)?.key_state(key.place.as_ref())?;
-        key_state.lifecycles()[kind.index()].firing.as_ref()
     }
 }

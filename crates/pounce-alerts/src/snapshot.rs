@@ -115,7 +115,10 @@ impl AlertEngine {
                 Frame::Resolved(resolved) => self.ledger.over.extend(resolved),
                 Frame::Topic(head) => self.put_back(topic.replace(head.into())),
                 Frame::Place(place, key_state) => {
-                    topic.as_mut().ok_or(orphan)?.places.insert(place, key_state);
+                    let topic = topic.as_mut().ok_or(orphan)?;
+                    let gone = topic.put_back_place(place, key_state).into_iter().collect();
+                    let minute = topic.next().minus(1);
+                    self.end_alerts(gone, minute, &mut Vec::new());
                 }
                 Frame::Open(records) => topic.as_mut().ok_or(orphan)?.put_back(records),
                 Frame::Posts(posts) => self.posts.put_back(posts),
@@ -131,9 +134,22 @@ impl AlertEngine {
         }
     }
 
-    fn put_back(&mut self, topic: Option<TopicState>) {
-        if let Some(topic) = topic {
-            self.topics.insert(topic.name.clone(), Arc::new(topic));
+    /// Of topics whose names differ in case or white space alone, which older versions told apart,
+    /// the one seen last stays.
+    pub(super) fn put_back(&mut self, topic: Option<TopicState>) {
+        let Some(topic) = topic else { return };
+        let other = self.topics.remove(&topic.name).map(Arc::unwrap_or_clone);
+        let [stays, goes] = match other {
+            Some(other) if other.whole.last_seen > topic.whole.last_seen => {
+                [other, topic].map(Some)
+            }
+            other => [Some(topic), other],
+        };
+        self.topics.extend(stays.map(|stays| (stays.name.clone(), Arc::new(stays))));
+        if let Some(goes) = goes {
+            let minute = goes.next().minus(1);
+            let gone = std::iter::once(goes.whole).chain(goes.places.into_values()).collect();
+            self.end_alerts(gone, minute, &mut Vec::new());
         }
     }
 }

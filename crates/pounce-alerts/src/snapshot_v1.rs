@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
@@ -43,7 +42,9 @@ impl From<TopicV1> for TopicState {
     fn from(old: TopicV1) -> Self {
         let TopicV1 { name, next, newest, heard_at, open, whole, places } = old;
         let mut topic = Self::from(TopicHead { name, next, newest, heard_at, whole: whole.into() });
-        topic.places.extend(places.into_iter().map(|(place, old)| (place, old.into())));
+        for (place, old) in places {
+            topic.places.insert(place, old.into());
+        }
         topic.put_back(open.into_values().flatten().map(Record::from).collect());
         topic
     }
@@ -70,7 +71,7 @@ pub(super) fn read(mut from: impl Read, engine: &mut AlertEngine) -> Result<(), 
     let state: State = postcard::from_bytes(body)
         .map_err(|_| SnapshotError::Damaged("it does not hold what its header says"))?;
     for topic in state.topics.into_iter().map(TopicState::from) {
-        engine.topics.insert(topic.name.clone(), Arc::new(topic));
+        engine.put_back(Some(topic));
     }
     engine.posts = state.posts.into_map(engine.settings.limits.post_ids_max);
     engine.ledger.totals = state.ledger.totals.into();

@@ -127,6 +127,15 @@ impl TopicState {
         }
     }
 
+    /// Puts back a place; of those whose names differ in case or white space alone, the one seen
+    /// last stays. Returns the other one.
+    pub(super) fn put_back_place(&mut self, place: Place, key_state: KeyState) -> Option<KeyState> {
+        match self.places.get(&place) {
+            Some(other) if other.last_seen > key_state.last_seen => Some(key_state),
+            _ => self.places.insert(place, key_state),
+        }
+    }
+
     pub(super) fn new(name: Topic, first: Timestamp, context: &mut EngineContext<'_>) -> Self {
         let key = Key { topic: name.clone(), place: None };
         context.created.push((context.seen, key.clone()));

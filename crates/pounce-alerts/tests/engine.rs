@@ -586,6 +586,37 @@ fn events_carry_the_alerts_that_fire() {
 }
 
 #[test]
+fn names_that_differ_in_case_or_white_space_alone_are_one_key() {
+    let spellings = ["Crisp  Straße", "crisp strasse", " CRISP STRASSE "];
+    let mut posts = crisis(120, 60, 0);
+    for (nth, post) in posts.iter_mut().enumerate() {
+        post.topic = topic(spellings[nth % 3]);
+        post.place = post.place.take().map(|place| {
+            let shouted = place.as_str().to_uppercase();
+            if nth % 2 == 0 { place } else { Place::parse(shouted.as_bytes()).expect("a place") }
+        });
+    }
+    let mut engine = engine();
+    let changes = play(&mut engine, &posts, 0);
+    assert_eq!(engine.keys(), 3, "one topic and two places");
+    let shown: Vec<_> = changes.iter().map(|change| change.alert.key.topic.as_str()).collect();
+    assert!(shown.iter().all(|name| *name == spellings[0]), "as it was written first: {shown:?}");
+    let mut same = common::engine();
+    let expected: Vec<_> = play(&mut same, &crisis(120, 60, 0), 0)
+        .into_iter()
+        .map(|change| (change.kind, change.alert.kind, change.alert.opened_at))
+        .collect();
+    let found: Vec<_> = changes
+        .into_iter()
+        .map(|change| (change.kind, change.alert.kind, change.alert.opened_at))
+        .collect();
+    assert_eq!(found, expected);
+    let twice = posts[0].clone();
+    let again = Observation { topic: topic("CRISP STRASSE"), ..twice };
+    assert!(engine.observe(&again, again.at).duplicate, "nor do ids count again");
+}
+
+#[test]
 fn topics_are_listed_by_discontent_those_that_fire_first() {
     let mut engine = engine();
     let mut posts = crisis(120, 30, 0);

@@ -23,6 +23,9 @@ use pounce_proto::{
 /// A stream that lived for less did not help: the next pause is longer.
 const LIVED: Duration = Duration::from_secs(2);
 
+/// Alerts of a page: the most that a service gives.
+const PAGE_SIZE: i32 = 500;
+
 /// What a watch wants to hear of.
 #[derive(Debug, Clone, Default)]
 pub struct WatchSpec {
@@ -46,7 +49,7 @@ pub enum Watched {
     Forgotten(Box<Alert>),
     /// Praise of an author with an audience.
     Advocate(Advocate),
-    /// So many changes came too fast to be told.
+    /// So many changes came too fast to be told. What they led to follows.
     Missed(u64),
     /// So many advocates came too fast to be told.
     AdvocatesMissed(u64),
@@ -74,8 +77,16 @@ pub(super) fn watch(
                     loop {
                         match stream.message().await {
                             Ok(Some(response)) => {
-                                if let Some(news) = told.hear(response) {
-                                    yield Ok(news);
+                                let Some(news) = told.hear(response) else { continue };
+                                let missed = matches!(news, Watched::Missed(_));
+                                yield Ok(news);
+                                if missed {
+                                    match list(&mut service.clone(), &spec.filter).await {
+                                        Ok(listed) => for news in told.catch_up_missed(listed) {
+                                            yield Ok(news);
+                                        },
+                                        Err(status) => break status,
+                                    }
                                 }
                             }
                             Ok(None) => break Status::unavailable("the service ended the watch"),
@@ -117,8 +128,27 @@ async fn open(
     if told.firing.is_empty() {
         return Ok((stream, None));
     }
-    let listed = service.list_alerts(ListAlertsRequest { filter, resolved: true }).await?;
-    Ok((stream, Some(listed.into_inner().alerts)))
+    let listed = list(&mut service, &spec.filter).await?;
+    Ok((stream, Some(listed)))
+}
+
+/// All alerts that fire or resolved in the last day, read by pages.
+async fn list(
+    service: &mut AlertServiceClient<Line>,
+    filter: &AlertFilter,
+) -> Result<Vec<Alert>, Status> {
+    let (mut alerts, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let filter = Some(filter.clone());
+        let request =
+            ListAlertsRequest { filter, resolved: true, page_size: PAGE_SIZE, page_token };
+        let page = service.list_alerts(request).await?.into_inner();
+        alerts.extend(page.alerts);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(alerts);
+        }
+    }
 }
 
 /// What was told already.
@@ -161,6 +191,20 @@ impl Told {
         news
     }
 
+    /// What `listed`, all alerts that fire or resolved in the last day, tells of the changes that
+    /// came too fast. Those that the stream has still to tell are in it too.
+    fn catch_up_missed(&mut self, listed: Vec<Alert>) -> Vec<Watched> {
+        let firing: Vec<Alert> =
+            listed.iter().filter(|alert| alert.state() == AlertState::Firing).cloned().collect();
+        let mut news = self.catch_up(Some(listed));
+        for alert in firing {
+            let kind = AlertChangeKind::Firing.into();
+            let alert = Some(alert);
+            news.extend(self.change(AlertChange { kind, alert, ..AlertChange::default() }));
+        }
+        news
+    }
+
     /// What a message of the stream tells that is new.
     fn hear(&mut self, response: WatchAlertsResponse) -> Option<Watched> {
         match response.message? {
@@ -181,13 +225,11 @@ impl Told {
                 self.firing.remove(&alert.id);
                 !self.ended.remove(&alert.id)
             }
-            AlertChangeKind::Firing => {
+            // One that was looked up since is told already, and so is its end.
+            _ if self.ended.contains(&alert.id) => false,
+            _ => {
                 let last = self.firing.insert(alert.id.clone(), alert.clone());
                 last.is_none_or(|last| last != *alert)
-            }
-            _ => {
-                self.firing.insert(alert.id.clone(), alert.clone());
-                true
             }
         };
         new.then(|| Watched::Change(Box::new(change)))
@@ -240,6 +282,28 @@ mod tests {
         assert_eq!((end.kind(), &end.alert), (AlertChangeKind::Resolved, &Some(over("a"))));
         assert_eq!(told.hear(change(AlertChangeKind::Resolved, over("a"))), None);
         assert!(told.hear(change(AlertChangeKind::Resolved, over("b"))).is_some());
+    }
+
+    #[test]
+    fn what_was_missed_is_looked_up_and_told_once() {
+        let mut told = told();
+        let news =
+            told.catch_up_missed(vec![over("a"), alert("b"), alert("c"), over("never told")]);
+        let ids: Vec<_> = news
+            .iter()
+            .map(|news| match news {
+                Watched::Change(change) => {
+                    (change.kind(), change.alert.as_ref().map_or("", |alert| &alert.id))
+                }
+                other => panic!("a change, not {other:?}"),
+            })
+            .collect();
+        assert_eq!(ids, [(AlertChangeKind::Resolved, "a"), (AlertChangeKind::Firing, "c")]);
+        // The stream goes on with what it had in store.
+        assert_eq!(told.hear(change(AlertChangeKind::Escalated, alert("a"))), None);
+        assert_eq!(told.hear(change(AlertChangeKind::Resolved, over("a"))), None);
+        assert_eq!(told.hear(change(AlertChangeKind::Opened, alert("c"))), None);
+        assert!(told.hear(change(AlertChangeKind::Resolved, over("c"))).is_some());
     }
 
     #[test]

@@ -2,5 +2,7 @@
 //! what a model says of a text. Knows nothing of the wire, the model or the alerts.
 
 pub mod clock;
+mod fault;
+mod name;
 pub mod post;
 pub mod score;

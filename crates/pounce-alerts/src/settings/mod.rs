@@ -72,7 +72,10 @@ impl Settings {
             let rules: Rules =
                 merged.try_into().map_err(|e: toml::de::Error| fault(e.message().to_owned()))?;
             rules.check(&format!("topics.{name:?}."))?;
-            overridden.insert(topic, Arc::new(rules));
+            if overridden.insert(topic, Arc::new(rules)).is_some() {
+                let reason = "another one differs from it in case or white space alone";
+                return Err(SettingsError::Topic { topic: name, reason: reason.to_owned() });
+            }
         }
         Ok(Self { counting, limits, rules: Arc::new(rules), topics: overridden })
     }
@@ -150,6 +153,7 @@ mod tests {
             fault("[topics.a.share]\nwindows_minutes = [60, 15]"),
             "topics.\"a\".share.windows_minutes must be 1 to 8 rising numbers from 1 to 1440"
         );
+        assert!(fault("[topics.Acme.life]\n[topics.acme.life]\n").contains("case or white space"));
         assert!(fault("[topics.a.shares]\nz = 1.0").starts_with("topics.\"a\": unknown field"));
         assert!(fault("[topics.a]\ncounting = 1").starts_with("topics.\"a\": unknown field"));
         assert_eq!(
