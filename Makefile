@@ -88,8 +88,8 @@ deny: $(DENY) ## Check licences and sources of dependencies, and advisories wher
 	  && $(DENY) --all-features check advisories --disable-fetch \
 	  || echo "advisories: not checked, the advisory database can't be reached"
 
-semver: ## Compare the client's public interface with its last release
-	@tag=$$(git describe --tags --abbrev=0 HEAD^ 2>/dev/null || true); \
+semver: ## Compare the client's public interface with its last release, or with BASE
+	@tag=$${BASE:-}; [ -n "$$tag" ] || tag=$$(git describe --tags --abbrev=0 HEAD^ 2>/dev/null || true); \
 	if [ -n "$$tag" ] && git rev-parse --quiet --verify "$$tag:crates/pounce-client" >/dev/null; then \
 	  $(MAKE) --no-print-directory $(SEMVER) && \
 	  PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo semver-checks --package pounce-client --baseline-rev "$$tag"; \
