@@ -15,6 +15,7 @@ use pounce_inference::scorer::Scorer;
 use pounce_replication::JetStreamLog;
 use pounce_replication::jet_stream::ConnectError;
 
+use crate::alerting::replicated::unsent;
 use crate::alerting::state::StateDir;
 use crate::auth::tokens;
 use crate::config::{Config, ConfigError};
@@ -135,7 +136,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         );
     }
     let notifier = config.notifications.map(Notifier::open).transpose()?;
-    let state = config.state_dir.as_deref().map(open_state).transpose()?;
+    let mut state = config.state_dir.as_deref().map(open_state).transpose()?;
     tracing::info!(
         model = model.name,
         revision = model.revision,
@@ -153,17 +154,24 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
 
     let grpc = bind("--grpc-addr", config.grpc_addr).await?;
     let http = bind("--http-addr", config.http_addr).await?;
+    let folder = config.state_dir.as_deref().unwrap_or(Path::new("")).display().to_string();
+    let state_error = |source| AppError::State { folder: folder.clone(), source };
     let engine = match &state {
-        Some(state) => state.restore(config.alerts, config.topics_max).map_err(|source| {
-            let folder = config.state_dir.as_deref().unwrap_or(Path::new("")).display().to_string();
-            AppError::State { folder, source }
-        })?,
-        None => AlertEngine::new(config.alerts, config.topics_max),
+        Some(state) if config.observations.is_none() => {
+            state.restore(config.alerts, config.topics_max).map_err(&state_error)?
+        }
+        _ => AlertEngine::new(config.alerts, config.topics_max),
     };
     let observations = match &config.observations {
         Some(spec) => Some(SharedLog {
             log: JetStreamLog::connect(&spec.log).await?,
             hash_key: hash_key(&spec.log.fleet, spec.secret.as_deref())?,
+            unsent: match &state {
+                Some(state) => unsent::take(state, engine.lateness()).map_err(state_error)?,
+                None => Vec::new(),
+            },
+            // The log keeps the rest.
+            state: state.take(),
         }),
         None => None,
     };

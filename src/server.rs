@@ -19,6 +19,7 @@ use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
 use crate::alerting::monitor::{self, AlertMonitor};
 use crate::alerting::replicated::apply::{self, Applier};
+use crate::alerting::replicated::unsent::{self, UnsentBatch};
 use crate::alerting::replicated::writer::Writer;
 use crate::alerting::replicated::{self, append};
 use crate::alerting::state::{self, StateDir};
@@ -85,6 +86,10 @@ pub struct SharedLog {
     pub log: JetStreamLog,
     /// The key of the hashes in them: the same in the whole fleet.
     pub hash_key: HashKey,
+    /// Where observations are kept that the log does not take before the end.
+    pub state: Option<StateDir>,
+    /// Those of the process before.
+    pub unsent: Vec<UnsentBatch>,
 }
 
 /// Why a server ended without being asked to, or did not end well.
@@ -118,6 +123,8 @@ pub struct Server {
     state: Option<StateDir>,
     /// What is to be appended to the log before the end.
     writer: Option<Writer>,
+    /// Where it is kept if the log does not take it.
+    unsent: Option<StateDir>,
     drain_timeout: Duration,
     /// Each runs as long as the server does; named, to tell which one ended.
     background: JoinSet<&'static str>,
@@ -143,14 +150,15 @@ impl Server {
         let advocates = Advocates::new();
         let (monitor, replicated) = match spec.observations {
             None => (AlertMonitor::new(spec.engine, signal)?, None),
-            Some(SharedLog { log, hash_key }) => {
+            Some(SharedLog { log, hash_key, state, unsent }) => {
                 let settings = spec.engine.settings_digest();
-                let writer = Writer::of(&spec.engine, signal.clone())?;
+                let writer = Writer::of(&spec.engine, signal.clone(), &unsent)?;
                 let monitor = AlertMonitor::replicated(spec.engine, signal.id(), hash_key);
-                (monitor, Some((log, writer, settings)))
+                (monitor, Some((log, writer, settings, state)))
             }
         };
-        let writer = replicated.as_ref().map(|(_, writer, _)| writer.clone());
+        let writer = replicated.as_ref().map(|(_, writer, ..)| writer.clone());
+        let unsent = replicated.as_ref().and_then(|(.., state)| state.clone());
         let counter = Counter::new(monitor.clone(), advocates.clone(), writer.clone());
         let parts = Parts {
             tokens: spec.tokens,
@@ -167,7 +175,7 @@ impl Server {
         let mut background = JoinSet::new();
         background.spawn(named("metrics upkeep", upkeep(spec.metrics.clone())));
         let monitor = parts.monitor.clone();
-        if let Some((log, writer, settings)) = replicated {
+        if let Some((log, writer, settings, _)) = replicated {
             replicated::metrics::register();
             let (appended, watched) = (append::run(log.clone(), writer.clone()), writer.clone());
             let applier = Applier::new(log, writer, monitor.clone(), advocates, settings);
@@ -203,6 +211,7 @@ impl Server {
             warm: spec.warm,
             state: spec.state,
             writer,
+            unsent,
             drain_timeout: spec.drain_timeout,
             background,
         })
@@ -265,7 +274,7 @@ impl Server {
             tracing::error!("a worker thread panicked");
         }
         if let Some(writer) = self.writer {
-            flush(&writer).await;
+            flush(writer, self.unsent).await;
         }
         if let Some(state) = self.state {
             save(state, &self.parts.monitor).await;
@@ -353,12 +362,27 @@ async fn show_metrics(monitor: AlertMonitor) {
 }
 
 /// Waits until the log has stored what was scored, but not for ever.
-async fn flush(writer: &Writer) {
-    if tokio::time::timeout(FLUSH_MAX, writer.flushed()).await.is_err() {
-        let lost = writer.unappended();
-        replicated::metrics::dropped(lost);
-        tracing::error!(lost, "the observation log does not answer: observations are lost");
+async fn flush(writer: Writer, unsent: Option<StateDir>) {
+    if tokio::time::timeout(FLUSH_MAX, writer.flushed()).await.is_ok() {
+        return;
     }
+    let items = writer.unappended();
+    if let Some(state) = unsent {
+        let batches = writer.unsent();
+        let kept = tokio::task::spawn_blocking(move || unsent::keep(&state, &batches)).await;
+        match kept.map_err(std::io::Error::other).and_then(|kept| kept) {
+            Ok(()) => {
+                tracing::warn!(
+                    items,
+                    "the observation log does not answer: kept for the next start"
+                );
+                return;
+            }
+            Err(error) => tracing::error!(%error, "the state folder can't be written"),
+        }
+    }
+    replicated::metrics::dropped(items);
+    tracing::error!(lost = items, "the observation log does not answer: observations are lost");
 }
 
 async fn keep_state(state: StateDir, monitor: AlertMonitor) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::future::join_all;
 use nats::Nats;
+use pounce::alerting::state::StateDir;
 use pounce::lifecycle::drain::Phase;
 use pounce_alerts::{AlertEngine, Settings};
 use pounce_proto::alert_service_client::AlertServiceClient;
@@ -17,7 +18,7 @@ use pounce_proto::{
     AcknowledgeAlertRequest, Alert, AlertChange, AlertChangeKind, AlertFilter, Flag,
     GetTopicRequest, ListAlertsRequest, Post, ScoreRequest, ScoredEvent, WatchAlertsRequest,
 };
-use pounce_replication::{JetStreamLog, ObservationLog, Replica, SnapshotStore};
+use pounce_replication::{Credentials, JetStreamLog, ObservationLog, Replica, SnapshotStore};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::{HASH_KEY, Service, Spec, angry, eventually, message};
@@ -297,15 +298,34 @@ async fn a_paused_log_holds_nobody_up_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_drains_while_the_log_is_paused() {
+async fn a_replica_that_drains_while_the_log_is_paused_leaves_its_posts_to_the_next() {
     let nats = Nats::start();
-    let service = replica(nats.log("test").await).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::open(folder.path()).expect("writable");
+    let start = async || {
+        let (observations, unsent) = (Some(nats.log("test").await), Some(state.clone()));
+        Service::start(Spec { observations, unsent, ..Spec::default() }).await
+    };
+    let service = start().await;
+    up_to_date(&service).await;
+    for n in 0..5 {
+        score(&service, angry(n)).await;
+    }
     nats.pause();
     score_until(&service, "the breaker opens", |event| has(event, Flag::NotCountedYet)).await;
+    for n in 5..20 {
+        score(&service, angry(n)).await;
+    }
     service.drain.advance(Phase::Draining);
-    // It says what is lost, and ends well.
     tokio::time::timeout(Duration::from_secs(15), service.stop()).await.expect("an end in time");
     nats.resume();
+    let service = start().await;
+    up_to_date(&service).await;
+    let counted = |event: &ScoredEvent| !has(event, Flag::NotCountedYet);
+    score_until(&service, "replies wait", counted).await;
+    score(&service, angry(50)).await;
+    assert_eq!(posts_counted(&service).await, 20, "some of them were sent twice");
+    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,6 +364,22 @@ async fn a_service_starts_without_the_log_and_counts_when_it_comes() {
     score_until(&service, "replies wait", counted).await;
     score(&service, angry(30)).await;
     assert_eq!(posts_counted(&service).await, 1);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_may_ask_for_a_password() {
+    let nats = Nats::start_with(&["--user", "pounce", "--pass", "secret password"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let as_user = |password: &str| {
+        let password_file = folder.path().join(password);
+        std::fs::write(&password_file, format!("{password}\n")).expect("written");
+        Some(Credentials::Password { user: "pounce".to_owned(), password_file })
+    };
+    let stranger = nats.log_as("test", as_user("guessed")).await;
+    let service = replica(nats.log_as("test", as_user("secret password")).await).await;
+    assert!(!has(&score(&service, angry(0)).await, Flag::NotCountedYet));
+    stranger.extent().await.expect_err("it must not get in");
     service.stop().await;
 }
 

@@ -9,7 +9,7 @@ pub(crate) mod metrics;
 pub mod monitor;
 pub(crate) mod page_token;
 mod recent_changes;
-pub(crate) mod replicated;
+pub mod replicated;
 pub(crate) mod service;
 pub mod state;
 pub(crate) mod wire;

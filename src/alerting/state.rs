@@ -97,14 +97,28 @@ impl StateDir {
     }
 
     fn write(&self, snapshot: Snapshot) -> std::io::Result<()> {
-        let aside = self.folder.join(".topics.snapshot.new");
+        self.replace(NAME, |file| snapshot.write(file))
+    }
+
+    /// Replaces a file by what `write` writes; a reader finds the old one or the new one, whole.
+    pub(super) fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        let aside = self.folder.join(format!(".{name}.new"));
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&aside)?);
-        snapshot.write(&mut file)?;
+        write(&mut file)?;
         file.flush()?;
         file.get_ref().sync_all()?;
-        fs::rename(&aside, self.folder.join(NAME))?;
+        fs::rename(&aside, self.folder.join(name))?;
         // The rename itself is in the folder.
         File::open(&self.folder)?.sync_all()
+    }
+
+    /// Where a file of the folder is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// Renames the file to the first free name of its kind.

@@ -27,7 +27,7 @@ pub(super) struct AlertFlags {
     #[arg(long, env = "POUNCE_TOPICS_MAX", default_value_t = 10_000, value_name = "N")]
     topics_max: usize,
     /// Folder for the state of topics and alerts, so that it survives a restart [default: it does
-    /// not]
+    /// not]; with --observations, for what the log did not take before the end
     #[arg(long, env = "POUNCE_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }

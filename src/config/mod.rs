@@ -140,12 +140,6 @@ impl ServeFlags {
         let alerts = self.alerts.checked()?;
         let access = self.access.checked()?;
         let observations = self.observations.checked()?;
-        if observations.is_some() && alerts.state_dir.is_some() {
-            return Err(ConfigError::NoEffect {
-                flag: "--state-dir",
-                without: "with --observations: the log keeps the state",
-            });
-        }
         Ok(Config {
             grpc_addr: self.grpc_addr,
             http_addr: self.http_addr,

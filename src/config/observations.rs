@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pounce_replication::JetStreamSpec;
 use pounce_replication::jet_stream::is_fleet_name;
+use pounce_replication::{Credentials, JetStreamSpec};
 
-use super::error::ConfigError;
+use super::error::{ConfigError, within};
+
+/// Room for some seconds of a large fleet.
+const BYTES_MIN: u64 = 16 << 20;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Replicas that count as one")]
@@ -26,6 +29,23 @@ pub(super) struct ObservationFlags {
     /// Credentials file for NATS (.creds)
     #[arg(long, env = "POUNCE_OBSERVATIONS_CREDENTIALS", value_name = "FILE")]
     observations_credentials: Option<PathBuf>,
+    /// User name for NATS
+    #[arg(
+        long,
+        env = "POUNCE_OBSERVATIONS_USER",
+        requires = "observations_password_file",
+        conflicts_with = "observations_credentials",
+        value_name = "NAME"
+    )]
+    observations_user: Option<String>,
+    /// File with the password of that user
+    #[arg(
+        long,
+        env = "POUNCE_OBSERVATIONS_PASSWORD_FILE",
+        requires = "observations_user",
+        value_name = "FILE"
+    )]
+    observations_password_file: Option<PathBuf>,
     /// CA bundle (PEM) used to verify the certificate of NATS; with it, the connection must be TLS
     /// [default: the system's]
     #[arg(long, env = "POUNCE_OBSERVATIONS_CA", value_name = "FILE")]
@@ -33,6 +53,15 @@ pub(super) struct ObservationFlags {
     /// Servers of NATS that keep a copy of the log: 1, 3 or 5; applies when the log is made
     #[arg(long, env = "POUNCE_OBSERVATIONS_COPIES", default_value_t = 1, value_name = "N")]
     observations_copies: usize,
+    /// Bytes that the log may take in NATS; snapshots may take half as much besides; applies when
+    /// the log is made
+    #[arg(
+        long,
+        env = "POUNCE_OBSERVATIONS_BYTES_MAX",
+        default_value_t = 1 << 30,
+        value_name = "BYTES"
+    )]
+    observations_bytes_max: u64,
 }
 
 /// The log of a fleet.
@@ -49,6 +78,7 @@ impl ObservationFlags {
         if self.observations.is_empty() {
             for (flag, set) in [
                 ("--fleet-secret", self.fleet_secret.is_some()),
+                ("--observations-user", self.observations_user.is_some()),
                 ("--observations-credentials", self.observations_credentials.is_some()),
                 ("--observations-ca", self.observations_ca.is_some()),
             ] {
@@ -75,12 +105,21 @@ impl ObservationFlags {
             let copies = self.observations_copies.to_string();
             return Err(fault("--observations-copies", &copies, "1, 3 or 5"));
         }
+        let password = self.observations_user.zip(self.observations_password_file);
+        let password =
+            password.map(|(user, password_file)| Credentials::Password { user, password_file });
         let log = JetStreamSpec {
             servers,
             fleet: self.fleet,
-            credentials: self.observations_credentials,
+            credentials: self.observations_credentials.map(Credentials::Creds).or(password),
             ca: self.observations_ca,
             copies: self.observations_copies,
+            bytes_max: within(
+                "--observations-bytes-max",
+                self.observations_bytes_max,
+                BYTES_MIN,
+                1 << 40,
+            )?,
         };
         Ok(Some(ObservationsConfig { log, secret: self.fleet_secret }))
     }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use pounce::alerting::monitor::AlertMonitor;
+use pounce::alerting::replicated::unsent;
+use pounce::alerting::state::StateDir;
 use pounce::auth::tokens::Tokens;
 use pounce::lifecycle::drain::{DrainSender, Phase};
 use pounce::lifecycle::health::Health;
@@ -165,6 +167,8 @@ pub struct Spec {
     pub tokens: Option<Reloaded<Tokens>>,
     pub notifications: Option<NotificationSpec>,
     pub observations: Option<JetStreamLog>,
+    /// Where observations are kept that the log did not take.
+    pub unsent: Option<StateDir>,
     /// Whether there is a page, and whether it shows texts.
     pub board: Option<bool>,
     pub alerts: AlertEngine,
@@ -200,6 +204,7 @@ impl Default for Spec {
             tokens: None,
             notifications: None,
             observations: None,
+            unsent: None,
             board: None,
             alerts: AlertEngine::new(Settings::default(), 100),
         }
@@ -234,7 +239,14 @@ impl Service {
             warm,
             engine: spec.alerts,
             state: None,
-            observations: spec.observations.map(|log| SharedLog { log, hash_key: HASH_KEY }),
+            observations: spec.observations.map(|log| SharedLog {
+                log,
+                hash_key: HASH_KEY,
+                state: spec.unsent.clone(),
+                unsent: spec.unsent.map_or_else(Vec::new, |state| {
+                    unsent::take(&state, Duration::from_secs(600)).expect("readable")
+                }),
+            }),
             tls: spec.tls,
             tokens: spec.tokens,
             notifier: spec.notifications.map(|spec| Notifier::open(spec).expect("good files")),

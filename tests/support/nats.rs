@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pounce_replication::{JetStreamLog, JetStreamSpec};
+use pounce_replication::{Credentials, JetStreamLog, JetStreamSpec};
 use tempfile::TempDir;
 
 /// Longest time that the server may take to listen.
@@ -19,6 +19,7 @@ pub struct Nats {
     child: Child,
     port: u16,
     folder: TempDir,
+    flags: Vec<String>,
 }
 
 /// `make test-rust` installs it; another one can be named.
@@ -29,11 +30,17 @@ fn binary() -> PathBuf {
 
 impl Nats {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more flags.
+    pub fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = free.expect("a port").port();
-        let child = run(port, folder.path());
-        Self { child, port, folder }
+        let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let child = run(port, folder.path(), &flags);
+        Self { child, port, folder, flags }
     }
 
     pub fn url(&self) -> String {
@@ -42,12 +49,18 @@ impl Nats {
 
     /// A connection to the log of a fleet.
     pub async fn log(&self, fleet: &str) -> JetStreamLog {
+        self.log_as(fleet, None).await
+    }
+
+    /// As [`Nats::log`], by somebody.
+    pub async fn log_as(&self, fleet: &str, credentials: Option<Credentials>) -> JetStreamLog {
         let spec = JetStreamSpec {
             servers: vec![self.url().parse().expect("an address")],
             fleet: fleet.to_owned(),
-            credentials: None,
+            credentials,
             ca: None,
             copies: 1,
+            bytes_max: 64 << 20,
         };
         JetStreamLog::connect(&spec).await.expect("a log to try")
     }
@@ -69,7 +82,7 @@ impl Nats {
 
     /// Starts it again on the same port, with the streams that it had.
     pub fn restart(&mut self) {
-        self.child = run(self.port, self.folder.path());
+        self.child = run(self.port, self.folder.path(), &self.flags);
     }
 
     /// Starts it again on the same port, with nothing.
@@ -84,10 +97,10 @@ impl Nats {
     }
 }
 
-fn run(port: u16, folder: &Path) -> Child {
+fn run(port: u16, folder: &Path, flags: &[String]) -> Child {
     let mut command = Command::new(binary());
     command.args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string()]);
-    command.arg("--store_dir").arg(folder);
+    command.arg("--store_dir").arg(folder).args(flags);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let child = child.unwrap_or_else(|error| {
         panic!("{} can't be run: {error}; `make test-rust` installs it", binary().display())

@@ -1,7 +1,7 @@
 //! The log as a stream of NATS JetStream. The only file that names NATS besides the store of
 //! snapshots.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -23,9 +23,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
 /// How often a connection without messages is asked whether it lives.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// Bytes of the whole log: past it the oldest entries go. Far more than lies between two
-/// snapshots.
-const LOG_BYTES_MAX: i64 = 4 << 30;
 /// Age of the oldest entry.
 const LOG_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -36,12 +33,29 @@ pub struct JetStreamSpec {
     pub servers: Vec<ServerAddr>,
     /// Replicas with one name share one log. A valid [`fleet_name`].
     pub fleet: String,
-    /// Credentials file, as `nsc` writes it.
-    pub credentials: Option<PathBuf>,
+    /// What to show the servers; none: nothing.
+    pub credentials: Option<Credentials>,
     /// CA bundle (PEM) used to verify the server's certificate; the system's if none.
     pub ca: Option<PathBuf>,
     /// Servers that hold a copy of the log, when this process makes it: 1, 3 or 5.
     pub copies: usize,
+    /// Bytes of the log, when this process makes it; past it the oldest entries go. Snapshots may
+    /// take half as much. NATS sets both aside.
+    pub bytes_max: u64,
+}
+
+/// Who a process is to NATS.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// File of a user's JWT and key, as `nsc` writes it.
+    Creds(PathBuf),
+    /// A user with a password.
+    Password {
+        /// Name.
+        user: String,
+        /// File that holds the password and nothing else.
+        password_file: PathBuf,
+    },
 }
 
 /// Why a connection can't even be tried.
@@ -74,6 +88,7 @@ pub struct JetStreamLog {
     stream: String,
     subject: String,
     copies: usize,
+    bytes_max: i64,
 }
 
 impl JetStreamLog {
@@ -82,12 +97,21 @@ impl JetStreamLog {
     /// [`ConnectError`]; an unreachable server is none.
     pub async fn connect(spec: &JetStreamSpec) -> Result<Self, ConnectError> {
         let mut options = ConnectOptions::new();
-        if let Some(file) = &spec.credentials {
-            let named = |reason: std::io::Error| ConnectError::Credentials {
-                file: file.display().to_string(),
-                reason: reason.to_string(),
-            };
-            options = options.credentials_file(file).await.map_err(named)?;
+        let named = |file: &Path, reason: std::io::Error| ConnectError::Credentials {
+            file: file.display().to_string(),
+            reason: reason.to_string(),
+        };
+        match &spec.credentials {
+            None => {}
+            Some(Credentials::Creds(file)) => {
+                let read = options.credentials_file(file).await;
+                options = read.map_err(|error| named(file, error))?;
+            }
+            Some(Credentials::Password { user, password_file }) => {
+                let password = std::fs::read_to_string(password_file);
+                let password = password.map_err(|error| named(password_file, error))?;
+                options = options.user_and_password(user.clone(), password.trim().to_owned());
+            }
         }
         if let Some(ca) = &spec.ca {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
@@ -115,6 +139,7 @@ impl JetStreamLog {
             // One partition: topics could be spread over more, each with an order of its own.
             subject: format!("pounce.{}.observations.0", spec.fleet),
             copies: spec.copies,
+            bytes_max: i64::try_from(spec.bytes_max).unwrap_or(i64::MAX),
         })
     }
 
@@ -130,7 +155,7 @@ impl JetStreamLog {
             name: self.stream.clone(),
             description: Some("observations of Pounce, in the order in which they count".into()),
             subjects: vec![self.subject.clone()],
-            max_bytes: LOG_BYTES_MAX,
+            max_bytes: self.bytes_max,
             max_age: LOG_AGE_MAX,
             discard: stream::DiscardPolicy::Old,
             storage: stream::StorageType::File,
@@ -164,6 +189,11 @@ impl JetStreamLog {
 
     pub(crate) fn stream_name(&self) -> &str {
         &self.stream
+    }
+
+    /// Of all snapshots that are kept.
+    pub(crate) fn snapshot_bytes_max(&self) -> i64 {
+        self.bytes_max / 2
     }
 
     pub(crate) fn copies(&self) -> usize {

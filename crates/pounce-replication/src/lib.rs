@@ -22,7 +22,7 @@ mod wire;
 
 pub use entry::{Advocate, Batch, EntryError, Item, LoggedObservation, NewerVersion};
 pub use in_flight::{WriterInFlight, WriterTicket};
-pub use jet_stream::{JetStreamLog, JetStreamSpec};
+pub use jet_stream::{Credentials, JetStreamLog, JetStreamSpec};
 pub use log::{Entry, LogError, ObservationLog};
 pub use outbox::{Outbox, OutboxLimits, SealedBatch};
 pub use replica::{Applied, ChangePosition, Fate, NumberedChange, Outcome, Replica};

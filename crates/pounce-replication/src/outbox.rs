@@ -39,10 +39,15 @@ pub struct SealedBatch {
 struct OpenBatch<W> {
     number: u64,
     bytes: BytesMut,
+    items: usize,
+    /// Of each item; empty for a batch of an earlier process.
     waiting: Vec<W>,
     oldest_at: Instant,
     newest_at: Instant,
 }
+
+/// Number of a batch that an earlier process sealed: its own is in its bytes.
+const FOREIGN: u64 = u64::MAX;
 
 /// See the module.
 pub struct Outbox<W> {
@@ -77,7 +82,8 @@ impl<W> Outbox<W> {
     pub fn push(&mut self, item: &Item, waiting: W, now: Instant) -> usize {
         let limits = self.limits;
         let full = |batch: &OpenBatch<W>| {
-            batch.waiting.len() >= limits.batch_items_max
+            batch.number == FOREIGN
+                || batch.items >= limits.batch_items_max
                 || batch.bytes.len() >= limits.batch_bytes_max
         };
         if self.queue.back().is_none_or(full) {
@@ -87,6 +93,7 @@ impl<W> Outbox<W> {
         let before = batch.bytes.len();
         encode_item(item, &mut batch.bytes);
         batch.waiting.push(waiting);
+        batch.items += 1;
         batch.newest_at = now;
         self.bytes += batch.bytes.len() - before;
         let mut dropped = 0;
@@ -94,6 +101,20 @@ impl<W> Outbox<W> {
             dropped += self.drop_oldest();
         }
         dropped
+    }
+
+    /// Adds a batch that an earlier process sealed, as it is: if the log has it already, it counts
+    /// no more.
+    pub fn put_back(&mut self, sealed: &[u8], items: usize, now: Instant) {
+        self.bytes += sealed.len();
+        self.enqueue(FOREIGN, BytesMut::from(sealed), items, now);
+    }
+
+    /// The batches that wait, as they would be appended.
+    #[must_use]
+    pub fn unsent(&self) -> Vec<Bytes> {
+        let batches = self.queue.iter().filter(|batch| batch.items > 0);
+        batches.map(|batch| batch.bytes.clone().freeze()).collect()
     }
 
     /// Takes out the oldest batch to be appended, or a tick if there is none. Append them one
@@ -104,8 +125,8 @@ impl<W> Outbox<W> {
         }
         let batch = self.queue.pop_front().expect("opened above if there was none");
         self.bytes -= batch.bytes.len();
-        let items = batch.waiting.len();
-        if items > 0 {
+        let items = batch.items;
+        if !batch.waiting.is_empty() {
             self.waiting.insert(batch.number, (batch.oldest_at, batch.waiting));
         }
         let (number, newest_at) = (batch.number, batch.newest_at);
@@ -152,13 +173,13 @@ impl<W> Outbox<W> {
     /// Items that wait to be appended.
     #[must_use]
     pub fn items(&self) -> usize {
-        self.queue.iter().map(|batch| batch.waiting.len()).sum()
+        self.queue.iter().map(|batch| batch.items).sum()
     }
 
     /// Items of the batch that is next.
     #[must_use]
     pub fn next_items(&self) -> usize {
-        self.queue.front().map_or(0, |batch| batch.waiting.len())
+        self.queue.front().map_or(0, |batch| batch.items)
     }
 
     /// Bytes that wait to be appended.
@@ -172,13 +193,18 @@ impl<W> Outbox<W> {
         self.next_number += 1;
         let bytes = Batch::encode_head(self.writer, number, self.settings);
         self.bytes += bytes.len();
-        let (waiting, oldest_at) = (Vec::new(), now);
-        self.queue.push_back(OpenBatch { number, bytes, waiting, oldest_at, newest_at: now });
+        self.enqueue(number, bytes, 0, now);
+    }
+
+    fn enqueue(&mut self, number: u64, bytes: BytesMut, items: usize, now: Instant) {
+        let (waiting, oldest_at, newest_at) = (Vec::new(), now, now);
+        let batch = OpenBatch { number, bytes, items, waiting, oldest_at, newest_at };
+        self.queue.push_back(batch);
     }
 
     fn drop_oldest(&mut self) -> usize {
         let Some(batch) = self.queue.pop_front() else { return 0 };
         self.bytes -= batch.bytes.len();
-        batch.waiting.len()
+        batch.items
     }
 }

@@ -15,8 +15,6 @@ use crate::jet_stream::{JetStreamLog, whole};
 use crate::log::LogError;
 
 const KEY: &str = "snapshot";
-/// Bytes of all snapshots that are kept: three of the largest.
-const STORE_BYTES_MAX: i64 = 1 << 30;
 
 /// Says which snapshot is the newest.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -169,7 +167,7 @@ impl JetStreamLog {
         let made = self.context().create_object_store(object_store::Config {
             bucket: bucket.to_owned(),
             description: Some("snapshots of Pounce's topics and alerts".to_owned()),
-            max_bytes: STORE_BYTES_MAX,
+            max_bytes: self.snapshot_bytes_max(),
             num_replicas: self.copies(),
             storage: StorageType::File,
             ..object_store::Config::default()

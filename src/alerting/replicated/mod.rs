@@ -8,4 +8,5 @@
 pub(crate) mod append;
 pub(crate) mod apply;
 pub(crate) mod metrics;
+pub mod unsent;
 pub(crate) mod writer;

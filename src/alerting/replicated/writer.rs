@@ -6,9 +6,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 use super::metrics;
+use super::unsent::UnsentBatch;
 use pounce_alerts::{Acknowledged, AlertEngine, Observation, Signal, UnknownAlert};
 use pounce_replication::{
     Advocate, Applied, Fate, Item, LoggedObservation, Outbox, OutboxLimits, Outcome, SealedBatch,
@@ -83,11 +85,16 @@ struct State {
     caught_up_at: Option<Instant>,
     /// Newest batch of this process that was applied.
     applied_number: u64,
-    /// Of a batch that is being appended.
-    sealed_items: usize,
+    /// The batch that is being appended.
+    sealed: Option<SealedBatch>,
 }
 
 impl State {
+    /// Items that the log has not stored.
+    fn unappended(&self) -> usize {
+        self.outbox.items() + self.sealed.as_ref().map_or(0, |batch| batch.items)
+    }
+
     fn is_caught_up(&self, now: Instant) -> bool {
         self.caught_up_at.is_some_and(|at| now.saturating_duration_since(at) < BEHIND_FOR_MAX)
     }
@@ -101,21 +108,29 @@ struct Breaker {
 
 impl Writer {
     /// A writer for an engine like this one, with a nonce that nobody else has. Its decisions of
-    /// discontent rest on `signal`, which it tells first.
+    /// discontent rest on `signal`, which it tells first, after what an earlier process left.
     /// # Errors
     /// If the system has no random bytes.
-    pub(crate) fn of(engine: &AlertEngine, signal: Signal) -> std::io::Result<Self> {
+    pub(crate) fn of(
+        engine: &AlertEngine,
+        signal: Signal,
+        unsent: &[UnsentBatch],
+    ) -> std::io::Result<Self> {
         let nonce = getrandom::u64()?;
         let (settings, lateness) = (engine.settings_digest(), engine.lateness());
+        let mut outbox = Outbox::new(nonce, settings, limits(lateness));
+        for batch in unsent {
+            outbox.put_back(&batch.bytes, batch.items, Instant::now());
+        }
         let state = State {
-            outbox: Outbox::new(nonce, settings, limits(lateness)),
+            outbox,
             in_flight: WriterInFlight::default(),
             // Until the first entry was read back nobody knows that the log answers.
             breaker: Breaker { open: true, applied_at: Instant::now() },
             began: Instant::now(),
             caught_up_at: None,
             applied_number: 0,
-            sealed_items: 0,
+            sealed: None,
         };
         let inner = Inner {
             nonce,
@@ -209,14 +224,14 @@ impl Writer {
         let now = Instant::now();
         metrics::dropped(state.outbox.expire(now));
         let sealed = state.outbox.seal(now);
-        state.sealed_items = sealed.items;
+        state.sealed = Some(sealed.clone());
         sealed
     }
 
     /// A batch was stored by the log, or given up.
     pub(super) fn unseal(&self, batch: &SealedBatch, stored: bool) {
         let mut state = self.state();
-        state.sealed_items = 0;
+        state.sealed = None;
         if !stored {
             state.outbox.applied(batch.number);
             metrics::dropped(batch.items);
@@ -275,7 +290,7 @@ impl Writer {
     pub(super) fn look(&self) {
         let mut state = self.state();
         let now = Instant::now();
-        metrics::buffer(state.outbox.items() + state.sealed_items, state.outbox.bytes());
+        metrics::buffer(state.unappended(), state.outbox.bytes());
         metrics::behind(now.saturating_duration_since(state.caught_up_at.unwrap_or(state.began)));
         if state.breaker.open {
             metrics::dropped(state.outbox.expire(now));
@@ -309,8 +324,14 @@ impl Writer {
 
     /// Items that the log has not stored.
     pub(crate) fn unappended(&self) -> usize {
+        self.state().unappended()
+    }
+
+    /// The batches that the log has not stored.
+    pub(crate) fn unsent(&self) -> Vec<Bytes> {
         let state = self.state();
-        state.outbox.items() + state.sealed_items
+        let sealed = state.sealed.iter().filter(|batch| batch.items > 0);
+        sealed.map(|batch| batch.bytes.clone()).chain(state.outbox.unsent()).collect()
     }
 
     fn push(&self, state: &mut State, item: &Item) -> Pending {

@@ -1,0 +1,120 @@
+//! Batches that the log did not take before the process ended, kept in the state folder for the
+//! next one.
+//!
+//! Layout: 8 bytes magic, a little-endian `u32` version, for each batch a `u32` length and its
+//! bytes, and at the end the BLAKE3 hash of all before it. A batch that reached the log all the same
+//! counts once: its writer and number are in its bytes.
+
+use std::fs;
+use std::io::{Error, ErrorKind, Write};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::metrics;
+use crate::alerting::state::StateDir;
+use pounce_replication::Batch;
+
+const NAME: &str = "observations.unsent";
+const MAGIC: [u8; 8] = *b"PNCUNSNT";
+const VERSION: [u8; 4] = 1_u32.to_le_bytes();
+const HASH_BYTES: usize = 32;
+
+/// A batch of an earlier process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsentBatch {
+    pub(super) bytes: Bytes,
+    pub(super) items: usize,
+}
+
+/// Keeps batches for the next start. Blocks.
+pub(crate) fn keep(state: &StateDir, batches: &[Bytes]) -> std::io::Result<()> {
+    let mut content = [&MAGIC[..], &VERSION].concat();
+    for batch in batches {
+        let length = u32::try_from(batch.len()).map_err(Error::other)?;
+        content.extend_from_slice(&length.to_le_bytes());
+        content.extend_from_slice(batch);
+    }
+    let hash = blake3::hash(&content);
+    state.replace(NAME, |file| {
+        file.write_all(&content)?;
+        file.write_all(hash.as_bytes())
+    })
+}
+
+/// Takes out what was kept; what is older than `age_max` would count no more and is dropped, as
+/// is a damaged file. Blocks.
+/// # Errors
+/// If the file is there and can't be read or removed.
+pub fn take(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBatch>> {
+    let file = state.path(NAME);
+    let content = match fs::read(&file) {
+        Ok(content) => content,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    // A clock that went back makes it new.
+    let age = fs::metadata(&file)?.modified()?.elapsed().unwrap_or_default();
+    fs::remove_file(&file)?;
+    let Some(batches) = parse(&content) else {
+        tracing::error!(file = %file.display(), "unsent observations are lost: the file is damaged");
+        return Ok(Vec::new());
+    };
+    let items: usize = batches.iter().map(|batch| batch.items).sum();
+    if age > age_max {
+        metrics::dropped(items);
+        tracing::warn!(
+            items,
+            ?age,
+            "observations that were not sent are too old to count: dropped"
+        );
+        return Ok(Vec::new());
+    }
+    tracing::info!(items, "observations that were not sent before the restart are sent now");
+    Ok(batches)
+}
+
+fn parse(content: &[u8]) -> Option<Vec<UnsentBatch>> {
+    let (content, hash) = content.split_at_checked(content.len().checked_sub(HASH_BYTES)?)?;
+    if blake3::hash(content).as_bytes()[..] != *hash {
+        return None;
+    }
+    let mut rest = content.strip_prefix(&MAGIC)?.strip_prefix(&VERSION)?;
+    let mut batches = Vec::new();
+    while let Some((length, more)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (batch, more) = more.split_at_checked(length)?;
+        let items = Batch::decode(batch).ok()?.items.len();
+        batches.push(UnsentBatch { bytes: Bytes::copy_from_slice(batch), items });
+        rest = more;
+    }
+    rest.is_empty().then_some(batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch without items: version 1, number 3.
+    const BATCH: Bytes = Bytes::from_static(&[8, 1, 24, 3]);
+
+    #[test]
+    fn what_was_kept_is_taken_once_unless_it_is_old_or_damaged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateDir::open(folder.path()).expect("writable");
+        let hour = Duration::from_secs(3600);
+        let take = |age_max| take(&state, age_max).expect("readable");
+        assert_eq!(take(hour), []);
+        keep(&state, &[BATCH, BATCH]).expect("written");
+        assert_eq!(take(hour), [0, 0].map(|items| UnsentBatch { bytes: BATCH, items }));
+        assert_eq!(take(hour), [], "taken out");
+        keep(&state, &[BATCH]).expect("written");
+        assert_eq!(take(Duration::ZERO), []);
+        keep(&state, &[BATCH]).expect("written");
+        let file = state.path(NAME);
+        let mut bytes = fs::read(&file).expect("kept");
+        bytes[13] ^= 1;
+        fs::write(&file, bytes).expect("written");
+        assert_eq!(take(hour), []);
+    }
+}
