@@ -103,7 +103,7 @@ test-alertmanager: ## Run notifications with a real Alertmanager, fetched from D
 check-k8s: ## Check manifests, rules, dashboards and the Dockerfile
 	k8s/check
 
-check-live: ## Check rules and dashboards with a real Prometheus and a server under load
+check-live: $(NATS) ## Check rules and dashboards with a real Prometheus and a server under load
 	cargo build --locked
 	k8s/check --live --pounce target/debug/pounce --seconds 20
 

@@ -24,6 +24,7 @@ ROOT = K8S.parent
 CUSTOM = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule, "ScaledObject": ScaledObject}
 RECOMMENDED = ["name", "instance", "version", "part-of", "managed-by"]
 SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "server"}
+NATS_SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "nats"}
 # Between the end of the drain and the kill: the snapshot, and calls that are cut off.
 GRACE_ROOM_SECONDS = 5
 COMPOSE_RULES = ROOT / "compose/rules.yaml"
@@ -51,14 +52,16 @@ def run(*command: str | Path) -> str:
 
 
 def render(folder: Path) -> dict[str, Path]:
-    """Each overlay as one file, and production once more with KEDA."""
-    keda = folder / "keda"
-    # Kustomize takes relative paths only, so the variant is made in a copy.
-    shutil.copytree(K8S, keda, ignore=shutil.ignore_patterns("__pycache__"))
-    variant = keda / "overlays/production/kustomization.yaml"
-    variant.write_text(variant.read_text().replace("- ../../components/hpa", "- ../../components/keda"))
+    """Each overlay as one file, and production once more with KEDA and with NATS."""
     overlays = {path.name: path for path in sorted((K8S / "overlays").iterdir())}
-    overlays["production with KEDA"] = variant.parent
+    hpa = "- ../../components/hpa"
+    variants = {"KEDA": "- ../../components/keda", "NATS": f"{hpa}\n  - ../../components/nats"}
+    for name, components in variants.items():
+        # Kustomize takes relative paths only, so the variant is made in a copy.
+        shutil.copytree(K8S, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        variant = folder / name / "overlays/production/kustomization.yaml"
+        variant.write_text(variant.read_text().replace(hpa, components))
+        overlays[f"production with {name}"] = variant.parent
     files = {}
     for name, path in overlays.items():
         files[name] = folder / f"{name.replace(' ', '-')}.yaml"
@@ -159,9 +162,16 @@ def consistent(files: dict[str, Path]) -> str:
                 expect(any(value.startswith(mount) for mount in mounts), f"{name}: nothing is mounted at {variable}")
         expect(not any("KEY-----" in value or "secret" in value.lower() for value in config.values()), "a secret is in the environment")
 
-        selectors = [item["spec"]["selector"] for item in by_kind["Service"]]
-        selectors += [item["spec"]["selector"]["matchLabels"] for kind in ("Deployment", "PodDisruptionBudget", "PodMonitor") for item in by_kind.get(kind, [])]
-        expect(all(selector == SELECTOR for selector in selectors), f"{name}: a selector is not {SELECTOR}")
+        selected = [(item, item["spec"]["selector"]) for item in by_kind["Service"]]
+        selected += [(item, item["spec"]["selector"]["matchLabels"]) for kind in ("Deployment", "StatefulSet", "PodDisruptionBudget", "PodMonitor") for item in by_kind.get(kind, [])]
+        for item, selector in selected:
+            nats = item["metadata"]["labels"].get("app.kubernetes.io/component") == "nats"
+            expect(selector == (NATS_SELECTOR if nats else SELECTOR), f"{name}: {item['metadata']['name']} selects {selector}")
+        for stateful in by_kind.get("StatefulSet", []):
+            expect(NATS_SELECTOR.items() <= stateful["spec"]["template"]["metadata"]["labels"].items(), f"{name}: the pods of NATS miss the selector")
+            for claim in stateful["spec"]["volumeClaimTemplates"]:
+                changing = "app.kubernetes.io/version" in claim["metadata"].get("labels", {})
+                expect(not changing, f"{name}: a claim's template has a label that changes, and can't be updated")
         expect(SELECTOR.items() <= pod["metadata"]["labels"].items(), f"{name}: the pods miss the selector")
         for item in [*objects(file), pod]:
             labels = item["metadata"].get("labels", {})

@@ -91,9 +91,16 @@ ROWS = {
         ),
         Panel(
             "Topic alerts firing",
-            "Reported by the replicas, by kind of alert. Each replica counts only its own posts.",
+            "Reported by the replicas, by kind of alert. Replicas that share a log have the same ones; otherwise each "
+            "counts only its own posts, and the sum is shown.",
             "short",
-            [(f"sum by (kind) (pounce_alerts_firing{{{HERE}}})", "{{kind}}")],
+            [
+                (
+                    f"max by (kind) (pounce_alerts_firing{{{HERE}}} and on (namespace, instance) pounce_log_position) "
+                    f"or sum by (kind) (pounce_alerts_firing{{{HERE}}})",
+                    "{{kind}}",
+                )
+            ],
             stacked=True,
         ),
         Panel(
@@ -184,6 +191,43 @@ ROWS = {
                     "{{grpc_method}} {{grpc_code}}",
                 )
             ],
+        ),
+    ],
+    "Observation log": [
+        Panel(
+            "Behind the log",
+            "Time since each replica had read the whole observation log. More than 5 s: its AlertService is not ready.",
+            "s",
+            [(f"pounce_log_behind_seconds{{{HERE}}}", "{{pod}} {{instance}}")],
+            limit=5,
+        ),
+        Panel(
+            "Time to append",
+            "From sending a batch of observations to its being stored.",
+            "s",
+            quantiles("pounce_log_append_seconds"),
+        ),
+        Panel(
+            "Waiting for the log",
+            "Observations that are not stored yet, and replicas that answer posts as not counted yet.",
+            "short",
+            [
+                (f"sum(pounce_log_buffer_items{{{HERE}}})", "observations"),
+                (f"sum(pounce_log_breaker_open{{{HERE}}})", "replicas not waiting"),
+                (f"sum(increase(pounce_log_dropped_total{{{HERE}}}[{RATE}]))", "dropped"),
+            ],
+        ),
+        Panel(
+            "Entries a second",
+            "Of the log, as read by each replica: applied, or not.",
+            "cps",
+            [(f"max by (result) (rate(pounce_log_entries_total{{{HERE}}}[{RATE}]))", "{{result}}")],
+        ),
+        Panel(
+            "Snapshots",
+            "For replicas that start: one is due every 30 s.",
+            "short",
+            [(f"sum by (result) (increase(pounce_log_snapshots_total{{{HERE}}}[10m]))", "{{result}} in 10 minutes")],
         ),
     ],
     "Capacity": [

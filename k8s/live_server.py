@@ -3,11 +3,13 @@
 import json
 import os
 import random
+import socket
 import subprocess
 import threading
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 TOPICS = ["crisp", "airline", "bank"]
 # The crowd of this topic turns halfway.
 TURNING = "crisp"
@@ -41,7 +43,9 @@ class LoadedServer:
         self.stop = threading.Event()
 
     def __enter__(self) -> "LoadedServer":
+        nats_port = self.start_nats()
         settings = {
+            "POUNCE_OBSERVATIONS": f"nats://127.0.0.1:{nats_port}",
             "POUNCE_TOPIC_LABELS": ",".join(TOPICS),
             "POUNCE_STATE_DIR": str(self.folder),
             "POUNCE_DRAIN_NOTICE": "0",
@@ -56,6 +60,7 @@ class LoadedServer:
             serving = self.wait_until_serving(log)
         except BaseException:
             self.server.kill()
+            self.nats.kill()
             raise
         self.http = serving["http"]
         self.feeders = [
@@ -64,6 +69,17 @@ class LoadedServer:
         for feeder in self.feeders:
             feeder.start()
         return self
+
+    def start_nats(self) -> int:
+        """A NATS server for the observation log; its port."""
+        binary = os.environ.get("NATS_SERVER", ROOT / ".cache/tools/nats/bin/nats-server")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        words = ["--jetstream", "--store_dir", self.folder / "nats", "--addr", "127.0.0.1", "--port", str(port)]
+        with (self.folder / "nats.log").open("w") as out:
+            self.nats = subprocess.Popen([binary, *words], stdout=out, stderr=subprocess.STDOUT)
+        return port
 
     def wait_until_serving(self, log: Path) -> dict:
         """The log line that names the addresses."""
@@ -103,6 +119,8 @@ class LoadedServer:
             feeder.join()
         self.server.terminate()
         self.server.wait(timeout=60)
+        self.nats.terminate()
+        self.nats.wait(timeout=60)
 
 
 def post(chance: random.Random, name: str, turned: bool) -> dict:
