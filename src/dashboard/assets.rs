@@ -12,12 +12,13 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, content type, content.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("/", HTML, include_str!("assets/index.html")),
     ("/board/style.css", CSS, include_str!("assets/style.css")),
     ("/board/icon.svg", SVG, include_str!("assets/icon.svg")),
     ("/board/main.js", JS, include_str!("assets/main.js")),
     ("/board/feed.js", JS, include_str!("assets/feed.js")),
+    ("/board/tabs.js", JS, include_str!("assets/tabs.js")),
     ("/board/dom.js", JS, include_str!("assets/dom.js")),
     ("/board/alerts.js", JS, include_str!("assets/alerts.js")),
     ("/board/panels.js", JS, include_str!("assets/panels.js")),

@@ -205,3 +205,28 @@ test("a hostile name is shown, and nothing else", async () => {
   await fits(page);
   await check(page);
 });
+
+test("eight tabs share a stream, the eighth acknowledges, and another takes over from the first", async () => {
+  const server = await start({ scopes: { feeder: "score", taker: "alerts:read,alerts:write" } });
+  await server.feed(morning(), server.tokens.feeder);
+  const context = await browser.newContext({ viewport: DESK });
+  await context.addInitScript((token) => sessionStorage.setItem("pounce-token", token), server.tokens.taker);
+  const tabs = [];
+  for (let n = 0; n < 8; n += 1) {
+    const tab = await context.newPage();
+    await tab.goto(server.url);
+    await tab.locator(".alert").waitFor();
+    tabs.push(tab);
+  }
+  const last = tabs[7];
+  await last.getByRole("button", { name: "Acknowledge" }).press("Enter");
+  await last.getByLabel("Your name").fill("Ann");
+  await last.getByLabel("Note").press("Enter");
+  for (const tab of tabs) await tab.getByText(/Ann took it/).waitFor();
+
+  await tabs.shift().close();
+  await server.feed(posts("acorn bikes", { minutes: 30, negative: (n) => n % 9 === 0 }), server.tokens.feeder);
+  for (const tab of tabs) await tab.locator(".topic").filter({ hasText: "acorn bikes" }).waitFor();
+  assert.equal(await last.locator("#connection-text").innerText(), "Live");
+  await context.close();
+});

@@ -89,7 +89,8 @@ export function posts(topic, { minutes, everySeconds = 20, negative, ...more }) 
   const end = Date.now() - 90_000;
   return Array.from({ length: count }, (_, n) => ({
     id: `${topic}-${n}`,
-    text: (negative(n, count) ? NEGATIVE : OTHER)[n % 4],
+    // No two alike: of copies, one counts.
+    text: `${(negative(n, count) ? NEGATIVE : OTHER)[n % 4]} ${n}`,
     topic,
     author: `author ${n} of ${topic}`,
     followers: n % 120 === 0 ? 24_000 : 120,

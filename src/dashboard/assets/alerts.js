@@ -3,6 +3,8 @@
 import { clock, count, distance, draw, keep, make, many, minutes, moment, percent, say, show } from "./dom.js";
 import { call, reason } from "./feed.js";
 
+/** Longest wait for the answer to an acknowledgement. */
+const ANSWER_MAX = 10_000;
 const NAME = "pounce-name";
 const KINDS = { share: "Share", volume: "Volume", reach: "Reach" };
 /** Ids that were shown; none before the first view. */
@@ -171,12 +173,14 @@ function taking(alert, open) {
     try {
       const body = JSON.stringify({ id: alert.id, by: by.value, note: note.value });
       const headers = { "content-type": "application/json" };
-      const response = await call("board/acknowledgements", { method: "POST", headers, body });
+      const signal = AbortSignal.timeout(ANSWER_MAX);
+      const response = await call("board/acknowledgements", { method: "POST", headers, body, signal });
       if (!response.ok) throw new Error(await reason(response));
       sessionStorage.setItem(NAME, by.value);
       say(document.getElementById("announcer"), `You acknowledged the alert on ${about(alert)}`);
     } catch (error) {
-      say(fault, `Not acknowledged: ${error.message}`);
+      const why = error.name === "TimeoutError" ? "the server did not answer within 10 s" : error.message;
+      say(fault, `Not acknowledged: ${why}`);
     } finally {
       send.disabled = false;
     }

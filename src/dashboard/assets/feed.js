@@ -1,5 +1,7 @@
 // The stream of server-sent events, read with fetch: EventSource can't show a token.
 
+import { inTurn } from "./tabs.js";
+
 const TOKEN = "pounce-token";
 /** Silence after which a stream is taken for dead; the server speaks every ten seconds. */
 const SILENCE_MAX = 25_000;
@@ -29,15 +31,23 @@ export async function reason(response) {
 }
 
 /**
- * Follows the server without end. `on.part(name, value)` gets each part as it changes,
- * `on.state(name)` is told "live", "looking", "lost"; `on.token(refused)` promises a token.
+ * Follows the server without end, while the tab is seen. `on.part(name, value)` gets each part as it
+ * changes, `on.state(name)` is told "live", "looking", "lost"; `on.token(refused)` promises a token.
  */
 export async function follow(on) {
-  let backoff = BACKOFF;
   for (;;) {
+    await inTurn(token.get(), on, { look, hold });
+  }
+}
+
+/** Holds a stream until the tab is hidden or has another token. */
+async function hold(on, hidden) {
+  let backoff = BACKOFF;
+  while (!hidden.aborted) {
     const stop = new AbortController();
+    const signal = AbortSignal.any([stop.signal, hidden]);
     try {
-      const response = await call("board/events", { signal: stop.signal });
+      const response = await call("board/events", { signal });
       if (response.ok) {
         backoff = BACKOFF;
         on.state("live");
@@ -45,18 +55,19 @@ export async function follow(on) {
         on.state("lost");
       } else if (response.status === 401 || response.status === 403) {
         await on.token(token.get() !== "", await reason(response));
-        continue;
+        return;
       } else {
         await look(on);
-        await pause(LOOK);
+        on.state("looking");
+        await pause(LOOK, hidden);
         continue;
       }
     } catch {
-      on.state("lost");
+      if (!hidden.aborted) on.state("lost");
     } finally {
       stop.abort();
     }
-    await pause(backoff * (0.75 + Math.random() / 2));
+    await pause(backoff * (0.75 + Math.random() / 2), hidden);
     backoff = Math.min(backoff * 2, BACKOFF_MAX);
   }
 }
@@ -65,7 +76,6 @@ export async function follow(on) {
 async function look(on) {
   const response = await call("board/state");
   if (!response.ok) throw new Error(await reason(response));
-  on.state("looking");
   for (const [name, value] of Object.entries(await response.json())) on.part(name, value);
 }
 
@@ -89,6 +99,10 @@ async function read(body, stop, part) {
   }
 }
 
-function pause(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Waits; not longer than until `signal`. */
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", resolve, { once: true });
+  });
 }
