@@ -8,6 +8,7 @@ pub mod app;
 pub mod auth;
 pub mod config;
 pub mod dashboard;
+mod http_api;
 pub mod lifecycle;
 pub mod metrics;
 pub mod notifications;

@@ -36,6 +36,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     auth::metrics::register();
     lifecycle::metrics::register();
     transport::metrics::register();
+    crate::http_api::metrics::register();
     crate::traces::describe_metrics();
     describe_gauge!("pounce_build_info", "1; the label tells the version");
     describe_gauge!("pounce_model_info", "1; the labels tell the model");

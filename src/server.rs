@@ -4,6 +4,7 @@
 //! arguments; signals, files and settings are the caller's.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -25,7 +26,7 @@ use crate::alerting::replicated::{self, append};
 use crate::alerting::state::{self, StateDir};
 use crate::auth::tokens::Tokens;
 use crate::lifecycle::calls::OpenCalls;
-use crate::lifecycle::drain::{self, Drain, DrainSender, Phase};
+use crate::lifecycle::drain::{self, DrainSender, Phase};
 use crate::lifecycle::health::Health;
 use crate::lifecycle::reload::Reloaded;
 use crate::notifications::sender::Notifier;
@@ -34,7 +35,7 @@ use crate::recent::posts::RecentPosts;
 use crate::scoring::backlog::Backlog;
 use crate::transport::grpc::{self, ServiceSpec};
 use crate::transport::tls::Tls;
-use crate::transport::{http, incoming};
+use crate::transport::{http, http_server, incoming};
 use crate::{lifecycle, metrics};
 
 /// Time that calls cut off at the end of a drain have to tell their callers.
@@ -64,7 +65,8 @@ pub struct ServerParts {
     pub state: Option<StateDir>,
     /// The log through which the replicas of a fleet count as one.
     pub observations: Option<SharedLog>,
-    /// With TLS, the gRPC port speaks nothing else.
+    /// With TLS, the gRPC port speaks nothing else, and the HTTP port takes posts and tokens through
+    /// nothing else.
     pub tls: Option<Tls>,
     /// With tokens, only their holders may call.
     pub tokens: Option<Reloaded<Tokens>>,
@@ -198,13 +200,21 @@ impl Server {
         if let Some(notifier) = spec.notifier {
             background.spawn(named("notifications", notifier.run(parts.monitor.clone())));
         }
-        let router = http::router(spec.metrics, parts.clone());
-        let connections = incoming::connections(spec.grpc, spec.tls, spec.service.connections_max);
+        let scoring = grpc::scoring(&spec.service, &parts);
+        let tls = spec.tls.is_some();
+        let router = http::router(spec.metrics, parts.clone(), Arc::clone(&scoring), tls);
+        let http_connections = incoming::http_connections(
+            spec.http,
+            spec.tls.clone(),
+            spec.service.http_connections_max,
+        );
+        let connections =
+            incoming::grpc_connections(spec.grpc, spec.tls, spec.service.connections_max);
         Ok(Self {
             grpc_addr,
             http_addr,
-            http: tokio::spawn(serve_http(spec.http, router, drain)),
-            grpc: tokio::spawn(grpc::serve(connections, spec.service, parts.clone())),
+            http: tokio::spawn(http_server::serve(http_connections, router, drain)),
+            grpc: tokio::spawn(grpc::serve(connections, spec.service, parts.clone(), scoring)),
             parts,
             drain: drain_sender,
             workers: spec.workers,
@@ -262,7 +272,7 @@ impl Server {
                 self.drain.advance(Phase::Notice);
                 Err(ServerError::Background(name))
             }
-            served = &mut self.grpc => served?.map_err(ServerError::from),
+            served = calls_ended(&mut self.grpc, &self.parts.calls) => served,
             notice = shutdown => {
                 let calls = &self.parts.calls;
                 drained(&self.drain, calls, notice, self.drain_timeout, self.grpc).await
@@ -303,7 +313,7 @@ async fn drained(
     tokio::time::sleep(notice).await;
     drain.advance(Phase::Draining);
     tokio::select! {
-        served = &mut grpc => return served?.map_err(ServerError::from),
+        served = calls_ended(&mut grpc, calls) => return served,
         () = all_ended(calls) => {
             tracing::info!("all calls have ended; closing the connections that are still open");
             grpc.abort();
@@ -318,6 +328,16 @@ async fn drained(
     Err(ServerError::CutOff(notice + timeout))
 }
 
+/// Completes when the gRPC port has ended, and so have the calls of the HTTP port.
+async fn calls_ended(
+    grpc: &mut JoinHandle<Result<(), tonic::transport::Error>>,
+    calls: &OpenCalls,
+) -> Result<(), ServerError> {
+    grpc.await??;
+    calls.none().await;
+    Ok(())
+}
+
 /// Completes when no call is open and connections had the time to be closed in good order: a client
 /// that does not answer, or watches health, would keep its own open for ever.
 async fn all_ended(calls: &OpenCalls) {
@@ -327,15 +347,6 @@ async fn all_ended(calls: &OpenCalls) {
         if !calls.any() {
             return;
         }
-    }
-}
-
-async fn serve_http(listener: TcpListener, router: axum::Router, mut drain: Drain) {
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { drain.reached(Phase::Stopping).await })
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the HTTP port failed");
     }
 }
 

@@ -16,8 +16,17 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::metrics::{self, CallRefusal};
 use crate::auth::need::Need;
 use crate::auth::tokens::{Scope, Token, Tokens};
-use pounce_proto::ScoreStreamRequest;
-use pounce_proto::score_stream_request::Request;
+
+/// What an item of a stream asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// A score.
+    Score,
+    /// The changes of topic alerts.
+    Alerts,
+    /// Nothing that needs leave.
+    Nothing,
+}
 
 /// The holder of a token; anybody, where no tokens are asked for.
 #[derive(Clone, Default)]
@@ -84,12 +93,14 @@ impl Caller {
     /// what comes too fast is not read, so that the sender has to wait. Ends
     /// with UNAUTHENTICATED when the token is taken away, and with
     /// PERMISSION_DENIED when it is not good for the alerts that are asked for.
-    pub(crate) fn paced<S>(
+    pub(crate) fn paced<S, T>(
         self,
         mut requests: S,
-    ) -> impl Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin
+        asks: fn(&T) -> Asks,
+    ) -> impl Stream<Item = Result<T, Status>> + Send + Unpin
     where
-        S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin + 'static,
+        S: Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
+        T: Send + 'static,
     {
         let Some(identity) = &self.identity else { return Either::Left(requests) };
         let token = Arc::clone(&identity.token);
@@ -107,12 +118,13 @@ impl Caller {
                     }
                 };
                 let Some(request) = request else { return };
-                if asks_for_alerts(&request) && !may_read_alerts {
+                let asks = request.as_ref().map_or(Asks::Nothing, asks);
+                if asks == Asks::Alerts && !may_read_alerts {
                     metrics::call_refused(CallRefusal::MissingScope);
                     yield Err(crate::auth::need::permission_denied());
                     return;
                 }
-                if let (Some(bucket), true) = (&bucket, is_post(&request)) {
+                if let (Some(bucket), true) = (&bucket, asks == Asks::Score) {
                     let wait = bucket
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -140,15 +152,4 @@ impl Caller {
             std::future::pending::<()>().await;
         }
     }
-}
-
-fn asks_for_alerts(request: &Result<ScoreStreamRequest, Status>) -> bool {
-    let Ok(ScoreStreamRequest { request: Some(Request::Options(options)) }) = request else {
-        return false;
-    };
-    options.alerts
-}
-
-fn is_post(request: &Result<ScoreStreamRequest, Status>) -> bool {
-    matches!(request, Ok(ScoreStreamRequest { request: Some(Request::Post(_)) }))
 }

@@ -5,6 +5,7 @@
 mod bucket;
 pub(crate) mod caller;
 pub(crate) mod caller_key;
+pub(crate) mod encrypted;
 pub(crate) mod guard;
 pub(crate) mod metrics;
 pub(crate) mod need;

@@ -45,6 +45,9 @@ pub(super) struct CallFlags {
     /// Open gRPC connections, at most; further ones are closed at once
     #[arg(long, env = "POUNCE_CONNECTIONS_MAX", default_value_t = 1024, value_name = "N")]
     connections_max: usize,
+    /// Open connections of the HTTP port, at most; further ones are closed at once
+    #[arg(long, env = "POUNCE_HTTP_CONNECTIONS_MAX", default_value_t = 256, value_name = "N")]
+    http_connections_max: usize,
     /// Age in seconds at which a stream is asked to move to another server; each stream gets 80 to
     /// 100 % of it; 0: never
     #[arg(long, env = "POUNCE_STREAM_AGE_MAX", default_value_t = 1800, value_name = "SECONDS")]
@@ -72,6 +75,7 @@ pub(super) struct CallLimits {
     pub(super) stream_posts_in_flight_max: usize,
     pub(super) connection_streams_max: u32,
     pub(super) connections_max: usize,
+    pub(super) http_connections_max: usize,
     pub(super) stream_age_max: Option<Duration>,
     pub(super) connection_age_max: Option<Duration>,
     pub(super) reflection: bool,
@@ -111,6 +115,12 @@ impl CallFlags {
                 STREAMS_MAX,
             )?,
             connections_max: within("--connections-max", self.connections_max, 1, CONNECTIONS_MAX)?,
+            http_connections_max: within(
+                "--http-connections-max",
+                self.http_connections_max,
+                1,
+                CONNECTIONS_MAX,
+            )?,
             stream_age_max: stream_age,
             connection_age_max: connection_age,
             reflection: self.reflection,

@@ -96,7 +96,7 @@ pub struct ServeFlags {
         value_name = "IP:PORT"
     )]
     grpc_addr: SocketAddr,
-    /// Address of the HTTP port: the dashboard, /metrics, /healthz, /readyz
+    /// Address of the HTTP port: posts as JSON, the dashboard, /metrics, /healthz, /readyz
     #[arg(
         long,
         env = "POUNCE_HTTP_ADDR",
@@ -157,6 +157,7 @@ impl ServeFlags {
                 topic_labels: alerts.topic_labels,
                 reflection: calls.reflection,
                 connections_max: calls.connections_max,
+                http_connections_max: calls.http_connections_max,
                 token_posts_per_second_max: access.token_posts_per_second_max,
             },
             set_by_flags,

@@ -46,8 +46,7 @@ pub(crate) fn register() {
     );
     describe_gauge!("pounce_streams_open", "Open ScoreStream calls");
 
-    // The client alone says MALFORMED.
-    for code in RejectionCode::ALL.into_iter().filter(|code| *code != RejectionCode::Malformed) {
+    for code in RejectionCode::ALL {
         rejected_counter(code).absolute(0);
     }
     for severity in Severity::ALL {

@@ -3,7 +3,9 @@
 //! Knows the scorer, the flags and the messages; nothing of tensors, batches or worker threads.
 
 pub mod backlog;
+pub(crate) mod ids;
 mod in_flight;
+pub(crate) mod input;
 pub(crate) mod metrics;
 pub(crate) mod pipeline;
 pub(crate) mod service;

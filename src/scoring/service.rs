@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
 use futures::future::join_all;
+use futures::{Stream, StreamExt};
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
@@ -14,6 +14,7 @@ use crate::auth::caller::Caller;
 use crate::auth::caller_key::CallerKey;
 use crate::lifecycle::drain::{Drain, Phase};
 use crate::scoring::backlog::Backlog;
+use crate::scoring::input::StreamInput;
 use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::stream::{self, StreamLimits};
 use crate::scoring::wire::{self, Refusal};
@@ -52,6 +53,39 @@ impl Scoring {
             when_full: WhenFull::Refuse,
             span: extensions.get().cloned(),
         })
+    }
+}
+
+impl Scoring {
+    /// Answers a stream of posts, whichever protocol it comes by. `extensions` hold the caller and
+    /// its address.
+    pub(crate) fn stream<S>(
+        &self,
+        extensions: &Extensions,
+        deadline: Option<Instant>,
+        thresholds: Option<proto::Thresholds>,
+        inputs: S,
+    ) -> Result<impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send + use<S>, Status>
+    where
+        S: Stream<Item = Result<StreamInput, Status>> + Send + Unpin + 'static,
+    {
+        if self.drain.phase() >= Phase::Draining {
+            return Err(Status::unavailable("the server is draining"));
+        }
+        let thresholds = wire::thresholds(thresholds.as_ref(), &self.pipeline.thresholds)
+            .map_err(|error| Refusal::from(error).status())?;
+        let terms = StreamLimits {
+            posts_in_flight_max: self.stream_posts_in_flight_max,
+            age_max: self.stream_age_max.map(with_jitter),
+            deadline,
+            thresholds,
+            span: extensions.get().cloned(),
+            drain: self.drain.clone(),
+            backlog: self.backlog.clone(),
+        };
+        let flow = self.pipeline.scorer.flow(&CallerKey::of(extensions));
+        let inputs = Caller::of(extensions).paced(inputs, StreamInput::asks);
+        Ok(stream::replies(Arc::clone(&self.pipeline), flow, terms, inputs))
     }
 }
 
@@ -125,21 +159,10 @@ impl ScoringService for Scoring {
         &self,
         request: Request<Streaming<ScoreStreamRequest>>,
     ) -> Result<Response<Self::ScoreStreamStream>, Status> {
-        if self.drain.phase() >= Phase::Draining {
-            return Err(Status::unavailable("the server is draining"));
-        }
-        let terms = StreamLimits {
-            posts_in_flight_max: self.stream_posts_in_flight_max,
-            age_max: self.stream_age_max.map(with_jitter),
-            deadline: deadline(request.metadata()),
-            span: request.extensions().get().cloned(),
-            drain: self.drain.clone(),
-            backlog: self.backlog.clone(),
-        };
-        let flow = self.pipeline.scorer.flow(&CallerKey::of(request.extensions()));
-        let requests = Caller::of(request.extensions()).paced(request.into_inner());
-        let replies = stream::replies(Arc::clone(&self.pipeline), flow, terms, requests);
-        Ok(Response::new(Box::pin(replies)))
+        let deadline = deadline(request.metadata());
+        let (_, extensions, messages) = request.into_parts();
+        let inputs = messages.map(|message| message.map(StreamInput::Request));
+        Ok(Response::new(Box::pin(self.stream(&extensions, deadline, None, inputs)?)))
     }
 
     async fn get_model(

@@ -20,9 +20,11 @@ use crate::alerting::wire::show_change;
 use crate::lifecycle::drain::{Drain, Phase};
 use crate::scoring::backlog::{Backlog, StreamBacklog};
 use crate::scoring::in_flight::{Finished, InFlight, Job, Submitted};
+use crate::scoring::input::StreamInput;
 use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
+use pounce_alerts::flags::Thresholds;
 use pounce_inference::scorer::{Flow, WhenFull};
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply;
@@ -40,6 +42,8 @@ pub(crate) struct StreamLimits {
     /// Age at which the stream is asked to move to another server.
     pub(crate) age_max: Option<Duration>,
     pub(crate) deadline: Option<Instant>,
+    /// Thresholds of a stream that can't send options.
+    pub(crate) thresholds: Thresholds,
     /// The call's span, if it is sampled.
     pub(crate) span: Option<SpanContext>,
     pub(crate) drain: Drain,
@@ -55,7 +59,7 @@ pub(crate) fn replies<S>(
     mut requests: S,
 ) -> impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send
 where
-    S: Stream<Item = Result<ScoreStreamRequest, Status>> + Send + Unpin,
+    S: Stream<Item = Result<StreamInput, Status>> + Send + Unpin,
 {
     let rotation = terms.age_max.map(|age| Instant::now() + age);
     let mut session = Session::new(pipeline, flow, &terms);
@@ -108,7 +112,7 @@ fn message(reply: Reply) -> ScoreStreamResponse {
 enum Step {
     Reply(Finished),
     Alert(Arc<NumberedChange>),
-    Request(Result<ScoreStreamRequest, Status>),
+    Request(Result<StreamInput, Status>),
     InputEnded,
     Drain,
     Stop,
@@ -137,7 +141,7 @@ impl Session {
         Self {
             flow: Arc::new(flow),
             post_terms: CallOptions {
-                thresholds: pipeline.thresholds,
+                thresholds: terms.thresholds,
                 deadline: terms.deadline,
                 when_full: WhenFull::Wait,
                 span: terms.span.clone(),
@@ -164,7 +168,7 @@ impl Session {
         rotation: Option<Instant>,
     ) -> Step
     where
-        S: Stream<Item = Result<ScoreStreamRequest, Status>> + Unpin,
+        S: Stream<Item = Result<StreamInput, Status>> + Unpin,
     {
         let unanswered = self.in_flight.as_ref().map_or(0, InFlight::unanswered);
         if !reading && unanswered == 0 {
@@ -188,7 +192,19 @@ impl Session {
         }
     }
 
-    fn accept(&mut self, request: ScoreStreamRequest) {
+    fn accept(&mut self, input: StreamInput) {
+        match input {
+            StreamInput::Request(request) => self.accept_request(request),
+            StreamInput::Unreadable(rejection) => {
+                self.summary.received += 1;
+                metrics::post_rejected(rejection.code());
+                let sequence = self.summary.received;
+                self.push(Err(proto::Rejection { sequence, ..rejection }));
+            }
+        }
+    }
+
+    fn accept_request(&mut self, request: ScoreStreamRequest) {
         let begun = std::mem::replace(&mut self.begun, true);
         match request.request {
             Some(Request::Post(post)) => self.accept_post(&post),

@@ -58,6 +58,8 @@ pub struct ServiceSpec {
     pub reflection: bool,
     /// Open connections.
     pub connections_max: usize,
+    /// Open connections of the HTTP port.
+    pub http_connections_max: usize,
     /// Posts a second of a token that has no limit of its own.
     pub token_posts_per_second_max: Option<NonZeroU32>,
 }
@@ -100,20 +102,17 @@ impl ServiceSpec {
 /// ended.
 /// # Errors
 /// If the transport fails.
-pub async fn serve<I, IO, E>(
+pub(crate) async fn serve<I, IO, E>(
     incoming: I,
     spec: ServiceSpec,
     parts: Parts,
+    scoring: Arc<Scoring>,
 ) -> Result<(), tonic::transport::Error>
 where
     I: Stream<Item = Result<IO, E>>,
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    for topic in spec.topic_labels.iter().map(Topic::as_str).chain([scoring::metrics::TOPIC_OTHER])
-    {
-        scoring::metrics::topic_known(topic);
-    }
     let (reporter, health_service) = tonic_health::server::health_reporter();
     parts.health.report_once(&reporter).await;
     let reporting = tokio::spawn(parts.health.clone().report(reporter));
@@ -126,8 +125,9 @@ where
         drain: drain.clone(),
     };
     let alerts = AlertServiceServer::new(alerts).max_decoding_message_size(spec.message_bytes_max);
-    let mut routes =
-        Routes::new(scoring_service(&spec, &parts)).add_service(alerts).add_service(health_service);
+    let scoring =
+        ScoringServiceServer::from_arc(scoring).max_decoding_message_size(spec.message_bytes_max);
+    let mut routes = Routes::new(scoring).add_service(alerts).add_service(health_service);
     if spec.reflection {
         let known = || {
             tonic_reflection::server::Builder::configure()
@@ -163,7 +163,12 @@ where
     served
 }
 
-fn scoring_service(spec: &ServiceSpec, parts: &Parts) -> ScoringServiceServer<Scoring> {
+/// The handlers of the calls that score posts, which the HTTP port shares.
+pub(crate) fn scoring(spec: &ServiceSpec, parts: &Parts) -> Arc<Scoring> {
+    let labels = spec.topic_labels.iter().map(Topic::as_str);
+    for topic in labels.chain([scoring::metrics::TOPIC_OTHER]) {
+        scoring::metrics::topic_known(topic);
+    }
     let pipeline = Pipeline {
         scorer: parts.scorer.clone(),
         monitor: parts.monitor.clone(),
@@ -175,7 +180,7 @@ fn scoring_service(spec: &ServiceSpec, parts: &Parts) -> ScoringServiceServer<Sc
         text_bytes_max: spec.text_bytes_max,
         topic_labels: spec.topic_labels.clone(),
     };
-    ScoringServiceServer::new(Scoring {
+    Arc::new(Scoring {
         pipeline: Arc::new(pipeline),
         limits: spec.limits(&parts.scorer),
         batch_posts_max: spec.batch_posts_max,
@@ -184,5 +189,4 @@ fn scoring_service(spec: &ServiceSpec, parts: &Parts) -> ScoringServiceServer<Sc
         drain: parts.drain.clone(),
         backlog: parts.backlog.clone(),
     })
-    .max_decoding_message_size(spec.message_bytes_max)
 }

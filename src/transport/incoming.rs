@@ -1,5 +1,5 @@
-//! Connections of the gRPC port: accepted, counted, bounded, and with TLS
-//! unwrapped, before the transport sees them.
+//! Connections of both ports: accepted, counted, bounded, and with TLS unwrapped, before the
+//! transport sees them.
 
 use std::convert::Infallible;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::metrics::{self, ConnectionRefusal};
+use super::metrics::{self, ConnectionRefusal, Port};
 use super::peers::{ConnectionPermit, Peers};
 use crate::transport::tls::Tls;
 
@@ -31,14 +31,37 @@ const PREFACE: usize = 24;
 /// descriptors: asking again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// The connections of `listener`, through TLS where given. At most
-/// `connections_max` are open or shaking hands at a time, and no peer has more than are still free;
-/// others are closed at once. Dropping the stream closes the listener.
-pub fn connections(
+/// First byte of a TLS connection: the content type of a handshake (RFC 8446, section 5.1). No
+/// method of HTTP begins with it.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// The connections of the gRPC port, through TLS where given. At most `connections_max` are open or
+/// shaking hands at a time, and no peer has more than are still free; others are closed at once.
+/// Dropping the stream closes the listener.
+pub(crate) fn grpc_connections(
     listener: TcpListener,
     tls: Option<Tls>,
     connections_max: usize,
 ) -> impl Stream<Item = Result<Connection, Infallible>> + Send {
+    connections(Port::Grpc, listener, tls, connections_max).map(Ok)
+}
+
+/// The connections of the HTTP port, bounded likewise. With TLS, those whose first byte begins it
+/// go through it, and others are in clear: probes and scrapes know no certificate.
+pub(crate) fn http_connections(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    connections_max: usize,
+) -> impl Stream<Item = Connection> + Send {
+    connections(Port::Http, listener, tls, connections_max)
+}
+
+fn connections(
+    port: Port,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    connections_max: usize,
+) -> impl Stream<Item = Connection> + Send {
     let peers = Peers::new(connections_max);
     async_stream::stream! {
         let mut handshakes = JoinSet::new();
@@ -47,21 +70,27 @@ pub fn connections(
                 socket = accept(&listener) => socket,
                 Some(done) = handshakes.join_next() => {
                     if let Ok(Some(connection)) = done {
-                        yield Ok(connection);
+                        yield connection;
                     }
                     continue;
                 }
             };
             let Some(permit) = socket.peer_addr().ok().and_then(|peer| peers.admit(peer.ip())) else {
-                metrics::connection_refused(ConnectionRefusal::Limit);
+                metrics::connection_refused(port, ConnectionRefusal::Limit);
                 continue;
             };
-            let opening = Opening::new(Instant::now() + OPENING_MAX);
-            match &tls {
-                None => yield Ok(Connection::new(Io::Plain(socket), opening, permit)),
-                Some(tls) => {
-                    let acceptor = TlsAcceptor::from(Arc::clone(&tls.now().server));
-                    handshakes.spawn(handshake(acceptor, socket, opening, permit));
+            let new = New { port, socket, permit, until: Instant::now() + OPENING_MAX };
+            let Some(tls) = &tls else {
+                yield new.in_clear();
+                continue;
+            };
+            let tls = tls.now();
+            match port {
+                Port::Grpc => {
+                    handshakes.spawn(new.handshake(TlsAcceptor::from(Arc::clone(&tls.grpc))));
+                }
+                Port::Http => {
+                    handshakes.spawn(new.by_first_byte(TlsAcceptor::from(Arc::clone(&tls.http))));
                 }
             }
         }
@@ -92,29 +121,58 @@ fn went_away(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn handshake(
-    acceptor: TlsAcceptor,
+/// A socket that was let in.
+struct New {
+    port: Port,
     socket: TcpStream,
-    opening: Opening,
     permit: ConnectionPermit,
-) -> Option<Connection> {
-    let peer = socket.peer_addr().ok();
-    match tokio::time::timeout_at(opening.until, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => Some(Connection::new(Io::Tls(Box::new(stream)), opening, permit)),
-        Ok(Err(error)) => {
-            metrics::connection_refused(ConnectionRefusal::Handshake);
-            tracing::debug!(peer = peer.map(tracing::field::display), %error, "TLS handshake failed");
-            None
+    /// When it must have said something.
+    until: Instant,
+}
+
+impl New {
+    fn in_clear(self) -> Connection {
+        Connection::new(self.port, Io::Plain(self.socket), self.until, self.permit)
+    }
+
+    async fn handshake(self, acceptor: TlsAcceptor) -> Option<Connection> {
+        let Self { port, socket, permit, until } = self;
+        let peer = socket.peer_addr().ok();
+        match tokio::time::timeout_at(until, acceptor.accept(socket)).await {
+            Ok(Ok(stream)) => Some(Connection::new(port, Io::Tls(Box::new(stream)), until, permit)),
+            Ok(Err(error)) => {
+                metrics::connection_refused(port, ConnectionRefusal::Handshake);
+                tracing::debug!(
+                    peer = peer.map(tracing::field::display), %error, "TLS handshake failed"
+                );
+                None
+            }
+            Err(_) => {
+                metrics::connection_refused(port, ConnectionRefusal::Silent);
+                None
+            }
         }
-        Err(_) => {
-            metrics::connection_refused(ConnectionRefusal::Silent);
-            None
+    }
+
+    /// With TLS or in clear, as its first byte says.
+    async fn by_first_byte(self, acceptor: TlsAcceptor) -> Option<Connection> {
+        let mut first = [0];
+        match tokio::time::timeout_at(self.until, self.socket.peek(&mut first)).await {
+            Ok(Ok(1..)) if first == [TLS_HANDSHAKE] => self.handshake(acceptor).await,
+            Ok(Ok(1..)) => Some(self.in_clear()),
+            // It went away.
+            Ok(_) => None,
+            Err(_) => {
+                metrics::connection_refused(self.port, ConnectionRefusal::Silent);
+                None
+            }
         }
     }
 }
 
 /// One open connection; holds its permit until it is dropped.
-pub struct Connection {
+pub(crate) struct Connection {
+    port: Port,
     io: Io,
     /// `None` once the preface was read.
     opening: Option<Opening>,
@@ -129,7 +187,6 @@ enum Io {
 
 /// What a connection may take to say something.
 struct Opening {
-    until: Instant,
     alarm: Pin<Box<Sleep>>,
     /// Bytes still to come.
     left: usize,
@@ -137,19 +194,26 @@ struct Opening {
 
 impl Opening {
     fn new(until: Instant) -> Self {
-        Self { until, alarm: Box::pin(tokio::time::sleep_until(until)), left: PREFACE }
+        Self { alarm: Box::pin(tokio::time::sleep_until(until)), left: PREFACE }
     }
 }
 
 impl Connection {
-    fn new(io: Io, opening: Opening, permit: ConnectionPermit) -> Self {
-        metrics::connection_open(true);
+    fn new(port: Port, io: Io, until: Instant, permit: ConnectionPermit) -> Self {
+        metrics::connection_open(port, true);
         let socket = match &io {
             Io::Plain(socket) => socket,
             Io::Tls(stream) => stream.get_ref().0,
         };
         let addresses = [socket.local_addr().ok(), socket.peer_addr().ok()];
-        Self { io, opening: Some(opening), addresses, _permit: permit }
+        // HTTP's server has a time limit of its own for each request.
+        let opening = (port == Port::Grpc).then(|| Opening::new(until));
+        Self { port, io, opening, addresses, _permit: permit }
+    }
+
+    /// Whether it goes through TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.io, Io::Tls(_))
     }
 
     /// Ends the opening once the preface is there, and the connection if it is not in time.
@@ -159,7 +223,7 @@ impl Connection {
         if opening.left == 0 {
             self.opening = None;
         } else if opening.alarm.as_mut().poll(context).is_ready() {
-            metrics::connection_refused(ConnectionRefusal::Silent);
+            metrics::connection_refused(self.port, ConnectionRefusal::Silent);
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
@@ -168,7 +232,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        metrics::connection_open(false);
+        metrics::connection_open(self.port, false);
     }
 }
 
@@ -245,7 +309,6 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -256,7 +319,7 @@ mod tests {
         let addr = listener.local_addr().expect("bound");
         let mut client = TcpStream::connect(addr).await.expect("it listens");
         client.write_all(said).await.expect("sent");
-        let mut connections = Box::pin(connections(listener, None, 1));
+        let mut connections = Box::pin(grpc_connections(listener, None, 1));
         let Some(Ok(connection)) = connections.next().await else { panic!("a connection") };
         (client, connection)
     }

@@ -2,6 +2,30 @@
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
+/// A port of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    Grpc,
+    Http,
+}
+
+impl Port {
+    fn open(self) -> metrics::Gauge {
+        match self {
+            Self::Grpc => gauge!("pounce_connections_open"),
+            Self::Http => gauge!("pounce_http_connections_open"),
+        }
+    }
+
+    fn refused(self, refusal: ConnectionRefusal) -> metrics::Counter {
+        let reason = refusal.name();
+        match self {
+            Self::Grpc => counter!("pounce_connections_refused_total", "reason" => reason),
+            Self::Http => counter!("pounce_http_connections_refused_total", "reason" => reason),
+        }
+    }
+}
+
 /// Why a connection was closed before it said anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectionRefusal {
@@ -59,6 +83,11 @@ pub(crate) fn register() {
     describe_counter!("grpc_server_msg_sent_total", "gRPC messages sent");
     describe_counter!("pounce_connections_refused_total", "Connections closed before a call");
     describe_gauge!("pounce_connections_open", "Open gRPC connections");
+    describe_counter!(
+        "pounce_http_connections_refused_total",
+        "Connections of the HTTP port closed before a request"
+    );
+    describe_gauge!("pounce_http_connections_open", "Open connections of the HTTP port");
     describe_gauge!(
         "pounce_tls_certificate_expiry_timestamp_seconds",
         "When the gRPC port's certificate expires, in seconds since 1970"
@@ -66,22 +95,24 @@ pub(crate) fn register() {
     describe_counter!("pounce_messages_refused_total", "Request messages refused while arriving");
 
     for refusal in ConnectionRefusal::ALL {
-        counter!("pounce_connections_refused_total", "reason" => refusal.name()).absolute(0);
+        Port::Grpc.refused(refusal).absolute(0);
+        Port::Http.refused(refusal).absolute(0);
     }
     for refusal in MessageRefusal::ALL {
         counter!("pounce_messages_refused_total", "reason" => refusal.name()).absolute(0);
     }
-    gauge!("pounce_connections_open").set(0.0);
+    Port::Grpc.open().set(0.0);
+    Port::Http.open().set(0.0);
 }
 
 /// A connection was opened or closed.
-pub(crate) fn connection_open(open: bool) {
-    gauge!("pounce_connections_open").increment(if open { 1.0 } else { -1.0 });
+pub(crate) fn connection_open(port: Port, open: bool) {
+    port.open().increment(if open { 1.0 } else { -1.0 });
 }
 
 /// A connection was closed before it said anything.
-pub(crate) fn connection_refused(refusal: ConnectionRefusal) {
-    counter!("pounce_connections_refused_total", "reason" => refusal.name()).increment(1);
+pub(crate) fn connection_refused(port: Port, refusal: ConnectionRefusal) {
+    port.refused(refusal).increment(1);
 }
 
 /// A certificate is in use that expires at `until`, in seconds since 1970.

@@ -6,6 +6,7 @@ mod calls;
 mod framing;
 pub mod grpc;
 pub mod http;
+pub(crate) mod http_server;
 pub mod incoming;
 mod messages;
 pub(crate) mod metrics;

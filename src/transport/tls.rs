@@ -1,4 +1,4 @@
-//! TLS for the gRPC port: the certificate, its key, and whom to let in.
+//! TLS for both ports: the certificate, its key, and whom to let in.
 //!
 //! The only file besides `incoming` that names rustls. New files are in force
 //! for the next connection; those that are open stay as they are.
@@ -36,7 +36,8 @@ pub type Tls = Reloaded<TlsConfig>;
 
 /// What a connection is accepted with.
 pub struct TlsConfig {
-    pub(super) server: Arc<ServerConfig>,
+    pub(super) grpc: Arc<ServerConfig>,
+    pub(super) http: Arc<ServerConfig>,
     /// Of the server's certificate.
     valid: CertificateValidity,
 }
@@ -86,8 +87,11 @@ fn config(files: &TlsFiles, contents: &[Vec<u8>]) -> Result<TlsConfig, FileError
     let chain = certificates(&files.cert, &contents[0])?;
     let valid = validity(&chain[0])
         .ok_or_else(|| FileError::new(&files.cert, "holds a certificate that can't be read"))?;
-    let server = Arc::new(server_config(files, chain, contents)?);
-    Ok(TlsConfig { server, valid })
+    let mut grpc = server_config(files, chain, contents)?;
+    let mut http = grpc.clone();
+    grpc.alpn_protocols = vec![b"h2".to_vec()];
+    http.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConfig { grpc: Arc::new(grpc), http: Arc::new(http), valid })
 }
 
 fn validity(certificate: &CertificateDer<'_>) -> Option<CertificateValidity> {
@@ -107,7 +111,7 @@ fn server_config(
         Some(file) => verifier(file, &contents[2])?,
         None => WebPkiClientVerifier::no_client_auth(),
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| FileError::new(&files.cert, error))?
         .with_client_cert_verifier(verifier)
@@ -118,9 +122,7 @@ fn server_config(
                 &files.cert,
                 format!("does not go with {}: {error}", files.key.display()),
             )
-        })?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
+        })
 }
 
 fn verifier(file: &Path, pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, FileError> {

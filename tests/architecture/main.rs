@@ -27,7 +27,15 @@ const RULES: [(&[&str], &[&str]); 9] = [
         &["crates/pounce-replication/src/jet_stream.rs", "crates/pounce-replication/src/store.rs"],
     ),
     (&["whatlang"], &["crates/pounce-inference/src/language.rs"]),
-    (&["axum"], &["src/dashboard/", "src/server.rs", "src/transport/http.rs"]),
+    (
+        &["axum"],
+        &[
+            "src/dashboard/",
+            "src/http_api/",
+            "src/transport/http.rs",
+            "src/transport/http_server.rs",
+        ],
+    ),
     (&["tokio_rustls"], &["src/transport/"]),
     (&["reqwest"], &["src/notifications/", "src/config/notifications.rs"]),
     // The wall clock: elsewhere the time of an event is an argument. Spans want its own type.

@@ -197,6 +197,7 @@ impl Default for Spec {
                 topic_labels: vec![Topic::parse(b"acme").expect("a topic")],
                 reflection: true,
                 connections_max: 128,
+                http_connections_max: 128,
                 token_posts_per_second_max: None,
             },
             addr: ([127, 0, 0, 1], 0).into(),

@@ -1,7 +1,12 @@
 //! Posts, replies and alerts as JSON.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::Reply;
@@ -10,11 +15,34 @@ use pounce_proto::{
     Severity,
 };
 
-/// One post as a JSON object. `id` may be a number; `posted_at` is RFC 3339 or
+/// Reads a JSON object, where serde's derived code would take an array of the fields as well.
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        json.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// One post as a JSON object, in an [`Object`]. `id` may be a number; `posted_at` is RFC 3339 or
 /// seconds since 1970, with a fraction or
 /// without (also as `time`); unknown fields are ignored.
-#[derive(Debug, Deserialize)]
-struct PostLine {
+#[derive(Deserialize)]
+pub struct PostLine {
     id: Option<Id>,
     /// A post without one is the server's to reject, as any other bad post.
     #[serde(default)]
@@ -33,7 +61,7 @@ struct PostLine {
     language: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Id {
     Text(String),
@@ -54,35 +82,49 @@ enum Moment {
 /// # Errors
 /// A rejection that says what is wrong with the line, never what is in it.
 pub fn parse_post(line: &[u8], run: &str, number: u64) -> Result<Post, Rejection> {
-    let line: PostLine = serde_json::from_slice(line).map_err(|error| Rejection {
-        post_id: format!("{run}-{number}"),
-        code: RejectionCode::Malformed.into(),
-        field: format!("line {number}"),
-        reason: reason(&error),
-        ..Rejection::default()
-    })?;
-    let id = match line.id {
-        Some(Id::Text(id)) => id,
-        Some(Id::Number(id)) => id.to_string(),
-        None => format!("{run}-{number}"),
-    };
-    let author = (!line.author.is_empty() || line.followers > 0)
-        .then(|| Author { id: line.author.into(), followers: line.followers });
-    Ok(Post {
-        id: id.into(),
-        text: line.text.into(),
-        topic: line.topic.into(),
-        place: line.place.into(),
-        author,
-        posted_at: line.posted_at.map(|moment| match moment {
-            Moment::Seconds(seconds) => prost_types::Timestamp { seconds, nanos: 0 },
-            Moment::Fraction(seconds) => from_fraction(seconds),
-            Moment::Rfc3339(at) => {
+    let Object(line): Object<PostLine> =
+        serde_json::from_slice(line).map_err(|error| Rejection {
+            post_id: format!("{run}-{number}"),
+            code: RejectionCode::Malformed.into(),
+            field: format!("line {number}"),
+            reason: format!("the line {}", fault(&error)),
+            ..Rejection::default()
+        })?;
+    Ok(line.into_post(|| format!("{run}-{number}")))
+}
+
+impl PostLine {
+    /// The post; `id` makes one if it has none.
+    pub fn into_post(self, id: impl FnOnce() -> String) -> Post {
+        let id = match self.id {
+            Some(Id::Text(id)) => id,
+            Some(Id::Number(id)) => id.to_string(),
+            None => id(),
+        };
+        let author = (!self.author.is_empty() || self.followers > 0)
+            .then(|| Author { id: self.author.into(), followers: self.followers });
+        Post {
+            id: id.into(),
+            text: self.text.into(),
+            topic: self.topic.into(),
+            place: self.place.into(),
+            author,
+            posted_at: self.posted_at.map(Moment::into_timestamp),
+            language: self.language.into(),
+        }
+    }
+}
+
+impl Moment {
+    fn into_timestamp(self) -> prost_types::Timestamp {
+        match self {
+            Self::Seconds(seconds) => prost_types::Timestamp { seconds, nanos: 0 },
+            Self::Fraction(seconds) => from_fraction(seconds),
+            Self::Rfc3339(at) => {
                 prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
             }
-        }),
-        language: line.language.into(),
-    })
+        }
+    }
 }
 
 /// Seconds since 1970 to the microsecond: a float of today has no finer digits.
@@ -94,8 +136,9 @@ fn from_fraction(seconds: f64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
 }
 
-/// What serde says of a line without the values that it repeats.
-fn reason(error: &serde_json::Error) -> String {
+/// What is wrong with JSON that is not a post, without the values that serde repeats.
+#[must_use]
+pub fn fault(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Data => {
             "is not a post: `text`, `topic`, `place`, `author` and `language` are strings, `id` a string or \
@@ -103,7 +146,7 @@ fn reason(error: &serde_json::Error) -> String {
         }
         _ => "is not a JSON object",
     };
-    format!("the line {what} (at column {})", error.column())
+    format!("{what} (at line {} column {})", error.line(), error.column())
 }
 
 /// One reply as a JSON object.
@@ -279,7 +322,13 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_told_apart_without_repeating_it() {
-        for line in [&b"secret"[..], br#"{"text": 5, "x": "secret"}"#, b"\xff secret", b"[]"] {
+        for line in [
+            &b"secret"[..],
+            br#"{"text": 5, "x": "secret"}"#,
+            b"\xff secret",
+            b"[]",
+            br#"["1", "secret"]"#,
+        ] {
             let rejection = parse_post(line, "run", 3).expect_err("no post");
             assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
             assert_eq!(

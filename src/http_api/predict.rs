@@ -1,0 +1,192 @@
+//! `POST /predict`: classification as text-embeddings-inference has it, so that its clients need
+//! no change.
+//!
+//! Texts have no id, topic or author: they are scored and count for no alert. A text that is longer
+//! than the model reads is cut, whatever `truncate` says.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tonic::{Code, Status};
+
+use super::api::Api;
+use super::problem::Problem;
+use crate::scoring::ids::run_id;
+use pounce_client::Reply;
+use pounce_client::json::{Object, fault};
+use pounce_proto::{Post, Probabilities, Rejection, RejectionCode};
+
+#[derive(Deserialize)]
+struct Predict {
+    inputs: Inputs,
+    /// Long texts are always cut.
+    #[serde(rename = "truncate")]
+    _truncate: Option<bool>,
+    #[serde(default)]
+    raw_scores: bool,
+    parameters: Option<Object<Parameters>>,
+}
+
+/// What clients of Hugging Face's inference API add; they want a list of lists for one text too.
+#[derive(Default, Deserialize)]
+struct Parameters {
+    top_k: Option<NonZeroUsize>,
+    function_to_apply: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Inputs {
+    One(String),
+    Many(Vec<Input>),
+}
+
+/// A text, or a list of one; a list of two is a pair, which this model does not read.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Input {
+    Text(String),
+    List([String; 1]),
+}
+
+/// One class of a text; the likeliest comes first.
+#[derive(Serialize)]
+struct Prediction {
+    score: f64,
+    label: &'static str,
+}
+
+/// Answers one text with a list of its classes, several with a list of lists.
+pub(super) async fn predict(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let answered = async {
+        let extensions = api.admit(&head)?;
+        let body = api.limits.read(&head.headers, body).await?;
+        let Object(predict): Object<Predict> =
+            serde_json::from_slice(&body).map_err(|error| unread(&error))?;
+        predict.check()?;
+        let top = predict.parameters.as_ref().and_then(|given| given.0.top_k);
+        let top = top.map_or(usize::MAX, NonZeroUsize::get);
+        let (texts, alone) = match predict.inputs {
+            Inputs::One(text) => (vec![text], predict.parameters.is_none()),
+            Inputs::Many(inputs) => (inputs.into_iter().map(Input::into_text).collect(), false),
+        };
+        let max = api.limits.posts_max;
+        if !(1..=max).contains(&texts.len()) {
+            let detail = format!("inputs has {} texts, allowed are 1 to {max}", texts.len());
+            return Err(Problem::invalid("inputs", detail));
+        }
+        let run = run_id()?;
+        let post = |(number, text): (u32, String)| Post {
+            id: format!("{run}-{number}").into(),
+            text: text.into(),
+            ..Post::default()
+        };
+        let posts = (1..).zip(texts).map(post).collect();
+        let replies = api.score_batch(extensions, posts, None).await?;
+        let predictions: Result<Vec<_>, Problem> =
+            replies.iter().map(|reply| predictions(reply, top)).collect();
+        let mut predictions = predictions?;
+        Ok(match predictions.pop() {
+            Some(only) if alone => Json(only).into_response(),
+            last => {
+                predictions.extend(last);
+                Json(predictions).into_response()
+            }
+        })
+    };
+    answered.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+impl Predict {
+    fn check(&self) -> Result<(), Problem> {
+        if self.raw_scores {
+            let detail = "raw_scores must be false: scores are calibrated probabilities";
+            return Err(Problem::invalid("raw_scores", detail));
+        }
+        let parameters = self.parameters.as_ref();
+        match parameters.and_then(|given| given.0.function_to_apply.as_deref()) {
+            None | Some("softmax") => Ok(()),
+            Some(_) => {
+                let detail = "function_to_apply must be softmax: scores are probabilities";
+                Err(Problem::invalid("parameters.function_to_apply", detail))
+            }
+        }
+    }
+}
+
+impl Input {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) | Self::List([text]) => text,
+        }
+    }
+}
+
+fn unread(error: &serde_json::Error) -> Problem {
+    if error.is_data() {
+        let detail = "the body must be an object with `inputs`, a text or a list of texts";
+        return Problem::invalid("inputs", detail);
+    }
+    Problem::invalid("", format!("the body {}", fault(error)))
+}
+
+fn predictions(reply: &Reply, top: usize) -> Result<Vec<Prediction>, Problem> {
+    let event = match reply {
+        Reply::Event(event) => event,
+        Reply::Rejection(rejection) => return Err(refused(rejection)),
+    };
+    let Probabilities { negative, neutral, positive } = event.probabilities.unwrap_or_default();
+    let mut classes = [("negative", negative), ("neutral", neutral), ("positive", positive)]
+        .map(|(label, score)| Prediction { score, label });
+    classes.sort_by(|a, b| b.score.total_cmp(&a.score));
+    Ok(classes.into_iter().take(top).collect())
+}
+
+/// One bad text fails the request: its answer has no place for a rejection.
+fn refused(rejection: &Rejection) -> Problem {
+    let code = match rejection.code() {
+        RejectionCode::ResourceExhausted => Code::ResourceExhausted,
+        RejectionCode::DeadlineExceeded => Code::DeadlineExceeded,
+        RejectionCode::Unavailable => Code::Unavailable,
+        RejectionCode::Internal => Code::Internal,
+        _ => {
+            let number = rejection.sequence;
+            let detail = format!("text {number} of inputs: {}", rejection.reason);
+            return Problem::invalid("inputs", detail);
+        }
+    };
+    Problem::from(Status::new(code, rejection.reason.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Option<Predict> {
+        serde_json::from_str(body).ok().filter(|read: &Predict| read.check().is_ok())
+    }
+
+    #[test]
+    fn inputs_are_a_text_or_a_list_and_what_would_change_scores_is_refused() {
+        for good in [
+            r#"{"inputs": "late"}"#,
+            r#"{"inputs": ["late", ["again"]], "truncate": true}"#,
+            r#"{"inputs": "late", "parameters": {"top_k": 1, "function_to_apply": "softmax"}}"#,
+        ] {
+            assert!(read(good).is_some(), "{good}");
+        }
+        for bad in [
+            r#"{"inputs": [["a", "pair"]]}"#,
+            r#"{"inputs": 7}"#,
+            r#"{"inputs": "late", "raw_scores": true}"#,
+            r#"{"inputs": "late", "parameters": {"function_to_apply": "none"}}"#,
+        ] {
+            assert!(read(bad).is_none(), "{bad}");
+        }
+    }
+}
