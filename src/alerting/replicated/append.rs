@@ -10,7 +10,7 @@ use super::writer::{BATCH_ITEMS, Writer};
 use pounce_replication::{LogError, ObservationLog, SealedBatch};
 
 /// Time in which a small batch may grow.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(1);
 /// Silence of the whole log after which a replica appends a tick, so that time goes on.
 const TICK: Duration = Duration::from_secs(1);
 /// Replicas wait longer by up to this much, each by an amount of its own, so that one tick is
@@ -39,7 +39,8 @@ pub(crate) async fn run<L: ObservationLog>(log: L, writer: Writer) {
 /// Whether the log stored the batch, sooner or later.
 async fn append<L: ObservationLog>(log: &L, writer: &Writer, batch: &SealedBatch) -> bool {
     let mut pause = PAUSE_MIN;
-    let mut told = false;
+    // Each cause is told once.
+    let mut told = None;
     loop {
         let began = Instant::now();
         let appended = tokio::select! {
@@ -60,8 +61,9 @@ async fn append<L: ObservationLog>(log: &L, writer: &Writer, batch: &SealedBatch
                 tracing::error!(%error, items = batch.items, "observations are lost");
                 return false;
             }
-            Err(error) if !std::mem::replace(&mut told, true) => {
+            Err(error) if told.as_ref() != Some(&error) => {
                 tracing::warn!(%error, "observations wait for the log");
+                told = Some(error);
             }
             Err(_) => {}
         }

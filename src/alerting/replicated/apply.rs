@@ -80,12 +80,13 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
     /// Applies without end.
     pub(crate) async fn run(mut self) {
         let mut pause = PAUSE_MIN;
-        let mut told = false;
+        // Each cause is told once.
+        let mut told = None;
         loop {
             let before = self.replica.position();
             let stopped = self.read().await;
             if self.replica.position() > before {
-                (pause, told) = (PAUSE_MIN, false);
+                (pause, told) = (PAUSE_MIN, None);
             }
             match stopped {
                 Stopped::Silent => tracing::debug!("the observation log is silent: opened anew"),
@@ -101,8 +102,9 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
                 Stopped::Restore(error) => {
                     tracing::error!(%error, "the newest snapshot can't be used: waiting for another");
                 }
-                Stopped::Log(error) if !std::mem::replace(&mut told, true) => {
+                Stopped::Log(error) if told.as_ref() != Some(&error) => {
                     tracing::warn!(%error, "the observation log can't be read: trying again");
+                    told = Some(error);
                 }
                 Stopped::Log(_) => {}
             }
