@@ -22,6 +22,8 @@ import expressions
 K8S = expressions.K8S
 ROOT = K8S.parent
 CUSTOM = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule, "ScaledObject": ScaledObject}
+# Of KEDA 2.17, where the newest models on PyPI are of 2.16.
+NEWER = {".spec.fallback.behavior"}
 RECOMMENDED = ["name", "instance", "version", "part-of", "managed-by"]
 SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "server"}
 NATS_SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "nats"}
@@ -94,7 +96,7 @@ def custom_kinds(files: dict[str, Path]) -> str:
         for item in objects(file):
             if model := CUSTOM.get(item["kind"]):
                 known = model.model_validate(item).model_dump(mode="json", by_alias=True, exclude_none=True)
-                lost = list(missing(item, known))
+                lost = [field for field in missing(item, known) if field not in NEWER]
                 expect(not lost, f"{name}: {item['kind']} has unknown fields {lost}")
                 seen.append(item["kind"])
     expect(set(seen) == set(CUSTOM), f"only {set(seen)} seen")

@@ -12,9 +12,15 @@ use crate::scored::Timings;
 const POWERS: [f64; 14] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
 
+/// Seconds: half a millisecond, a short batch, to ten seconds.
+const BATCH_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0, 10.0];
+
 /// Upper bounds of the buckets of each histogram of its own; those of stages are the service's.
-pub const BUCKETS: [(&str, &[f64]); 2] =
-    [("pounce_batch_posts", &POWERS), ("pounce_batch_padded_tokens", &POWERS)];
+pub const BUCKETS: [(&str, &[f64]); 3] = [
+    ("pounce_batch_posts", &POWERS),
+    ("pounce_batch_padded_tokens", &POWERS),
+    ("pounce_batch_duration_seconds", &BATCH_SECONDS),
+];
 
 /// Why a post was taken out of the queue without a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +70,11 @@ pub fn register() {
     );
     describe_histogram!("pounce_batch_posts", "Posts a batch");
     describe_histogram!("pounce_batch_padded_tokens", "Tokens a batch, padding included");
+    describe_histogram!(
+        "pounce_batch_duration_seconds",
+        Unit::Seconds,
+        "Time of a worker for a batch: the rate of the sum over the workers is how busy they are"
+    );
     describe_gauge!("pounce_queue_posts", "Posts waiting for a worker");
     describe_gauge!("pounce_queue_capacity", "Posts that may wait or run");
     describe_gauge!("pounce_workers", "Workers with an engine");
@@ -89,6 +100,7 @@ pub fn register() {
     }
     let _ = histogram!("pounce_batch_posts");
     let _ = histogram!("pounce_batch_padded_tokens");
+    let _ = histogram!("pounce_batch_duration_seconds");
     for name in [
         "pounce_queue_posts",
         "pounce_queue_capacity",
@@ -142,9 +154,15 @@ pub(crate) fn workers(alive: usize) {
     gauge!("pounce_workers").set(as_f64(alive));
 }
 
-/// A worker began or ended a batch.
-pub(crate) fn worker_busy(busy: bool) {
-    gauge!("pounce_workers_busy").increment(if busy { 1.0 } else { -1.0 });
+/// A worker began a batch.
+pub(crate) fn batch_began() {
+    gauge!("pounce_workers_busy").increment(1.0);
+}
+
+/// A worker ended a batch that took it so long.
+pub(crate) fn batch_ended(took: Duration) {
+    gauge!("pounce_workers_busy").decrement(1.0);
+    histogram!("pounce_batch_duration_seconds").record(took);
 }
 
 /// A worker has been at its current run of the model for this long; zero if none is.

@@ -104,10 +104,11 @@ impl Worker {
         self.scheduler.worker_alive(true);
         let _ = warm.send(Ok(()));
         while let Some(jobs) = self.scheduler.take() {
-            metrics::worker_busy(true);
+            metrics::batch_began();
+            let began = Instant::now();
             self.run_batch(jobs);
             self.scheduler.running(self.index, false);
-            metrics::worker_busy(false);
+            metrics::batch_ended(began.elapsed());
             if self.engine.is_none() && !self.rebuild() {
                 break;
             }
