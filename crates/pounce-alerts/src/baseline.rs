@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::minute::Minute;
 use super::settings::Share;
+use super::wilson::lower_bound;
 use super::window::{Counts, ratio};
 
 /// Minutes that are forgotten together: a day is 96 slots, not 1440 minutes.
@@ -69,10 +70,15 @@ impl Baseline {
         }
     }
 
-    /// The baseline share: what was learnt, with the prior as additional posts.
+    /// The baseline share: what was learnt, with the prior as additional posts. Where what was
+    /// learnt is significantly above the prior, it counts alone: a prior that lowered it would
+    /// open an alert on each topic that always complains, as soon as it has a baseline.
     pub(super) fn share(&self, share: &Share) -> f64 {
-        (ratio(self.sum.negatives) + f64::from(share.prior_negatives))
-            / (ratio(self.sum.posts) + f64::from(share.prior_posts))
+        let (negatives, posts) = (f64::from(share.prior_negatives), f64::from(share.prior_posts));
+        if lower_bound(self.sum, share.z) > negatives / posts {
+            return self.sum.share();
+        }
+        (ratio(self.sum.negatives) + negatives) / (ratio(self.sum.posts) + posts)
     }
 
     /// The posts that were learnt.
@@ -125,10 +131,19 @@ mod tests {
     }
 
     #[test]
+    fn a_prior_does_not_lower_what_is_significantly_above_it() {
+        let mut baseline = Baseline::default();
+        learn(&mut baseline, 0..1, 2);
+        check(&baseline, (2.0 + 30.0) / (10.0 + 200.0));
+        learn(&mut baseline, 1..20, 7);
+        check(&baseline, 135.0 / 200.0);
+    }
+
+    #[test]
     fn a_day_is_remembered_and_no_more() {
         let mut baseline = Baseline::default();
         learn(&mut baseline, 0..DAY, 5);
-        check(&baseline, (5.0 * 1440.0 + 30.0) / (14_400.0 + 200.0));
+        check(&baseline, 0.5);
         learn(&mut baseline, DAY..2 * DAY, 1);
         check(&baseline, (1440.0 + 30.0) / (14_400.0 + 200.0));
         assert!(!baseline.is_warming(&Share::default()));
@@ -147,6 +162,6 @@ mod tests {
         learn(&mut baseline, DAY..3 * DAY, 10);
         check(&baseline, before);
         learn(&mut baseline, 3 * DAY..4 * DAY, 2);
-        check(&baseline, (2.0 * 1440.0 + 30.0) / (14_400.0 + 200.0));
+        check(&baseline, 0.2);
     }
 }

@@ -271,7 +271,10 @@ impl KeyState {
         if !self.baseline.is_warming(rules) {
             return ShareLimits::of(self.baseline.share(rules), rules);
         }
-        let mut first = last.plus(1).minus(width);
+        // At most half of what is known is held against the other half: a change that began a
+        // while ago would else count as usual.
+        let known = self.minutes.oldest().map_or(0, |oldest| last.plus(1).since(oldest));
+        let mut first = last.plus(1).minus(width.max(known / 2));
         if let Some(firing) = &self.lifecycles[AlertKind::Share.index()].firing {
             // What an alert rests on does not tell what is usual.
             first = first.min(firing.opened.plus(1).minus(minutes_of(firing.window)));

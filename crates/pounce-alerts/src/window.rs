@@ -85,6 +85,11 @@ impl MinuteCounts {
         }
     }
 
+    /// The oldest minute that has posts.
+    pub(super) fn oldest(&self) -> Option<Minute> {
+        self.buckets.front().map(|bucket| bucket.minute)
+    }
+
     /// Drops what is before `minute`.
     pub(super) fn forget_before(&mut self, minute: Minute) {
         while let Some(bucket) = self.buckets.front().filter(|bucket| bucket.minute < minute) {

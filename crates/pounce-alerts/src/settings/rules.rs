@@ -80,7 +80,7 @@ impl Default for Share {
             baseline_gap_minutes: 240,
             prior_posts: 200,
             prior_negatives: 30,
-            cold_prior_posts: 10,
+            cold_prior_posts: 5,
             cold_z: 1.64,
             relearn_minutes: 24 * 60,
             medium_rise: 2.0,
