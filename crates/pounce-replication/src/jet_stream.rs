@@ -31,7 +31,7 @@ const LOG_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct JetStreamSpec {
     /// Such as `nats://HOST:4222`, or `tls://HOST:4222`; several of one cluster.
     pub servers: Vec<ServerAddr>,
-    /// Replicas with one name share one log. A valid [`fleet_name`].
+    /// Replicas with one name share one log. See [`is_fleet_name`].
     pub fleet: String,
     /// What to show the servers; none: nothing.
     pub credentials: Option<Credentials>,

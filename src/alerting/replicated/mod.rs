@@ -1,6 +1,6 @@
 //! Counting through a log that all replicas of a fleet read.
 //!
-//! [`writer`] takes in what this process scored; [`append`] writes it to the log; [`apply`] reads
+//! `writer` takes in what this process scored; `append` writes it to the log; `apply` reads
 //! the log, this process's entries among them, and drives the alert engine. Whoever scored a post
 //! waits until it was applied here, unless the log does not answer. docs/decisions/replicated-log.md
 //! says why.
