@@ -54,6 +54,28 @@ def test_what_the_service_knows_no_more_is_told_as_forgotten() -> None:
     assert list(watch.catch_up([alert("b")])) == []
 
 
+def test_a_new_stream_goes_on_after_the_last_change() -> None:
+    watch = told()
+    assert watch.position == ""
+    worse = alert("a")
+    worse.severity = Severity.SEVERITY_HIGH
+    watch.hear(
+        WatchAlertsResponse(change=AlertChange(kind=OPENED, alert=worse, position="fleet:7"))
+    )
+    watch.hear(change(RESOLVED, over("b")))
+    assert watch.position == "fleet:7"
+
+
+def test_what_missed_changes_led_to_is_looked_up() -> None:
+    watch = told()
+    news = list(watch.catch_up_missed([over("a"), alert("b"), alert("c")]))
+    assert news == [
+        AlertChange(kind=RESOLVED, alert=over("a")),
+        AlertChange(kind=FIRING, alert=alert("c")),
+    ]
+    assert watch.hear(change(OPENED, alert("c"))) is None, "told already"
+
+
 def test_what_was_missed_is_told() -> None:
     assert told().hear(WatchAlertsResponse(missed=3)) == Missed(changes=3)
     assert told().hear(WatchAlertsResponse(advocates_missed=2)) == Missed(advocates=2)

@@ -15,7 +15,7 @@ from ._connection import OPTIONS, Access, Metadata, Server, Turns
 from ._errors import ClosedError, Fault, fault_of, passing
 from ._job import Job, Reply, reply_of
 from ._scoring import Scoring
-from ._watch import LIVED, Connected, Lost, Told, Watched
+from ._watch import LIVED, PAGE_SIZE, Connected, Lost, Missed, Told, Watched
 from .v1.alert_pb2 import Alert
 from .v1.alert_service_pb2 import (
     AcknowledgeAlertRequest,
@@ -128,8 +128,14 @@ class Client:
 
     def alerts(self, filter: AlertFilter | None = None, *, resolved: bool = False) -> list[Alert]:
         """Alerts that fire, newest first; with `resolved` also those of the last 24 hours."""
-        request = ListAlertsRequest(filter=filter, resolved=resolved)
-        return list(self._call(lambda server: server.alerts.ListAlerts, request).alerts)
+        alerts: list[Alert] = []
+        request = ListAlertsRequest(filter=filter, resolved=resolved, page_size=PAGE_SIZE)
+        while True:
+            page = self._call(lambda server: server.alerts.ListAlerts, request)
+            alerts += page.alerts
+            if not page.next_page_token:
+                return alerts
+            request.page_token = page.next_page_token
 
     def acknowledge(self, alert_id: str, *, by: str, note: str = "") -> Alert:
         """Takes an alert: somebody takes care of it. The first acknowledgement stays."""
@@ -151,6 +157,7 @@ class Client:
         while True:
             began = time.monotonic()
             server = self.next_server()
+            request.resume_after = told.position
             call = None
             try:
                 if lost:
@@ -165,8 +172,11 @@ class Client:
                     yield Connected()
                     yield from told.catch_up(listed)
                 for response in call:
-                    if (news := told.hear(response)) is not None:
-                        yield news
+                    if (news := told.hear(response)) is None:
+                        continue
+                    yield news
+                    if isinstance(news, Missed) and news.changes:
+                        yield from told.catch_up_missed(self._listed(server, filter))
                 fault = Fault(grpc.StatusCode.UNAVAILABLE, "the service ended the watch")
             except grpc.RpcError as error:
                 fault = passing(fault_of(error))
@@ -218,11 +228,16 @@ class Client:
         self._closed.wait(seconds)
         self.check_open()
 
-    def _listed(self, server: Server, filter: AlertFilter | None) -> Iterable[Alert]:
-        request = ListAlertsRequest(filter=filter, resolved=True)
-        timeout = self._timeout
-        response = server.alerts.ListAlerts(request, metadata=self._metadata, timeout=timeout)
-        return response.alerts
+    def _listed(self, server: Server, filter: AlertFilter | None) -> list[Alert]:
+        """All alerts that fire or resolved in the last day, as one server knows them."""
+        alerts: list[Alert] = []
+        request = ListAlertsRequest(filter=filter, resolved=True, page_size=PAGE_SIZE)
+        while True:
+            page = server.alerts.ListAlerts(request, metadata=self._metadata, timeout=self._timeout)
+            alerts += page.alerts
+            if not page.next_page_token:
+                return alerts
+            request.page_token = page.next_page_token
 
     def _call(
         self,

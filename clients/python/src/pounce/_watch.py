@@ -1,7 +1,7 @@
 """What a watch tells, and what it has told already. Does no I/O.
 
-A new stream begins with what fires; of that only what was not told before is told. What ended
-meanwhile is looked up.
+A new stream goes on after the last change, if the service can, or begins with what fires: of that
+only what was not told before is told. What ended meanwhile is looked up.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from .v1.alert_service_pb2 import Advocate, WatchAlertsResponse
 
 # A stream that lived for fewer seconds did not help: the next pause is longer.
 LIVED = 2.0
+# Alerts of a page: the most that a service gives.
+PAGE_SIZE = 500
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Forgotten:
 
 @dataclass(frozen=True)
 class Missed:
-    """So many changes and advocates came too fast to be told."""
+    """So many changes and advocates came too fast to be told. What changes led to follows."""
 
     changes: int = 0
     advocates: int = 0
@@ -56,6 +58,8 @@ class Told:
         """Alerts that fire, by id, as they were told last."""
         self._ended: set[str] = set()
         # Alerts whose end was looked up: their stream may tell of it again.
+        self.position = ""
+        """Of the last change; empty where the service has none."""
 
     def catch_up(self, listed: Iterable[Alert]) -> Iterator[Watched]:
         """What `listed`, all alerts that fire or resolved in the last day, tells of those that
@@ -73,6 +77,17 @@ class Told:
                 self._ended.add(id)
                 yield AlertChange(kind=AlertChangeKind.ALERT_CHANGE_KIND_RESOLVED, alert=alert)
 
+    def catch_up_missed(self, listed: Iterable[Alert]) -> Iterator[Watched]:
+        """What `listed` tells of the changes that came too fast. Those that the stream has still
+        to tell are in it too.
+        """
+        listed = list(listed)
+        yield from self.catch_up(listed)
+        for alert in listed:
+            change = AlertChange(kind=AlertChangeKind.ALERT_CHANGE_KIND_FIRING, alert=alert)
+            if alert.state == AlertState.ALERT_STATE_FIRING and self._is_new(change):
+                yield change
+
     def hear(self, response: WatchAlertsResponse) -> Watched | None:
         """What a message of the stream tells that is new."""
         match response.WhichOneof("message"):
@@ -88,11 +103,15 @@ class Told:
 
     def _is_new(self, change: AlertChange) -> bool:
         alert = change.alert
+        self.position = change.position or self.position
         if change.kind == AlertChangeKind.ALERT_CHANGE_KIND_RESOLVED:
             self.firing.pop(alert.id, None)
             ended_before = alert.id in self._ended
             self._ended.discard(alert.id)
             return not ended_before
+        # One that was looked up since is told already, and so is its end.
+        if alert.id in self._ended:
+            return False
         last = self.firing.get(alert.id)
         self.firing[alert.id] = alert
-        return change.kind != AlertChangeKind.ALERT_CHANGE_KIND_FIRING or last != alert
+        return last != alert

@@ -16,7 +16,7 @@ from ._backoff import Backoff
 from ._connection import OPTIONS, Access, AsyncServer, Metadata, Turns
 from ._errors import ClosedError, Fault, fault_of
 from ._job import Job, Reply, reply_of
-from ._watch import LIVED, Connected, Lost, Told, Watched
+from ._watch import LIVED, PAGE_SIZE, Connected, Lost, Missed, Told, Watched
 from .v1.alert_pb2 import Alert
 from .v1.alert_service_pb2 import (
     AcknowledgeAlertRequest,
@@ -125,8 +125,14 @@ class Client:
         self, filter: AlertFilter | None = None, *, resolved: bool = False
     ) -> list[Alert]:
         """Alerts that fire, newest first; with `resolved` also those of the last 24 hours."""
-        request = ListAlertsRequest(filter=filter, resolved=resolved)
-        return list((await self._call(lambda server: server.alerts.ListAlerts, request)).alerts)
+        alerts: list[Alert] = []
+        request = ListAlertsRequest(filter=filter, resolved=resolved, page_size=PAGE_SIZE)
+        while True:
+            page = await self._call(lambda server: server.alerts.ListAlerts, request)
+            alerts += page.alerts
+            if not page.next_page_token:
+                return alerts
+            request.page_token = page.next_page_token
 
     async def acknowledge(self, alert_id: str, *, by: str, note: str = "") -> Alert:
         """Takes an alert: somebody takes care of it. The first acknowledgement stays."""
@@ -143,6 +149,7 @@ class Client:
         while True:
             began = time.monotonic()
             server = self.next_server()
+            request.resume_after = told.position
             call = server.alerts.WatchAlerts(request, metadata=self._metadata)
             self.opened(call)
             try:
@@ -154,8 +161,12 @@ class Client:
                 for news in told.catch_up(listed):
                     yield news
                 async for response in call:
-                    if (heard := told.hear(response)) is not None:
-                        yield heard
+                    if (heard := told.hear(response)) is None:
+                        continue
+                    yield heard
+                    if isinstance(heard, Missed) and heard.changes:
+                        for news in told.catch_up_missed(await self._listed(server, filter)):
+                            yield news
                 fault = Fault(grpc.StatusCode.UNAVAILABLE, "the service ended the watch")
             except grpc.RpcError as error:
                 fault = fault_of(error)
@@ -208,11 +219,18 @@ class Client:
             return
         self.check_open()
 
-    async def _listed(self, server: AsyncServer, filter: AlertFilter | None) -> Iterable[Alert]:
-        request = ListAlertsRequest(filter=filter, resolved=True)
-        timeout = self._timeout
-        response = await server.alerts.ListAlerts(request, metadata=self._metadata, timeout=timeout)
-        return response.alerts
+    async def _listed(self, server: AsyncServer, filter: AlertFilter | None) -> list[Alert]:
+        """All alerts that fire or resolved in the last day, as one server knows them."""
+        alerts: list[Alert] = []
+        request = ListAlertsRequest(filter=filter, resolved=True, page_size=PAGE_SIZE)
+        while True:
+            page = await server.alerts.ListAlerts(
+                request, metadata=self._metadata, timeout=self._timeout
+            )
+            alerts += page.alerts
+            if not page.next_page_token:
+                return alerts
+            request.page_token = page.next_page_token
 
     async def _call(
         self,
