@@ -12,6 +12,7 @@ mod http_api;
 pub mod lifecycle;
 pub mod metrics;
 pub mod notifications;
+mod open_inference;
 pub mod parts;
 pub mod recent;
 pub mod scoring;

@@ -12,7 +12,13 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, Fil
 /// The interface is the workspace's, at its top.
 const ROOT: &str = "../../proto";
 const PACKAGE: &str = "pounce.v1";
-const FILES: [&str; 2] = ["pounce/v1/alert_service.proto", "pounce/v1/scoring_service.proto"];
+const FILES: [&str; 3] = [
+    "pounce/v1/alert_service.proto",
+    "pounce/v1/scoring_service.proto",
+    "inference/open_inference.proto",
+];
+/// Packages whose services are ours to serve.
+const SERVED: [&str; 2] = [PACKAGE, "inference"];
 
 /// Messages whose strings are read as bytes: the protobuf decoder fails the
 /// whole stream on a string that is not UTF-8, while a bad post must only cost
@@ -29,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for declared in ours().flat_map(|file| &file.enum_type) {
         write_enum_names(&mut names, declared)?;
     }
-    write_methods(&mut names, ours())?;
+    let served = published.file.iter().filter(|file| SERVED.contains(&file.package()));
+    write_methods(&mut names, served)?;
     std::fs::write(out.join("names.rs"), names)?;
 
     let lenient =
@@ -38,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .bytes(".pounce.v1")
+        .bytes(".inference")
         .boxed(".pounce.v1.ScoreStreamRequest.request.post")
         .compile_fds(lenient)?;
     Ok(())
@@ -86,8 +94,10 @@ fn write_methods<'a>(
     out: &mut String,
     files: impl Iterator<Item = &'a FileDescriptorProto>,
 ) -> std::fmt::Result {
-    writeln!(out, "/// Every method of `pounce.v1`.\npub const METHODS: &[Method] = &[")?;
-    for service in files.flat_map(|file| &file.service) {
+    writeln!(out, "/// Every method that is served.\npub const METHODS: &[Method] = &[")?;
+    let services =
+        files.flat_map(|file| file.service.iter().map(|service| (file.package(), service)));
+    for (package, service) in services {
         for method in &service.method {
             let kind = match (method.client_streaming(), method.server_streaming()) {
                 (false, false) => "unary",
@@ -98,7 +108,7 @@ fn write_methods<'a>(
             let (service, method) = (service.name(), method.name());
             writeln!(
                 out,
-                "    Method {{ service: \"{PACKAGE}.{service}\", method: {method:?}, kind: {kind:?} }},"
+                "    Method {{ service: \"{package}.{service}\", method: {method:?}, kind: {kind:?} }},"
             )?;
         }
     }

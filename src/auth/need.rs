@@ -17,7 +17,7 @@ pub(crate) enum Need {
 
 /// Methods that do not need just any token; a name without a method stands for
 /// the rest of its service.
-const NEEDS: [(&str, &str, Need); 11] = [
+const NEEDS: [(&str, &str, Need); 17] = [
     ("pounce.v1.ScoringService", "GetModel", Need::Token),
     ("pounce.v1.ScoringService", "", Need::Scope(Scope::Score)),
     ("pounce.v1.AlertService", "WatchAlerts", Need::Scope(Scope::AlertsRead)),
@@ -25,6 +25,14 @@ const NEEDS: [(&str, &str, Need); 11] = [
     ("pounce.v1.AlertService", "GetTopic", Need::Scope(Scope::AlertsRead)),
     ("pounce.v1.AlertService", "ListTopics", Need::Scope(Scope::AlertsRead)),
     ("pounce.v1.AlertService", "", Need::Scope(Scope::AlertsWrite)),
+    ("inference.GRPCInferenceService", "ServerMetadata", Need::Token),
+    ("inference.GRPCInferenceService", "ModelMetadata", Need::Token),
+    // As health.
+    ("inference.GRPCInferenceService", "ServerLive", Need::Nothing),
+    ("inference.GRPCInferenceService", "ServerReady", Need::Nothing),
+    // It tells whether a name is the model's.
+    ("inference.GRPCInferenceService", "ModelReady", Need::Token),
+    ("inference.GRPCInferenceService", "", Need::Scope(Scope::Score)),
     // Probes and balancers have no token.
     ("grpc.health.v1.Health", "", Need::Nothing),
     ("grpc.reflection.v1.ServerReflection", "", Need::Token),
@@ -68,12 +76,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_of_ours_needs_a_scope_and_only_health_needs_nothing() {
+    fn every_method_needs_a_scope_but_those_that_tell_of_the_server() {
         for Method { service, method, .. } in METHODS {
             let path = format!("/{service}/{method}");
             let need = Need::of(&path);
-            let open = *method == "GetModel";
-            assert_eq!(matches!(need, Need::Scope(_)), !open, "{path}: {need:?}");
+            let expected = match *method {
+                "ServerLive" | "ServerReady" => "nothing",
+                "GetModel" | "ServerMetadata" | "ModelMetadata" | "ModelReady" => "a token",
+                _ => "a scope",
+            };
+            let found = match need {
+                Need::Nothing => "nothing",
+                Need::Token => "a token",
+                Need::Scope(_) => "a scope",
+            };
+            assert_eq!(found, expected, "{path}");
         }
         assert_eq!(Need::of("/grpc.health.v1.Health/Check"), Need::Nothing);
         assert_eq!(Need::of("/grpc.reflection.v1.ServerReflection/X"), Need::Token);

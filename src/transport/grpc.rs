@@ -16,6 +16,7 @@ use super::windows::{STREAM_WINDOW, connection_window};
 use crate::alerting::service::Alerts;
 use crate::auth::guard::Guard;
 use crate::lifecycle::drain::Phase;
+use crate::open_inference::service::Inference;
 use crate::parts::Parts;
 use crate::scoring;
 use crate::scoring::pipeline::Pipeline;
@@ -24,6 +25,7 @@ use crate::wire::show_duration;
 use pounce_alerts::flags::Thresholds;
 use pounce_inference::scorer::Scorer;
 use pounce_proto::alert_service_server::AlertServiceServer;
+use pounce_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use pounce_proto::scoring_service_server::ScoringServiceServer;
 use pounce_proto::{DESCRIPTOR_SET, Limits};
 use pounce_types::post::Topic;
@@ -125,9 +127,13 @@ where
         drain: drain.clone(),
     };
     let alerts = AlertServiceServer::new(alerts).max_decoding_message_size(spec.message_bytes_max);
+    let inference = Inference { scoring: Arc::clone(&scoring), health: parts.health.clone() };
+    let inference = GrpcInferenceServiceServer::new(inference)
+        .max_decoding_message_size(spec.message_bytes_max);
     let scoring =
         ScoringServiceServer::from_arc(scoring).max_decoding_message_size(spec.message_bytes_max);
-    let mut routes = Routes::new(scoring).add_service(alerts).add_service(health_service);
+    let mut routes =
+        Routes::new(scoring).add_service(alerts).add_service(inference).add_service(health_service);
     if spec.reflection {
         let known = || {
             tonic_reflection::server::Builder::configure()

@@ -34,15 +34,32 @@ const UNFINISHED_BYTES_MAX: usize = 32 << 20;
 const UNFINISHED_BYTES_FREE: usize = super::windows::STREAM_WINDOW as usize;
 /// Time that a message has from its first byte to its last, while it is waited for.
 const ARRIVAL_MAX: Duration = Duration::from_secs(30);
-/// Field of `ScoreBatchRequest` that holds the posts.
-const BATCH_POSTS_FIELD: u64 = 1;
-/// The one method whose messages hold many posts.
-const BATCH: &str = "/pounce.v1.ScoringService/ScoreBatch";
+/// Tensors of a message of the Open Inference Protocol: more than are known.
+const TENSORS_MAX: usize = 16;
+
+/// A method whose messages hold many posts.
+struct BatchMethod {
+    path: &'static str,
+    /// Fields that are counted before they are decoded, by number and name; how often each may
+    /// come, if not as often as a batch may have posts.
+    counted: &'static [(u64, &'static str, Option<usize>)],
+}
+
+const TENSORS: &[(u64, &str, Option<usize>)] = &[
+    (5, "inputs", Some(TENSORS_MAX)),
+    (6, "outputs", Some(TENSORS_MAX)),
+    (7, "raw_input_contents", Some(TENSORS_MAX)),
+];
+const BATCH_METHODS: [BatchMethod; 3] = [
+    BatchMethod { path: "/pounce.v1.ScoringService/ScoreBatch", counted: &[(1, "posts", None)] },
+    BatchMethod { path: "/inference.GRPCInferenceService/ModelInfer", counted: TENSORS },
+    BatchMethod { path: "/inference.GRPCInferenceService/ModelStreamInfer", counted: TENSORS },
+];
 
 /// Limits of request messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MessageLimits {
-    /// Bytes of a message of `ScoreBatch`.
+    /// Bytes of a message of a method that takes batches.
     pub(crate) batch_bytes_max: usize,
     /// Posts in it.
     pub(crate) batch_posts_max: usize,
@@ -63,13 +80,21 @@ impl BoundMessages {
     }
 
     fn body(&self, path: &str, body: Body) -> BoundedBody {
-        let batch = path == BATCH;
-        let bytes_max =
-            if batch { self.limits.batch_bytes_max } else { self.limits.post_bytes_max };
+        let batch = BATCH_METHODS.iter().find(|method| method.path == path);
+        let bytes_max = match batch {
+            Some(_) => self.limits.batch_bytes_max,
+            None => self.limits.post_bytes_max,
+        };
+        let counted = batch.map_or(&[][..], |method| method.counted).iter();
+        let counted = counted.map(|&(number, name, max)| Counted {
+            field: FieldCount::new(number),
+            name,
+            max: max.unwrap_or(self.limits.batch_posts_max),
+        });
         BoundedBody {
             body,
             bytes_max,
-            posts: batch.then(|| (FieldCount::new(BATCH_POSTS_FIELD), self.limits.batch_posts_max)),
+            counted: counted.collect(),
             framing: Framing::default(),
             unfinished: 0,
             share: None,
@@ -117,12 +142,18 @@ where
 
 type Acquire = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
+/// A field that is counted.
+struct Counted {
+    field: FieldCount,
+    name: &'static str,
+    max: usize,
+}
+
 /// A request body under the limits.
 struct BoundedBody {
     body: Body,
     bytes_max: usize,
-    /// Counts the posts of the message, and how many it may hold.
-    posts: Option<(FieldCount, usize)>,
+    counted: Vec<Counted>,
     framing: Framing,
     /// Bytes that came of the message that is not whole yet.
     unfinished: usize,
@@ -230,8 +261,8 @@ impl BoundedBody {
                 Piece::Begin(length) => {
                     self.unfinished = 0;
                     self.arrival.begin();
-                    if let Some((posts, _)) = &mut self.posts {
-                        posts.begin();
+                    for counted in &mut self.counted {
+                        counted.field.begin();
                     }
                     if length > self.bytes_max {
                         metrics::message_refused(MessageRefusal::TooLarge);
@@ -244,13 +275,13 @@ impl BoundedBody {
                 }
                 Piece::Payload(payload) => {
                     self.unfinished += payload.len();
-                    if let Some((posts, max)) = &mut self.posts
-                        && posts.count(payload) > *max
-                    {
-                        metrics::message_refused(MessageRefusal::TooManyPosts);
-                        return Err(Status::invalid_argument(format!(
-                            "posts has more posts than the limit of {max}"
-                        )));
+                    for Counted { field, name, max } in &mut self.counted {
+                        if field.count(payload) > *max {
+                            metrics::message_refused(MessageRefusal::TooManyPosts);
+                            return Err(Status::invalid_argument(format!(
+                                "{name} has more elements than the limit of {max}"
+                            )));
+                        }
                     }
                 }
                 Piece::End => self.unfinished = 0,

@@ -9,7 +9,7 @@ $(CLIENTS_STAMP): $(CLIENTS)/requirements.txt $(CLIENTS)/constraints.txt
 	touch $@
 
 .PHONY: test-standard-clients
-test-standard-clients: $(CLIENTS_STAMP) ## Test the server with clients that others wrote: curl, Hugging Face's, schemathesis
+test-standard-clients: $(CLIENTS_STAMP) ## Test the server with clients that others wrote: curl, Hugging Face's, Triton's, schemathesis
 	cargo build --locked
 	$(CLIENTS_VENV)/bin/ruff check $(CLIENTS)
 	$(CLIENTS_VENV)/bin/ruff format --check $(CLIENTS)

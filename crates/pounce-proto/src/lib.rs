@@ -1,4 +1,4 @@
-//! The messages and services of `proto/pounce/v1`, generated at build time: their types, their
+//! The messages and services of `proto/pounce/v1` and `proto/inference`, generated at build time: their types, their
 //! descriptor set, and the names of enum values and methods in JSON, logs and metrics.
 
 #![allow(missing_docs, reason = "generated; the proto files hold the docs")]
@@ -7,6 +7,12 @@
 #![allow(clippy::large_futures, unreachable_pub, reason = "generated")]
 
 tonic::include_proto!("pounce.v1");
+
+/// The Open Inference Protocol.
+pub mod inference {
+    tonic::include_proto!("inference");
+}
+
 include!(concat!(env!("OUT_DIR"), "/names.rs"));
 
 /// A method of a service.

@@ -8,6 +8,7 @@ use tonic::Code;
 
 use super::*;
 
+const BATCH: &str = BATCH_METHODS[0].path;
 const LIMITS: MessageLimits =
     MessageLimits { batch_bytes_max: 4 << 20, batch_posts_max: 3, post_bytes_max: 64 << 10 };
 const STREAM: &str = "/pounce.v1.ScoringService/ScoreStream";
