@@ -101,13 +101,35 @@ def test_a_job_goes_on_with_another_server_of_the_fleet(
     check(score([server.address for server in fleet], lose_one))
 
 
-@both
-def test_streams_that_reach_their_age_move_and_lose_nothing(servers: Servers, score: Score) -> None:
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_streams_that_reach_their_age_move_and_lose_nothing(
+    servers: Servers, asynchronous: bool
+) -> None:
     server = servers.start(0, "--stream-age-max", "1")
-    check(score(server.address, lambda: time.sleep(2.5)))
     method = 'grpc_service="pounce.v1.ScoringService",grpc_method="ScoreStream"'
-    started = server.metric(f'grpc_server_started_total{{grpc_type="bidi_stream",{method}}}')
-    assert started >= 3, "one stream a second at most"
+    started = f'grpc_server_started_total{{grpc_type="bidi_stream",{method}}}'
+    sent = 0
+
+    def posts() -> Iterator[Post]:
+        nonlocal sent
+        while sent % 50 or server.metric(started) < 3:
+            yield post(sent)
+            sent += 1
+
+    async def paced() -> AsyncIterator[Post]:
+        for next_post in posts():
+            await asyncio.sleep(PACE)
+            yield next_post
+
+    async def job() -> list[Reply]:
+        async with pounce.aio.Client(server.address) as client:
+            return [reply async for reply in client.score_stream(paced())]
+
+    if asynchronous:
+        check(asyncio.run(job()), sent)
+    else:
+        with pounce.Client(server.address) as client:
+            check(list(client.score_stream(posts())), sent)
 
 
 def test_bad_posts_are_rejected_in_their_places(shared: Server) -> None:
