@@ -26,11 +26,12 @@ They are written for engines without look-around (Rust `regex`, RE2). Applied on
 
 Case is kept (the tokeniser lowers it). The result may be empty.
 
-social-v2 goes on with the result: what stands around a post says nothing about its meaning. A rule
-that would leave nothing of the post isn't applied.
+social-v2 goes on with the result. That a post is addressed to somebody and ends in a link says
+something of what it is; to how many, and by whose retweet, does not.
 
-13. What a post is addressed with is removed: `FRONT`, "RT @user:" and mentions at the beginning.
-14. Links at the end are removed (`BACK`).
+13. What a post is addressed with, "RT @user:" and mentions at the beginning (`FRONT`), becomes one
+    mention.
+14. Links at the end become one (`BACK`).
 15. Quotes round the whole post are removed, where there are no others in it; then rule 13 again.
 16. A run of mentions becomes one.
 17. A full stop at the end is removed, if it is a single one.
@@ -95,8 +96,8 @@ def normalise(text: str) -> str:
 
 def social_v2(text: str) -> str:
     """Returns the social-v2 form of `text`."""
-    text = BACK.sub("", FRONT.sub("", normalise(text)))
-    text = FRONT.sub("", QUOTED.sub(r"\1", text).strip(" "))
+    text = BACK.sub(" http", FRONT.sub("@user ", normalise(text)))
+    text = FRONT.sub("@user ", QUOTED.sub(r"\1", text).strip(" "))
     return FULL_STOP.sub(r"\1", MENTIONS.sub("@user", text))
 
 

@@ -1,5 +1,6 @@
-//! The scheme `social-v2`: what `social-v1` leaves, without what stands around a post and says
-//! nothing of its meaning. No step leaves nothing of a post.
+//! The scheme `social-v2`: what `social-v1` leaves, with the mentions in front and the links at the
+//! end of a post become one each, and without a retweet's mark, quotes round the whole post and a
+//! full stop.
 
 use std::sync::LazyLock;
 
@@ -23,10 +24,10 @@ pattern!(FULL_STOP, r"([^ .]) ?[.]$");
 /// Returns the social-v2 form of `text`; it is empty only where that of social-v1 is.
 pub(super) fn normalise(text: &str) -> String {
     let text = social_v1::normalise(text);
-    let text = FRONT.replace(&text, "");
-    let text = BACK.replace(&text, "");
+    let text = FRONT.replace(&text, "@user ");
+    let text = BACK.replace(&text, " http");
     let text = QUOTED.replace(&text, "$1");
-    let text = FRONT.replace(text.trim_matches(' '), "");
+    let text = FRONT.replace(text.trim_matches(' '), "@user ");
     let text = MENTIONS.replace_all(&text, "@user");
     FULL_STOP.replace(&text, "$1").into_owned()
 }
