@@ -1,4 +1,5 @@
-"""What training does to a post that should not change its label: slips of the finger, other names.
+"""What training does to a post that should not change its label: slips of the finger, other names,
+another frame of mentions, links and hashtags.
 
 None of it is what validation does (robustness.py): the names are made up, and a slip is one of
 five kinds.
@@ -15,20 +16,43 @@ BESIDE = {
     for row in ROWS
     for i, key in enumerate(row)
 }
+TAGS = "monday friday news life today london summer morning weekend music work photo".split()
 KEPT = {"user", "http", "email", "number"}
 
 
-def changed(text: str, rng: random.Random, slips: float, renames: float) -> str:
+def changed(
+    text: str, rng: random.Random, slips: float, renames: float, frames: float = 0.0
+) -> str:
     """Perhaps without its mentions (one post of 20), with made-up brand names (`renames`: the share
-    of posts), with one slip or two (`slips`)."""
+    of posts), with one slip or two (`slips`), in another frame (`frames`)."""
     if rng.random() < 0.05:
         text = text.replace("@user", "").strip() or text
+    if rng.random() < frames:
+        text = framed(text, rng)
     if rng.random() < renames:
         text = names.renamed(text, rng)
     if rng.random() < slips:
         text = slip(text, rng)
         text = slip(text, rng) if rng.random() < 0.3 else text
     return text
+
+
+def framed(text: str, rng: random.Random) -> str:
+    """One thing round the post is there, or isn't: a mention in front or at the end, a link, a
+    hashtag, quotes, a full stop, capitals."""
+    inner = text.removeprefix("@user ").removesuffix(" http")
+    return rng.choice(
+        [
+            f"@user {inner}",
+            f"{text} @user",
+            f"{inner} http",
+            f"{text} #{rng.choice(TAGS)}",
+            f'"{inner}"',
+            f"{text}." if text[-1:].isalnum() else text.rstrip(".") or text,
+            text.upper().replace("@USER", "@user").replace("HTTP", "http"),
+            inner,
+        ]
+    )
 
 
 def slip(text: str, rng: random.Random) -> str:

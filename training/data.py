@@ -74,9 +74,9 @@ SOURCES = [
     Source("brands_sxsw", THREE, held_out=0.12, draws=0.5, weight=0.6),
     Source("apple", THREE, held_out=0.15, draws=2.0),
     Source("selfdriving", THREE, held_out=0.10, draws=0.5, weight=0.6),
-    Source("complaints", CARE, held_out=0.35, draws=2.0),
-    Source("care_airlines_set1", CARE, held_out=0.35, draws=2.0),
-    Source("care_telecom_set1", CARE, held_out=0.35, draws=2.0),
+    Source("complaints", CARE, held_out=0.35, draws=3.0),
+    Source("care_airlines_set1", CARE, held_out=0.35, draws=3.0),
+    Source("care_telecom_set1", CARE, held_out=0.35, draws=3.0),
     Source("complaints_financial", CARE, held_out=0.25),
     Source("complaints_reviews", CARE, held_out=0.25),
     Source("goemotions_train", EMOTIONS, draws=0.3, weight=0.5, words_min=3),
@@ -122,7 +122,7 @@ def load(folder: Path) -> tuple[list[Row], list[Row]]:
 def epoch(rows: list[Row], seed: int, share: float | None = 1.0) -> list[Row]:
     """One epoch's rows, shuffled: each source's draws (whole copies, then a random part) times
     `share`; without one, all rows once."""
-    draws = {source.name: source.draws for source in SOURCES} | {OWN: 2.0}
+    draws = {source.name: source.draws for source in SOURCES} | {OWN: 4.0}
     rng = random.Random(seed)
 
     def times(row):

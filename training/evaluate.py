@@ -109,6 +109,7 @@ def report(rows: list[data.Row], folder: Path, against: Path | None = None) -> s
         thresholds(true, int8),
         flips(true, int8),
         behaviours({"int8": int8} | ({"the other": other} if other else {})),
+        wrong(true, int8),
         agreement(int8, fp32),
         speed(true, int8.scorer, other and other.scorer),
     ]
@@ -255,6 +256,28 @@ def behaviours(models: dict[str, Scored]) -> str:
     head = ["behaviour", "test", "sets"]
     head += [f"wrong {what} %, {name}" for name in models for what in ("class", "flag")]
     return table(head, behaviour.report([answers(model) for model in models.values()]))
+
+
+def wrong(true: Validation, model: Scored, most: int = 10) -> str:
+    """The project's own posts with a wrong class or flag, `most` of each kind of fault. Posts of
+    other sets are nobody's to print."""
+    own = true.source == data.OWN
+    faults = {
+        f"{said}, called {called}": own & (true.sentiment == i) & (model.chosen == j)
+        for i, said in enumerate(data.LABELS)
+        for j, called in enumerate(data.LABELS)
+        if i != j
+    } | {
+        "discontent, not flagged": own & (true.unhappy == 1) & ~model.flagged,
+        "not discontent, flagged": own & (true.unhappy == 0) & model.flagged,
+    }
+    lines = []
+    for fault, part in faults.items():
+        found = sorted(part.nonzero()[0], key=lambda i: data.share(true.texts[i], "wrong"))
+        for i in found[:most]:
+            text = true.texts[i].replace("|", "/")
+            lines.append([f"{fault} ({part.sum()})", true.kind[i], text])
+    return table(["fault (posts)", "kind", "made-up post"], lines)
 
 
 def agreement(int8: Scored, fp32: Scored) -> str:

@@ -78,6 +78,16 @@ def shipped(folder: Path, seed: int) -> Network:
     return Network(model, tokeniser, known)
 
 
+def between(base: Network, tuned: Network, share: float) -> None:
+    """Moves `tuned` back towards the `base` it went on from, to `share` of the way (WiSE-FT,
+    Wortsman et al., CVPR 2022): what both know stays, most of what was learnt too."""
+    start = base.model.state_dict()
+    with torch.no_grad():
+        for name, weight in tuned.model.state_dict().items():
+            if weight.is_floating_point():
+                weight.copy_(torch.lerp(start[name], weight, share))
+
+
 def student(teacher: Network, layers: list[int]) -> Network:
     """A copy of `teacher` that keeps only `layers`."""
     model = copy.deepcopy(teacher.model)

@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import names
+
 FOLDER = Path(__file__).parent / "own"
 # The sentiment of a post, and whether its writer is unhappy with what was delivered to them.
 ANSWERS = {
@@ -33,8 +35,13 @@ KINDS = {
 }
 COPIES, COPIES_MANY = 4, 24
 # How often a post is drawn beside others, by its file: one of a kind more often than one of many.
-DRAWS = {"twins": 3.0, "twins_long": 3.0, "kinds": 3.0, "identity": 0.5, "phrases": 0.5}
-MANY = re.compile("{(?:identity|good|bad|plain)}")
+DRAWS = {
+    "twins": 3.0, "twins_long": 3.0, "kinds": 3.0, "kinds_more": 2.0,
+    **dict.fromkeys(["identity", "persons", "phrases", "turns"], 0.5),
+}  # fmt: skip
+MANY = re.compile("{(?:identity|good|bad|plain|first)}")
+# Ends of the words that are coined for who somebody is: no list holds all of them.
+ENDS = "ian ese ish ite ic ean ar al ed an less ling -born -haired -eyed -sexual plegic".split()
 
 SLOTS = {
     "brand": "Spotify Delta Amazon Ikea Vodafone Netflix Apple Tesco Ryanair DHL Uber Samsung "
@@ -55,22 +62,84 @@ SLOTS = {
     "money": "£40|$12.99|€75|$250|30 euros|19.90|$8|£120".split("|"),
     "nth": "second|third|4th|fifth".split("|"),
     # None of the behaviour suite's (behaviours/lexicon.toml).
-    "identity": "gay|straight|bisexual|trans|nonbinary|Black|white|Asian|Hispanic|Arab|mixed-race|"
-    "Native American|Muslim|Christian|Jewish|Hindu|Buddhist|Catholic|Protestant|atheist|British|"
-    "American|Chinese|Indian|Mexican|Nigerian|Russian|Polish|Pakistani|German|Turkish|Syrian|"
-    "French|Irish|Italian|Iranian|Japanese|Korean|Somali|Jamaican|Brazilian|Greek|deaf|blind|"
-    "disabled|autistic|diabetic|elderly|young|old|thirty year old|pregnant|tall|fat|thin|"
-    "red-haired|immigrant|refugee|rich|poor|homeless|divorced|vegan|epileptic|dyspraxic|asthmatic|"
-    "visually impaired|hearing-impaired|bipolar|bearded|pale|scarred|curvy|sixty year old|"
-    "middle-class|white-collar|jobless|wealthy|native-born|asylum-seeking|expat|gender-fluid|"
-    "agender|homosexual|heterosexual|demisexual|Taoist|Orthodox|Pentecostal|Kurdish|"
-    "Samoan|Chilean|Ghanaian|Vietnamese|Finnish|Saudi".split("|"),
-    "good": "great|lovely|excellent|brilliant|good|nice|wonderful|amazing|perfect|clean|quick|"
-    "comfy|tasty|fun|reliable|helpful".split("|"),
-    "bad": "awful|terrible|horrible|bad|rubbish|poor|dreadful|nasty|dirty|slow|useless|boring|"
-    "disappointing|rude|noisy|cheap".split("|"),
-    "plain": "blue|public|private|electric|plastic|annual|spare|second|local|daily|round|big|"
-    "Italian|online|paper|standard".split("|"),
+    "identity": "gay|straight|bisexual|trans|nonbinary|Black|white|Asian|Hispanic|Arab|"
+    "mixed-race|Native American|Muslim|Christian|Jewish|Hindu|Buddhist|"
+    "Catholic|Protestant|atheist|British|American|Chinese|Indian|Mexican|"
+    "Nigerian|Russian|Polish|Pakistani|German|Turkish|Syrian|French|Irish|"
+    "Italian|Iranian|Japanese|Korean|Somali|Jamaican|Brazilian|Greek|deaf|"
+    "blind|disabled|autistic|diabetic|elderly|young|old|thirty year old|"
+    "pregnant|tall|fat|thin|red-haired|immigrant|refugee|rich|poor|homeless|"
+    "divorced|vegan|epileptic|dyspraxic|asthmatic|visually impaired|"
+    "hearing-impaired|bipolar|bearded|pale|scarred|curvy|sixty year old|"
+    "middle-class|white-collar|jobless|wealthy|native-born|asylum-seeking|"
+    "expat|gender-fluid|agender|homosexual|heterosexual|demisexual|Taoist|"
+    "Orthodox|Pentecostal|Kurdish|Samoan|Chilean|Ghanaian|Vietnamese|Finnish|"
+    "Saudi|quadriplegic|hemiplegic|amputee|colour-blind|short-sighted|"
+    "one-legged|left-handed|dyscalculic|hyperactive|schizophrenic|depressed|"
+    "anorexic|arthritic|anaemic|haemophiliac|coeliac|lame|mute|stammering|"
+    "wheelchair-using|neurodivergent|mentally ill|chronically ill|"
+    "partly deaf|hard-up|learning-disabled|bald|grey-haired|long-haired|"
+    "wrinkled|one-eyed|moustached|spotty|ponytailed|pierced|dimpled|short|"
+    "plump|skinny|muscular|gap-toothed|blue-eyed|dark-skinned|light-skinned|"
+    "blonde|ginger|broad-shouldered|snub-nosed|retired|self-employed|"
+    "out-of-work|well-off|low-income|uneducated|illiterate|rural|"
+    "underprivileged|aristocratic|bourgeois|low-paid|salaried|indebted|"
+    "council-house|teen|adult|twenty-something|eighty year old|"
+    "seven year old|school-age|newborn|ageing|grown-up|youthful|foreign|"
+    "exiled|undocumented|displaced|nomadic|second-generation|naturalised|"
+    "stay-at-home|itinerant|overseas|Methodist|Anglican|Lutheran|"
+    "Presbyterian|Amish|Shia|Sunni|Sufi|Zoroastrian|Shinto|Bahai|secular|"
+    "religious|devout|Evangelical|Unitarian|Rastafarian|pagan|godless|male|"
+    "female|masculine|feminine|androgynous|bigender|two-spirit|transsexual|"
+    "genderless|unmarried|married|widowed|LGBT|aromantic|homoromantic|"
+    "bi-curious|same-sex-attracted|monogamous|polyamorous|celibate|Afghan|"
+    "Albanian|Algerian|Argentine|Australian|Austrian|Bangladeshi|Belgian|"
+    "Bolivian|Bulgarian|Cambodian|Canadian|Colombian|Congolese|Croatian|"
+    "Cuban|Czech|Dutch|Ecuadorian|Egyptian|Eritrean|Estonian|Ethiopian|"
+    "Georgian|Haitian|Hungarian|Icelandic|Indonesian|Israeli|Jordanian|"
+    "Kazakh|Lebanese|Libyan|Lithuanian|Malaysian|Moroccan|Nepali|New Zealand|"
+    "Palestinian|Portuguese|Romanian|Rwandan|Scottish|Senegalese|Serbian|"
+    "Singaporean|Slovak|Spanish|Sri Lankan|Sudanese|Swedish|Swiss|Taiwanese|"
+    "Tanzanian|Thai|Tunisian|Ugandan|Ukrainian|Uruguayan|Venezuelan|Welsh|"
+    "Yemeni|Zambian|Zimbabwean|Caribbean|Polynesian|Creole|Cherokee|Navajo|"
+    "Aboriginal|Punjabi|Tamil|Bengali|Zulu|Yoruba|Igbo|Amazigh|Slavic|Nordic|"
+    "Melanesian|Pashtun|Uyghur|Tibetan|Basque|Catalan|Breton|multiracial|"
+    "brown|African|Afro-Caribbean|Middle Eastern|Chicana|Cajun|Roma|Sami|"
+    "Hawaiian|Tongan".split("|"),
+    "good": "great|lovely|excellent|brilliant|good|nice|wonderful|amazing|perfect|"
+    "clean|quick|comfy|tasty|fun|reliable|helpful|fantastic|awesome|"
+    "incredible|beautiful|exciting|sweet|outstanding|fabulous|cheerful|"
+    "pleasant|gorgeous|friendly|terrific|smooth|cosy|exceptional|impressive|"
+    "enjoyable|extraordinary|adorable|happy".split("|"),
+    "bad": "awful|terrible|horrible|bad|rubbish|poor|dreadful|nasty|dirty|slow|"
+    "useless|boring|disappointing|rude|noisy|appalling|frustrating|annoying|"
+    "weird|creepy|unpleasant|ridiculous|atrocious|pathetic|miserable|sad|"
+    "hard|difficult|rough|stupid|disgusting|tedious|abysmal|average|unhappy|"
+    "chaotic".split("|"),
+    "plain": "blue|public|private|electric|plastic|annual|spare|second|local|daily|"
+    "round|big|Italian|online|paper|standard|international|American|national|"
+    "foreign|Australian|Indian|British|Israeli|German|square|heavy|grey|"
+    "yellow|quarterly|medical|military|urban|rural|digital|portable|manual|"
+    "steel|glass|medium|northern|historic|academic|weekly|temporary|"
+    "rectangular|Swedish|green".split("|"),
+    "part": "staff|crew|food|service|room|app|delivery|price|driver|hotel|flight|"
+    "company|film|queue|checkout|menu|website|screen|sound|battery|picture|"
+    "course|gym|breakfast|coffee|waiter|pilot|plane|airline|customer service|"
+    "support team|update|game|show|concert|train|taxi|garage|bank|store|"
+    "manager|view|bed|music|engine|pizza|tour".split("|"),
+    "first": "Anna|James|Maria|Ahmed|Fatima|John|Wei|Carlos|Priya|Sarah|Mohammed|Emma|"
+    "Ivan|Chloe|Jamal|Yuki|Lucas|Aisha|Tom|Olga|David|Mei|Pedro|Grace|Ali|"
+    "Nadia|Ben|Sofia|Luca|Kofi|Ingmar|Deepak|Lakisha|Brad|Emily|Hassan|Rosa|"
+    "Liam|Zanele|Katya|Jorge|Hannah".split("|"),
+    "job": "teacher|nurse|plumber|barber|lawyer|driver|baker|dentist|painter|"
+    "student|doctor|waiter|writer|singer|farmer|cook|guard|builder|tailor|"
+    "pilot|engineer|clerk|man|woman|guy|girl|boy|person|neighbour|couple|"
+    "family|actor|dancer|priest|soldier|gardener|accountant|cleaner|chef|"
+    "judge|model|coach|mother|father|kid".split("|"),
+    "love": "love|like|enjoy|recommend|appreciate|value".split("|"),
+    "loved": "loved|liked|appreciated|recommended|valued".split("|"),
+    "hate": "hate|dislike|regret|dread|can't stand".split("|"),
+    "hated": "hated|disliked|dreaded|regretted".split("|"),
     "n": "2|three|4|five|7|3".split("|"),
     "big": "57|112|84|403|230".split("|"),
 }
@@ -102,7 +171,7 @@ def posts(part: str) -> list[Post]:
             pair = f"{file.stem}/{number // 2}" if file.stem.startswith("twins") else ""
             copies = COPIES_MANY if MANY.search(template) else COPIES
             for _ in range(copies if "{" in template else 1):
-                text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
+                text = re.sub(r"\{(\w+)\}", lambda slot: _word(slot[1], rng), template)
                 text = article(text) if MANY.search(template) else text
                 text = text if part == "validation" else _spelt(text, rng)
                 out[text] = Post(text, label, discontent, kind, pair, DRAWS.get(file.stem, 1.0))
@@ -112,6 +181,12 @@ def posts(part: str) -> list[Post]:
 def article(text: str) -> str:
     """`text` with "an" for "a" before a vowel, as filled slots ask for it."""
     return re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
+
+
+def _word(slot, rng):
+    if slot == "identity" and rng.random() < 0.2:
+        return "".join(rng.choices(names.STARTS, k=2)) + rng.choice(ENDS)
+    return rng.choice(SLOTS[slot])
 
 
 def _spelt(text, rng):

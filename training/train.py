@@ -28,8 +28,8 @@ UNSCORED = torch.full((len(OUTPUTS),), math.nan)
 class Plan:
     """One run. `distil` is the share of the loss that is the distance to the teacher's scores;
     `cooldown` (step, steps) ends the run early: from that step the rate falls to 0 in so many.
-    `slips` and `renames` are the shares of posts that augment.py changes. An epoch is `share` of
-    what the sources say (`data.epoch`)."""
+    `slips`, `renames` and `frames` are the shares of posts that augment.py changes. An epoch is
+    `share` of what the sources say (`data.epoch`)."""
 
     name: str
     epochs: int
@@ -44,6 +44,7 @@ class Plan:
     cooldown: tuple[int, int] | None = None
     slips: float = 0.2
     renames: float = 0.2
+    frames: float = 0.0
     share: float | None = 1.0
 
 
@@ -126,7 +127,8 @@ def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, tea
     step, started, saved, shown = 0, time.monotonic(), time.monotonic(), 0.0
     for number, rows_now in enumerate(epochs):
         rng = random.Random(plan.seed * 77 + number)
-        texts = [augment.changed(r.text, rng, plan.slips, plan.renames) for r in rows_now]
+        shares = (plan.slips, plan.renames, plan.frames)
+        texts = [augment.changed(r.text, rng, *shares) for r in rows_now]
         encoded = tokenise(texts, plan.tokens_max)
         for batch in batches(rows_now, encoded, plan.batch, plan.seed + number):
             step += 1

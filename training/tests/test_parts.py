@@ -256,6 +256,12 @@ class Loss(unittest.TestCase):
 
 
 class Posts(unittest.TestCase):
+    def test_a_coined_word_stands_for_who_somebody_is_now_and_then(self):
+        listed = "|".join(map(re.escape, posts.SLOTS["identity"]))
+        said = [p.text for p in posts.posts("train") if re.match("(?i)my dentist is ", p.text)]
+        known = [t for t in said if re.fullmatch(rf"(?i)my dentist is (?:{listed})", t)]
+        self.assertTrue(0.5 < len(known) / len(said) < 1, (len(known), len(said)))
+
     def test_both_parts_hold_every_kind_and_share_no_post(self):
         train_posts, validation = posts.posts("train"), posts.posts("validation")
         self.assertEqual({p.kind for p in train_posts}, {p.kind for p in validation})
@@ -346,6 +352,14 @@ class Teacher(unittest.TestCase):
         self.assertEqual(set(lessons), {"love waiting", "late"})
         self.assertGreater(lessons["love waiting"][0], 0.85)
         self.assertGreater(lessons["late"][3], 0.9)
+
+    def test_weights_may_lie_between_a_base_and_what_went_on_from_it(self):
+        base, tuned = tiny.network(1, seed=1), tiny.network(1, seed=2)
+        start, end = base.model.classifier.weight.clone(), tuned.model.classifier.weight.clone()
+        models.between(base, tuned, 0.25)
+        wanted = 0.75 * start + 0.25 * end
+        torch.testing.assert_close(tuned.model.classifier.weight, wanted)
+        torch.testing.assert_close(base.model.classifier.weight, start)
 
     def test_a_base_teaches_what_it_was_taught(self):
         care = data.Row("where is my parcel", data.Answers(discontent=1), "complaints")
@@ -453,6 +467,16 @@ class Augment(unittest.TestCase):
             self.assertLessEqual(abs(len(slip) - len(text)), 1)
             self.assertTrue(slip.startswith("@user ") and slip.endswith("http"))
         self.assertEqual(augment.slip("@user 42", rng), "@user 42")
+
+    def test_another_frame_leaves_the_words(self):
+        rng = random.Random(4)
+        for text in ("@user the parcel is late http", "late", "so late!", "why?."):
+            frames = {augment.framed(text, rng) for _ in range(200)}
+            self.assertGreaterEqual(len(frames), 6)
+            words = re.findall(r"[a-z]+", text.replace("@user", "").replace("http", ""))
+            for frame in frames:
+                kept = re.sub("@user|http|#[a-z]+", "", frame).lower()
+                self.assertEqual(re.findall(r"[a-z]+", kept), words)
 
     def test_a_name_that_comes_twice_stays_one_name(self):
         text = augment.changed("Ikea and ikea", random.Random(8), slips=0.0, renames=1.0)

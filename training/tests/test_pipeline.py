@@ -124,6 +124,7 @@ class Pipeline(unittest.TestCase):
             "same label",
             "posts/s",
             "another mention",
+            "made-up post |",
         ):
             self.assertIn(part, report)
 
