@@ -75,7 +75,7 @@ class Recipe:
         share=0.25,
     )
     # How far of the way from that revision to what was learnt the shipped weights lie.
-    mix: float = 0.7
+    mix: float = 0.8
     students: tuple[Student, ...] = (
         Student("pounce-social-en", "5", (0, 2, 3, 5), "."),
         Student("pounce-social-en-small", "2", (0, 2, 5), "small"),
