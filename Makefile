@@ -95,7 +95,7 @@ semver: ## Compare the client's public interface with its last release, or with 
 	  PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo semver-checks --package pounce-client --baseline-rev "$$tag"; \
 	else echo "semver: nothing to compare with yet, no tag has crates/pounce-client"; fi
 
-test-alertmanager: ## Run notifications with a real Alertmanager, fetched from Debian if need be
+test-alertmanager: $(NATS) ## Run notifications with a real Alertmanager, fetched from Debian if need be
 	cargo build --locked
 	scripts/alertmanager_test
 

@@ -38,6 +38,8 @@ MAY_BE_EMPTY = {
     "Alerts of Prometheus": "empty while all is well",
     "Time to acknowledge": "nobody acknowledged an alert",
     "Detection delay": "no topic alert opened",
+    "PounceCertificateExpires": "the server has no certificate",
+    "PounceNotificationsFail": "the server notifies nobody",
 }
 
 # Panels of the picture, by title.
@@ -179,7 +181,7 @@ def check(prometheus: Prometheus, targets: list[str]) -> int:
             continue
         if found:
             counts["data"] += 1
-        elif kind == "panel" and query.where in MAY_BE_EMPTY:
+        elif query.where in MAY_BE_EMPTY:
             counts["empty"] += 1
             print(f"empty {kind} {query.where}: {MAY_BE_EMPTY[query.where]}")
         else:

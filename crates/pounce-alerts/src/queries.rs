@@ -22,7 +22,7 @@ impl AlertEngine {
     }
 
     /// Number of alerts that fire, of each kind in the order of
-    /// [`AlertKind::ALL`].
+    /// [`AlertKind::ALL`](super::key::AlertKind::ALL).
     #[must_use]
     pub fn firing(&self) -> [u64; 3] {
         let mut firing = [0; 3];
