@@ -31,8 +31,13 @@ pub(crate) struct AcknowledgeFlags {
 pub(crate) async fn run(flags: AcknowledgeFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let AcknowledgeFlags { id, by, note, connection } = flags;
     let request = AcknowledgeAlertRequest { id, by, note };
-    let taken = connection.fleet()?.alerts().acknowledge_alert(request).await;
-    let alert = taken.map_err(ClientError::of)?.into_inner().alert.unwrap_or_default();
+    let acknowledged = connection
+        .ask(async |client| {
+            let acknowledged = client.alerts().acknowledge_alert(request.clone()).await;
+            Ok(acknowledged.map_err(ClientError::of)?.into_inner())
+        })
+        .await?;
+    let alert = acknowledged.alert.unwrap_or_default();
     let line = alert_line::alert_line("acknowledged", &alert);
     writeln!(std::io::stdout(), "{}", escaped(&line))?;
     Ok(ExitCode::SUCCESS)

@@ -43,6 +43,22 @@ impl ConnectionFlags {
         Client::balanced(&self.addr, &self.access()?)
     }
 
+    /// The answer of the first server that can be reached, in the order of the addresses.
+    pub(crate) async fn ask<T>(
+        &self,
+        call: impl AsyncFn(Client) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let access = self.access()?;
+        let (last, others) = self.addr.split_last().expect("clap gives the default");
+        for addr in others {
+            match call(Client::connect_with(addr, &access)?).await {
+                Err(ClientError::Unreachable(_)) => {}
+                answer => return answer,
+            }
+        }
+        call(Client::connect_with(last, &access)?).await
+    }
+
     /// A connection for other services than ours.
     pub(crate) fn line(&self) -> Result<Line, ClientError> {
         line(self.one()?, &self.access()?)

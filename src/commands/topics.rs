@@ -37,16 +37,7 @@ pub(crate) struct TopicsFlags {
 
 /// Shows the topics or the places of one, or one of them, once.
 pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let client = flags.connection.fleet()?;
-    let topics = match flags.topic {
-        Some(topic) if flags.places => list(&client, topic, flags.max).await?,
-        Some(topic) => {
-            let request = GetTopicRequest { topic, place: flags.place.unwrap_or_default() };
-            let topic = client.alerts().get_topic(request).await.map_err(ClientError::of)?;
-            topic.into_inner().status.into_iter().collect()
-        }
-        None => list(&client, String::new(), flags.max).await?,
-    };
+    let topics = flags.connection.ask(async |client| topics(&client, &flags).await).await?;
     let mut out = std::io::stdout().lock();
     for topic in topics {
         let windows = topic.windows.iter().map(|window| {
@@ -71,6 +62,19 @@ pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::err
         writeln!(out, "{}", escaped(&line.to_string()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the flags ask for.
+async fn topics(client: &Client, flags: &TopicsFlags) -> Result<Vec<TopicStatus>, ClientError> {
+    let Some(topic) = flags.topic.clone() else {
+        return list(client, String::new(), flags.max).await;
+    };
+    if flags.places {
+        return list(client, topic, flags.max).await;
+    }
+    let request = GetTopicRequest { topic, place: flags.place.clone().unwrap_or_default() };
+    let topic = client.alerts().get_topic(request).await.map_err(ClientError::of)?;
+    Ok(topic.into_inner().status.into_iter().collect())
 }
 
 /// Topics, or the places of `topic`, read by pages; at most `max`.
