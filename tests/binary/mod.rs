@@ -67,7 +67,8 @@ impl Server {
         // Reads on, so that the server never waits for a reader.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let line = serde_json::from_str(&line).expect("a log line of JSON");
+                let line =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
                 let _ = sender.try_send(line);
             }
         });
