@@ -44,8 +44,21 @@ impl Outbox {
         Self { template, age_max, entries: BTreeMap::new() }
     }
 
-    /// Takes over the alerts that fire, and ends all others: at the start, and after changes were
-    /// missed.
+    /// As [`Self::replace`], after changes were missed: of alerts that were not heard of, those of
+    /// recorded posts stay untold.
+    pub(super) fn catch_up(&mut self, mut firing: Vec<Alert>, now: Timestamp) {
+        firing.retain(|alert| self.entries.contains_key(&alert.id) || self.is_live(alert, now));
+        self.replace(firing, now);
+    }
+
+    /// Whether an alert that opens now is of posts of now.
+    fn is_live(&self, alert: &Alert, now: Timestamp) -> bool {
+        let age = now.millis().saturating_sub(alert.opened_at.millis());
+        u128::from(age) <= self.age_max.as_millis()
+    }
+
+    /// Takes over the alerts that fire, and ends all others: at the start, and when another state
+    /// took the place of the one that was watched.
     pub(super) fn replace(&mut self, firing: Vec<Alert>, now: Timestamp) {
         let ended = self.entries.values_mut().filter(|entry| entry.ended.is_none());
         for entry in ended {
@@ -61,8 +74,7 @@ impl Outbox {
     pub(super) fn hear(&mut self, change: &AlertChange, now: Timestamp) -> bool {
         let alert = &change.alert;
         if change.kind == ChangeKind::Opened {
-            let age = now.millis().saturating_sub(alert.opened_at.millis());
-            if u128::from(age) > self.age_max.as_millis() {
+            if !self.is_live(alert, now) {
                 return false;
             }
             self.entries.insert(alert.id.clone(), Entry::of(alert));
@@ -188,15 +200,16 @@ mod tests {
         let (mut outbox, alert) = (outbox(), alert());
         assert!(!outbox.hear(&change(ChangeKind::Opened, &alert), at(26)));
         assert!(!outbox.hear(&change(ChangeKind::Escalated, &alert), at(26)));
+        outbox.catch_up(vec![alert.clone()], at(26));
         assert!(outbox.all_due(at(26)).is_empty());
     }
 
     #[test]
     fn after_missed_changes_what_no_longer_fires_has_ended() {
         let (mut outbox, alert) = (outbox(), alert());
-        outbox.replace(vec![alert.clone()], at(1));
+        outbox.catch_up(vec![alert.clone()], at(1));
         assert_eq!(told(&outbox.all_due(at(1))), [("low", "none", &*rfc3339(at(5)))]);
-        outbox.replace(Vec::new(), at(2));
+        outbox.catch_up(Vec::new(), at(2));
         assert_eq!(told(&outbox.all_due(at(2))), [("low", "none", &*rfc3339(at(2)))]);
         outbox.replace(vec![alert], at(3));
         assert_eq!(told(&outbox.all_due(at(3))), [("low", "none", &*rfc3339(at(7)))]);

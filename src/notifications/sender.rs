@@ -109,20 +109,13 @@ impl Notifier {
                 change = changes.recv() => match change {
                     Ok(News::Changed(change)) => {
                         let mut heard = vec![change];
-                        if heard_soon(&mut changes, &mut heard).await {
-                            outbox.replace(firing(&monitor), now());
+                        match heard_soon(&mut changes, &mut heard).await {
+                            None => told_of(&mut outbox, &heard),
+                            Some(gap) => caught_up(&mut outbox, &monitor, gap),
                         }
-                        let ids: BTreeSet<AlertId> = heard
-                            .iter()
-                            .filter(|change| outbox.hear(&change.change, now()))
-                            .map(|change| change.change.alert.id.clone())
-                            .collect();
-                        ids.iter().flat_map(|id| outbox.due(id, now())).collect()
                     }
-                    Ok(News::Replaced) | Err(RecvError::Lagged(_)) => {
-                        outbox.replace(firing(&monitor), now());
-                        outbox.all_due(now())
-                    }
+                    Ok(News::Replaced) => caught_up(&mut outbox, &monitor, Gap::Replaced),
+                    Err(RecvError::Lagged(_)) => caught_up(&mut outbox, &monitor, Gap::Missed),
                     Err(RecvError::Closed) => return,
                 },
             };
@@ -156,19 +149,47 @@ impl Notifier {
     }
 }
 
-/// Takes in the changes that come soon after the first; true if all that is known was replaced.
-async fn heard_soon(changes: &mut Changes, heard: &mut Vec<Arc<NumberedChange>>) -> bool {
+/// Takes in the changes that come soon after the first; tells of a gap among them.
+async fn heard_soon(changes: &mut Changes, heard: &mut Vec<Arc<NumberedChange>>) -> Option<Gap> {
     let soon = async {
-        // What was missed shows as a gap at the next look.
         loop {
             match changes.recv().await {
                 Ok(News::Changed(change)) => heard.push(change),
-                Ok(News::Replaced) => break true,
-                Err(_) => break false,
+                Ok(News::Replaced) => break Some(Gap::Replaced),
+                Err(RecvError::Lagged(_)) => break Some(Gap::Missed),
+                Err(RecvError::Closed) => break None,
             }
         }
     };
-    tokio::time::timeout(TOGETHER, soon).await.unwrap_or(false)
+    tokio::time::timeout(TOGETHER, soon).await.ok().flatten()
+}
+
+/// Why changes are not all that happened.
+#[derive(Clone, Copy)]
+enum Gap {
+    /// There were more than could be kept.
+    Missed,
+    /// Another state took the place of the one that was watched.
+    Replaced,
+}
+
+/// What is to be told after changes.
+fn told_of(outbox: &mut Outbox, heard: &[Arc<NumberedChange>]) -> Vec<PostableAlert> {
+    let ids: BTreeSet<AlertId> = heard
+        .iter()
+        .filter(|change| outbox.hear(&change.change, now()))
+        .map(|change| change.change.alert.id.clone())
+        .collect();
+    ids.iter().flat_map(|id| outbox.due(id, now())).collect()
+}
+
+/// What is to be told after a gap: all that fires, and what has ended.
+fn caught_up(outbox: &mut Outbox, monitor: &AlertMonitor, gap: Gap) -> Vec<PostableAlert> {
+    match gap {
+        Gap::Missed => outbox.catch_up(firing(monitor), now()),
+        Gap::Replaced => outbox.replace(firing(monitor), now()),
+    }
+    outbox.all_due(now())
 }
 
 fn firing(monitor: &AlertMonitor) -> Vec<Alert> {
