@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use metrics::{describe_gauge, gauge};
+use metrics::{Unit, describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::{alerting, auth, lifecycle, scoring, transport};
+use pounce_types::clock::now;
 
 /// How often histogram samples are folded into buckets between scrapes.
 pub const UPKEEP: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)?;
     }
     let handle = builder.install_recorder()?;
+    let started = Duration::from_millis(now().millis());
     // Series exist before anything happens, or `rate()` misses the first event.
     pounce_inference::metrics::register();
     scoring::metrics::register();
@@ -38,6 +40,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     transport::metrics::register();
     crate::http_api::metrics::register();
     crate::traces::describe_metrics();
+    describe_gauge!(
+        "process_start_time_seconds",
+        Unit::Seconds,
+        "When the process started, in seconds since 1970"
+    );
+    gauge!("process_start_time_seconds").set(started.as_secs_f64());
     describe_gauge!("pounce_build_info", "1; the label tells the version");
     describe_gauge!("pounce_model_info", "1; the labels tell the model");
     describe_gauge!("pounce_engine_info", "1; the labels tell the engine and its kernel");
