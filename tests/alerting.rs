@@ -9,7 +9,8 @@ use pounce_proto::{self as proto, alert_service_client::AlertServiceClient};
 use pounce_proto::{
     AcknowledgeAlertRequest, AlertChange, AlertChangeKind, AlertFilter, AlertKind, Author,
     DiscontentSource, Flag, GetModelRequest, GetTopicRequest, ListAlertsRequest, ListTopicsRequest,
-    Post, ScoreStreamRequest, ScoredEvent, Sentiment, Severity, StreamOptions, WatchAlertsRequest,
+    Post, ScoreBatchRequest, ScoreRequest, ScoreStreamRequest, ScoredEvent, Sentiment, Severity,
+    StreamOptions, WatchAlertsRequest,
 };
 use pounce_types::post::Topic;
 use pounce_types::score::LabelWeights;
@@ -111,6 +112,75 @@ async fn an_unhappy_crowd_opens_an_alert_with_evidence_that_somebody_can_take() 
         client.acknowledge_alert(unknown).await.map_err(|s| s.code()).err(),
         Some(Code::NotFound)
     );
+    service.stop().await;
+}
+
+/// Posts of topic `acme` in its longest window.
+async fn posts_counted(service: &Service) -> u64 {
+    let topic = GetTopicRequest { topic: "acme".to_owned(), place: String::new() };
+    let Ok(status) = alerts(service).await.get_topic(topic).await else { return 0 };
+    status.into_inner().status.expect("a status").windows.last().map_or(0, |window| window.posts)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_posts_are_scored_and_count_for_no_topic() {
+    let service = Service::start(Spec::default()).await;
+    let history = StreamOptions { alerts: true, history: true, ..StreamOptions::default() };
+    let praise = |number| {
+        let author = Some(Author { id: "fan".into(), followers: 1_000_000 });
+        Post { author, ..post(100 + number, "good") }
+    };
+    let watch = WatchAlertsRequest { advocates: true, ..WatchAlertsRequest::default() };
+    let watch = alerts(&service).await.watch_alerts(watch).await.expect("a watch");
+    let recorded: Vec<Post> = (0..60).map(angry).chain((0..5).map(praise)).collect();
+    let (events, changes) = stream(&service, history, recorded.clone()).await;
+    assert!(changes.is_empty(), "no alert: {changes:?}");
+    assert_eq!(events.len(), recorded.len());
+    let discontent = |event: &ScoredEvent| event.flags().any(|flag| flag == Flag::Discontent);
+    assert!(events.iter().take(60).all(discontent), "they are scored and flagged");
+    assert!(events.iter().all(|event| event.respond_by.is_none()), "nobody is to respond");
+    assert_eq!(posts_counted(&service).await, 0);
+
+    // The same ids count once they come live, and their alert leaves recorded posts alone.
+    let (_, changes) = exchange(&service, (0..60).map(angry).collect()).await;
+    assert!(changes.iter().any(|change| change.kind() == AlertChangeKind::Opened), "{changes:?}");
+    let counted = posts_counted(&service).await;
+    let one = |history| ScoreRequest { post: Some(angry(0)), history, ..ScoreRequest::default() };
+    let score = async |history| {
+        let event = service.connect().await.score(one(history)).await.expect("an event");
+        event.into_inner().event.expect("an event")
+    };
+    let (recorded, live) = (score(true).await, score(false).await);
+    assert!(recorded.alert_ids.is_empty() && !live.alert_ids.is_empty());
+    let flags = |event: &ScoredEvent| event.flags().collect::<Vec<_>>();
+    assert!(
+        flags(&live).contains(&Flag::Duplicate) && !flags(&recorded).contains(&Flag::Duplicate)
+    );
+    assert_eq!(posts_counted(&service).await, counted);
+    let batch = ScoreBatchRequest {
+        posts: (200..260).map(angry).collect(),
+        history: true,
+        ..Default::default()
+    };
+    service.connect().await.score_batch(batch).await.expect("scored");
+    assert_eq!(posts_counted(&service).await, counted);
+
+    // Of what was watched all is live.
+    drop(
+        service
+            .connect()
+            .await
+            .score(ScoreRequest { post: Some(praise(99)), ..Default::default() })
+            .await,
+    );
+    let mut watch = watch.into_inner();
+    let first_advocate = loop {
+        let news = watch.message().await.expect("no status").expect("news");
+        if let Some(Message::Advocate(advocate)) = news.message {
+            break advocate;
+        }
+    };
+    assert_eq!(first_advocate.post_id, "199");
     service.stop().await;
 }
 

@@ -250,7 +250,7 @@ async fn a_drain_ends_the_streams_of_events_even_those_that_nobody_reads() {
     service.script.hold();
     let mut client = service.connect().await;
     let scored = tokio::spawn(async move {
-        client.score(ScoreRequest { post: Some(post(1, "good")), thresholds: None }).await
+        client.score(ScoreRequest { post: Some(post(1, "good")), ..Default::default() }).await
     });
     eventually("the post is accepted", || service.scorer.posts_open() == 1).await;
     service.drain.advance(Phase::Draining);

@@ -44,7 +44,7 @@ async fn fleet<const N: usize>(nats: &Nats) -> [Service; N] {
 }
 
 async fn score(service: &Service, post: Post) -> ScoredEvent {
-    let request = ScoreRequest { post: Some(post), thresholds: None };
+    let request = ScoreRequest { post: Some(post), ..Default::default() };
     let reply = service.connect().await.score(request).await.expect("an answer");
     reply.into_inner().event.expect("an event")
 }
@@ -140,6 +140,29 @@ async fn spread(replicas: &[Service], posts: Vec<Post>, place: impl Fn(usize) ->
         for event in join_all(scored).await {
             assert!(!has(&event, Flag::NotCountedYet), "{event:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_posts_come_into_no_log() {
+    let nats = Nats::start();
+    let replicas: [Service; 2] = fleet(&nats).await;
+    for number in 0..60 {
+        let request =
+            ScoreRequest { post: Some(angry(number)), history: true, ..Default::default() };
+        replicas[0].connect().await.score(request).await.expect("an answer");
+    }
+    // A live post comes behind all of them; the minute of a second one closes its own.
+    for number in [60, 70] {
+        score(&replicas[0], angry(number)).await;
+    }
+    all_equal(&replicas.each_ref()).await;
+    for replica in &replicas {
+        assert_eq!(posts_counted(replica).await, 1);
+        assert!(alerts(replica).await.is_empty());
+    }
+    for replica in replicas {
+        replica.stop().await;
     }
 }
 

@@ -82,7 +82,7 @@ fn framed(length: usize, message: &[u8]) -> Bytes {
 async fn score(server: &Server) -> Result<(), Status> {
     let mut client = ScoringServiceClient::new(connection(server).await);
     let post = Post { id: "1".into(), text: "late again".into(), ..Post::default() };
-    client.score(ScoreRequest { post: Some(post), thresholds: None }).await.map(drop)
+    client.score(ScoreRequest { post: Some(post), ..Default::default() }).await.map(drop)
 }
 
 /// MiB in memory.

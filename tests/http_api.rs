@@ -149,9 +149,14 @@ async fn thresholds_of_the_query_hold_for_the_request() {
         let body = answer.body.as_str().expect("lines");
         assert_eq!(body.contains("\"severity\":\"high\""), query.is_empty(), "{body}");
     }
-    for query in ["discontent_low=2", "discontent_low=x", "unknown=1"] {
+    for (query, field) in [
+        ("discontent_low=2", "thresholds"),
+        ("discontent_low=x", "query"),
+        ("history=1", "query"),
+        ("unknown=1", "query"),
+    ] {
         let answer = post(&service, &format!("/v1/score?{query}"), json!({ "text": "bad" })).await;
-        assert_eq!((answer.status, &answer.body["field"]), (400, &json!("thresholds")), "{query}");
+        assert_eq!((answer.status, &answer.body["field"]), (400, &json!(field)), "{query}");
     }
     service.stop().await;
 }

@@ -125,7 +125,7 @@ fn connect(service: &Service, access: &Access) -> ScoringServiceClient<Line> {
 }
 
 async fn score(client: &mut ScoringServiceClient<Line>, text: &str) -> Result<(), Status> {
-    let request = ScoreRequest { post: Some(post("1", text)), thresholds: None };
+    let request = ScoreRequest { post: Some(post("1", text)), ..Default::default() };
     client.score(request).await.map(|response| {
         assert!(response.into_inner().event.is_some());
     })
@@ -378,7 +378,7 @@ async fn posts_over_a_tokens_rate_are_told_when_to_come_back() {
 
     let batch = |posts: usize| {
         let posts: Vec<Post> = (0..posts).map(|n| post(n, format!("good {n}"))).collect();
-        ScoreBatchRequest { posts, thresholds: None }
+        ScoreBatchRequest { posts, ..Default::default() }
     };
     let scored = client.score_batch(batch(60)).await.expect("a full bucket").into_inner();
     assert_eq!(scored.results.len(), 60);

@@ -74,10 +74,10 @@ async fn a_callers_trace_goes_on_through_posts_and_batches() {
     let mut client = service.connect().await;
 
     let posts = vec![post("p1", "good secret"), post("p2", "bad secret"), post("", "bad secret")];
-    let batch = ScoreBatchRequest { posts, thresholds: None };
+    let batch = ScoreBatchRequest { posts, ..Default::default() };
     client.score_batch(called_by(batch, TRACE, true)).await.expect("scored");
     // Neither the parent nor the server wants these.
-    let one = |id: &str| ScoreRequest { post: Some(post(id, id)), thresholds: None };
+    let one = |id: &str| ScoreRequest { post: Some(post(id, id)), ..Default::default() };
     client.score(called_by(one("unsampled"), TRACE + 1, false)).await.expect("scored");
     client.score(one("untold")).await.expect("scored");
     let stream = futures::stream::iter((0..400).map(|n| message(post(n, format!("good {n}")))));

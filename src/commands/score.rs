@@ -32,6 +32,10 @@ pub(crate) struct ScoreFlags {
     /// Posts sent and not yet answered, at most
     #[arg(long, default_value_t = 256, value_name = "N")]
     in_flight: u32,
+    /// The posts are recorded ones: score them, but count them for no topic, so that they open no
+    /// alert
+    #[arg(long)]
+    history: bool,
     /// Seconds without any reply after which the command gives up
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     patience: u64,
@@ -58,6 +62,7 @@ pub(crate) async fn run(flags: ScoreFlags) -> Result<ExitCode, Box<dyn std::erro
     };
     let spec = StreamSpec {
         posts_in_flight_max: flags.in_flight,
+        history: flags.history,
         patience: Duration::from_secs(flags.patience),
         ..StreamSpec::default()
     };

@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 use super::api::Api;
 use super::problem::Problem;
 use crate::scoring::ids::run_id;
+use crate::scoring::service::CallTerms;
 use pounce_client::Reply;
 use pounce_client::json::{Object, fault};
 use pounce_proto::{Post, Probabilities, Rejection, RejectionCode};
@@ -87,7 +88,7 @@ pub(super) async fn predict(State(api): State<Arc<Api>>, request: Request) -> Re
             ..Post::default()
         };
         let posts = (1..).zip(texts).map(post).collect();
-        let replies = api.score_batch(extensions, posts, None).await?;
+        let replies = api.score_batch(extensions, posts, CallTerms::default()).await?;
         let predictions: Result<Vec<_>, Problem> =
             replies.iter().map(|reply| predictions(reply, top)).collect();
         let mut predictions = predictions?;

@@ -15,6 +15,7 @@ use super::api::Api;
 use super::lines::{self, NDJSON};
 use super::problem::Problem;
 use crate::scoring::ids::run_id;
+use crate::scoring::service::CallTerms;
 use pounce_client::Reply;
 use pounce_client::json::{Object, PostLine, fault, show_reply};
 use pounce_proto::post_result::Result as PostResultKind;
@@ -29,10 +30,10 @@ pub(super) async fn score(State(api): State<Arc<Api>>, request: Request) -> Resp
     let (head, body) = request.into_parts();
     let answered = async {
         let extensions = api.admit(&head)?;
-        let thresholds = thresholds(&head.uri)?;
+        let terms = terms(&head.uri)?;
         match content_type(&head.headers) {
-            JSON => whole(&api, extensions, thresholds, &head.headers, body).await,
-            NDJSON => stream(&api, &extensions, thresholds, body),
+            JSON => whole(&api, extensions, terms, &head.headers, body).await,
+            NDJSON => stream(&api, &extensions, terms, body),
             _ => Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "invalid_argument",
@@ -49,54 +50,58 @@ pub(super) fn content_type(headers: &HeaderMap) -> &str {
     value.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
 }
 
-/// Thresholds instead of the server's, from the query.
+/// Thresholds instead of the server's, and whether the posts are recorded ones.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ThresholdQuery {
+struct ScoreQuery {
     discontent_low: Option<f64>,
     discontent_medium: Option<f64>,
     discontent_high: Option<f64>,
     advocate: Option<f64>,
     influential_followers: Option<u64>,
+    #[serde(default)]
+    history: bool,
 }
 
-fn thresholds(uri: &Uri) -> Result<Option<Thresholds>, Problem> {
+fn terms(uri: &Uri) -> Result<CallTerms, Problem> {
     if uri.query().is_none_or(str::is_empty) {
-        return Ok(None);
+        return Ok(CallTerms::default());
     }
-    let Query(query) = Query::<ThresholdQuery>::try_from_uri(uri).map_err(|_| {
+    let Query(query) = Query::<ScoreQuery>::try_from_uri(uri).map_err(|_| {
         Problem::invalid(
-            "thresholds",
-            "the query has something else than numbers for discontent_low, discontent_medium, \
-             discontent_high, advocate and influential_followers",
+            "query",
+            "may have numbers for discontent_low, discontent_medium, discontent_high, advocate and \
+             influential_followers, and true or false for history",
         )
     })?;
-    Ok(Some(Thresholds {
+    let thresholds = Some(Thresholds {
         discontent_low: query.discontent_low,
         discontent_medium: query.discontent_medium,
         discontent_high: query.discontent_high,
         advocate: query.advocate,
         influential_followers: query.influential_followers,
-    }))
+    });
+    Ok(CallTerms { thresholds, history: query.history })
 }
 
 async fn whole(
     api: &Api,
     extensions: Extensions,
-    thresholds: Option<Thresholds>,
+    terms: CallTerms,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let body = api.limits.read(headers, body).await?;
     let answer = match parse(&body, api.limits.posts_max)? {
         Posts::One(post) => {
-            let request = ScoreRequest { post: Some(post), thresholds };
+            let CallTerms { thresholds, history } = terms;
+            let request = ScoreRequest { post: Some(post), thresholds, history };
             let request = tonic::Request::from_parts(MetadataMap::new(), extensions, request);
             let event = api.scoring.score(request).await?.into_inner().event;
             show_reply(&Reply::Event(Box::new(event.unwrap_or_default())))
         }
         Posts::Many(posts) => {
-            let replies = api.score_batch(extensions, posts, thresholds).await?;
+            let replies = api.score_batch(extensions, posts, terms).await?;
             let replies: Vec<_> = replies.iter().map(show_reply).collect();
             format!("[{}]", replies.join(","))
         }
@@ -110,9 +115,9 @@ impl Api {
         &self,
         extensions: Extensions,
         posts: Vec<Post>,
-        thresholds: Option<Thresholds>,
+        CallTerms { thresholds, history }: CallTerms,
     ) -> Result<Vec<Reply>, Problem> {
-        let request = ScoreBatchRequest { posts, thresholds };
+        let request = ScoreBatchRequest { posts, thresholds, history };
         let request = tonic::Request::from_parts(MetadataMap::new(), extensions, request);
         let results = self.scoring.score_batch(request).await?.into_inner().results;
         let reply = |result| match result {
@@ -126,11 +131,11 @@ impl Api {
 fn stream(
     api: &Api,
     extensions: &Extensions,
-    thresholds: Option<Thresholds>,
+    terms: CallTerms,
     body: Body,
 ) -> Result<Response, Problem> {
     let (posts, rest) = lines::posts(body, api.limits.line_bytes_max, run_id()?);
-    let replies = api.scoring.stream(extensions, None, thresholds, posts)?;
+    let replies = api.scoring.stream(extensions, None, terms, posts)?;
     Ok(lines::replies(replies, rest))
 }
 

@@ -110,7 +110,11 @@ impl GrpcInferenceService for Inference {
         self.check_model(&request.model_name, &request.model_version)?;
         let id = request.id.clone();
         let parsed = parse(request, self.scoring.batch_posts_max, &run_id()?)?;
-        let batch = ScoreBatchRequest { posts: parsed.posts, thresholds: parsed.thresholds };
+        let batch = ScoreBatchRequest {
+            posts: parsed.posts,
+            thresholds: parsed.thresholds,
+            history: false,
+        };
         let batch = Request::from_parts(metadata, extensions, batch);
         let results = self.scoring.score_batch(batch).await?.into_inner().results;
         let events: Result<Vec<ScoredEvent>, Status> = results

@@ -15,7 +15,7 @@ use super::request::{Parsed, parse};
 use super::response::{Output, response};
 use crate::scoring::ids::run_id;
 use crate::scoring::input::StreamInput;
-use crate::scoring::service::Scoring;
+use crate::scoring::service::{CallTerms, Scoring};
 use pounce_proto::inference::infer_parameter::ParameterChoice;
 use pounce_proto::inference::{InferParameter, ModelInferRequest, ModelStreamInferResponse};
 use pounce_proto::score_stream_request::Request;
@@ -64,7 +64,7 @@ where
         thresholds: None,
     };
     let posts = Box::pin(posts(reader, Arc::clone(&open), requests));
-    let replies = scoring.stream(extensions, None, None, posts)?;
+    let replies = scoring.stream(extensions, None, CallTerms::default(), posts)?;
     Ok(async_stream::stream! {
         let mut replies = Box::pin(replies);
         let mut events = Vec::new();

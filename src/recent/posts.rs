@@ -64,16 +64,24 @@ impl RecentPosts {
     }
 
     /// A post was scored, `took` after it was accepted.
-    pub(crate) fn scored(
+    pub(crate) fn scored(&self, took: Duration) {
+        self.kept().latency.scored(self.inner.started.elapsed(), took);
+    }
+
+    /// Keeps a live post that was scored, if it is flagged.
+    pub(crate) fn keep_flagged(
         &self,
         post: &Post,
         probabilities: &Probabilities,
         flags: &PostFlags,
-        (at, respond_by): (Timestamp, Option<Timestamp>),
-        took: Duration,
+        at: Timestamp,
+        respond_by: Option<Timestamp>,
     ) {
         let discontent = flags.discontent.is_some();
-        let flagged = (discontent || flags.advocate).then(|| Flagged {
+        if !discontent && !flags.advocate {
+            return;
+        }
+        let flagged = Flagged {
             id: post.id.clone(),
             topic: post.topic.clone(),
             place: post.place.clone(),
@@ -83,15 +91,12 @@ impl RecentPosts {
             at,
             respond_by,
             text: self.inner.texts.then(|| beginning(post.text.as_str()).into()),
-        });
+        };
         let mut kept = self.kept();
-        kept.latency.scored(self.inner.started.elapsed(), took);
-        if let Some(flagged) = flagged {
-            if kept.flagged.len() == FLAGGED_MAX {
-                kept.flagged.pop_front();
-            }
-            kept.flagged.push_back(flagged);
+        if kept.flagged.len() == FLAGGED_MAX {
+            kept.flagged.pop_front();
         }
+        kept.flagged.push_back(flagged);
     }
 
     /// A post was rejected.
@@ -135,7 +140,7 @@ mod tests {
         };
         let probabilities = Probabilities::of_sentiment(negative, 1.0 - negative, 0.0);
         let flags = Thresholds::default().flags(&probabilities, 0);
-        recent.scored(&post, &probabilities, &flags, (Timestamp::MIN, None), Duration::ZERO);
+        recent.keep_flagged(&post, &probabilities, &flags, Timestamp::MIN, None);
     }
 
     #[test]

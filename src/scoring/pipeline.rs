@@ -51,6 +51,8 @@ pub(crate) struct CallOptions {
     pub(crate) thresholds: Thresholds,
     pub(crate) deadline: Option<Instant>,
     pub(crate) when_full: WhenFull,
+    /// Its posts are recorded ones: they count for no topic, and nobody is told of them.
+    pub(crate) history: bool,
     /// The call's span, if it is sampled.
     pub(crate) span: Option<SpanContext>,
 }
@@ -60,7 +62,7 @@ pub(crate) struct AcceptedPost {
     post: Post,
     /// Event time.
     at: Timestamp,
-    /// None without a topic.
+    /// None without a topic, and of a recorded post.
     admission: Option<PostAdmission>,
     sequence: u64,
     accepted: Instant,
@@ -81,6 +83,7 @@ pub(crate) struct ScoredPost {
     admission: Option<PostAdmission>,
     scored: Scored,
     thresholds: Thresholds,
+    history: bool,
     sequence: u64,
     accepted: Instant,
 }
@@ -94,6 +97,7 @@ pub(crate) struct CountingPost {
     decided: Option<Severity>,
     at: Timestamp,
     counting: Counting,
+    history: bool,
     sequence: u64,
     accepted: Instant,
 }
@@ -112,6 +116,7 @@ pub(crate) struct CountedPost {
     flags: PostFlags,
     respond_by: Option<Timestamp>,
     counted: Counted,
+    history: bool,
     sequence: u64,
     accepted: Instant,
 }
@@ -144,7 +149,8 @@ impl Pipeline {
         match post {
             Ok(post) => {
                 let at = post.posted_at.unwrap_or_else(now);
-                let admission = post.topic.as_ref().map(|topic| self.counter.admit(topic, at));
+                let topic = post.topic.as_ref().filter(|_| !terms.history);
+                let admission = topic.map(|topic| self.counter.admit(topic, at));
                 Ok(AcceptedPost { post, at, admission, sequence, accepted, span })
             }
             Err(error) => Err(self.refused(error.into(), span)),
@@ -174,17 +180,17 @@ impl Pipeline {
             let (tokens, timings) = (scored.tokens_used, &scored.timings);
             span.scored(post.id.as_str(), tokens, timings, scored.batch.clone());
         }
-        let thresholds = terms.thresholds;
-        Ok(ScoredPost { post, at, admission, scored, thresholds, sequence, accepted })
+        let (thresholds, history) = (terms.thresholds, terms.history);
+        Ok(ScoredPost { post, at, admission, scored, thresholds, history, sequence, accepted })
     }
 
     /// Flags a post and begins to count it for its topic. Call it in the order in which posts are
     /// to count.
     pub(crate) fn count(&self, scored_post: ScoredPost) -> CountingPost {
-        let ScoredPost { post, at, admission, scored, thresholds, sequence, accepted } =
+        let ScoredPost { post, at, admission, scored, thresholds, history, sequence, accepted } =
             scored_post;
         let flags = thresholds.flags(&scored.probabilities, post.followers());
-        let advocate = flags.advocate.then(|| Advocate {
+        let advocate = (flags.advocate && !history).then(|| Advocate {
             topic: post.topic.clone(),
             place: post.place.clone(),
             post_id: post.id.clone(),
@@ -193,23 +199,41 @@ impl Pipeline {
             at,
         });
         let decided = self.thresholds.flags(&scored.probabilities, post.followers()).discontent;
-        let observation = self.observation(&post, &scored, decided, at);
-        let counting = self.counter.count(admission.zip(observation), advocate);
-        CountingPost { post, scored, flags, decided, at, counting, sequence, accepted }
+        let observed = admission.and_then(|admission| {
+            Some((admission, self.observation(&post, &scored, decided, at)?))
+        });
+        let counting = self.counter.count(observed, advocate);
+        CountingPost { post, scored, flags, decided, at, counting, history, sequence, accepted }
     }
 
     /// Waits until it is known what came of counting a post. Dropping the future changes nothing.
     pub(crate) async fn counted(&self, counting_post: CountingPost) -> CountedPost {
-        let CountingPost { post, scored, flags, decided, at, counting, sequence, accepted } =
-            counting_post;
+        let CountingPost {
+            post,
+            scored,
+            flags,
+            decided,
+            at,
+            counting,
+            history,
+            sequence,
+            accepted,
+        } = counting_post;
         let counted = counting.counted().await;
-        let respond_by = flags.discontent.map(|_| at.after(RESPOND_WITHIN));
         let took = accepted.elapsed();
-        self.record(&post, &scored, (&flags, decided), counted, took);
-        if let Some(recent) = &self.recent {
-            recent.scored(&post, &scored.probabilities, &flags, (at, respond_by), took);
+        self.record(&scored, &flags, counted, took);
+        let live = !history;
+        let respond_by = flags.discontent.filter(|_| live).map(|_| at.after(RESPOND_WITHIN));
+        if live {
+            self.record_topic(&post, &scored, decided);
         }
-        CountedPost { post, scored, flags, respond_by, counted, sequence, accepted }
+        if let Some(recent) = &self.recent {
+            recent.scored(took);
+            if live {
+                recent.keep_flagged(&post, &scored.probabilities, &flags, at, respond_by);
+            }
+        }
+        CountedPost { post, scored, flags, respond_by, counted, history, sequence, accepted }
     }
 
     /// A post is answered with a rejection.
@@ -228,10 +252,9 @@ impl Pipeline {
     /// sent.
     pub(crate) fn event(&self, counted: &CountedPost) -> ScoredEvent {
         let &CountedPost { ref post, ref scored, ref flags, respond_by, .. } = counted;
-        let alert_ids = post
-            .topic
-            .as_ref()
-            .map_or_else(Vec::new, |topic| self.monitor.alert_ids(topic, post.place.as_ref()));
+        let topic = post.topic.as_ref().filter(|_| !counted.history);
+        let alert_ids =
+            topic.map_or_else(Vec::new, |topic| self.monitor.alert_ids(topic, post.place.as_ref()));
         let topic_alert = (!alert_ids.is_empty()).then_some(Flag::TopicAlert);
         if let Some(flag) = topic_alert {
             metrics::post_flagged(flag);
@@ -292,14 +315,7 @@ impl Pipeline {
         })
     }
 
-    fn record(
-        &self,
-        post: &Post,
-        scored: &Scored,
-        (flags, decided): (&PostFlags, Option<Severity>),
-        counted: Counted,
-        total: Duration,
-    ) {
+    fn record(&self, scored: &Scored, flags: &PostFlags, counted: Counted, total: Duration) {
         metrics::post_scored(scored, &self.scorer.model().name, total);
         if let Some(severity) = flags.discontent {
             metrics::post_discontent(severity);
@@ -307,6 +323,10 @@ impl Pipeline {
         for flag in shown(flags, scored, counted).filter(|flag| *flag != Flag::Discontent) {
             metrics::post_flagged(flag);
         }
+    }
+
+    /// A live post counts in the metrics of its topic.
+    fn record_topic(&self, post: &Post, scored: &Scored, decided: Option<Severity>) {
         if let Some(topic) = post.topic.as_ref().filter(|_| !scored.foreign_language) {
             let known = self.topic_labels.iter().find(|known| *known == topic);
             let label = known.map_or(metrics::TOPIC_OTHER, Topic::as_str);

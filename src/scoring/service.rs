@@ -27,6 +27,15 @@ use pounce_proto::{
 };
 use pounce_types::post::Fault;
 
+/// How a call wants its posts scored.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct CallTerms {
+    /// None: the server's.
+    pub(crate) thresholds: Option<proto::Thresholds>,
+    /// The posts are recorded ones.
+    pub(crate) history: bool,
+}
+
 /// The service's handlers.
 pub(crate) struct Scoring {
     pub(crate) pipeline: Arc<Pipeline>,
@@ -43,14 +52,15 @@ impl Scoring {
         &self,
         metadata: &MetadataMap,
         extensions: &Extensions,
-        thresholds: Option<&proto::Thresholds>,
+        terms: CallTerms,
     ) -> Result<CallOptions, Status> {
-        let thresholds = wire::thresholds(thresholds, &self.pipeline.thresholds)
+        let thresholds = wire::thresholds(terms.thresholds.as_ref(), &self.pipeline.thresholds)
             .map_err(|error| Refusal::from(error).status())?;
         Ok(CallOptions {
             thresholds,
             deadline: deadline(metadata),
             when_full: WhenFull::Refuse,
+            history: terms.history,
             span: extensions.get().cloned(),
         })
     }
@@ -58,12 +68,13 @@ impl Scoring {
 
 impl Scoring {
     /// Answers a stream of posts, whichever protocol it comes by. `extensions` hold the caller and
-    /// its address.
+    /// its address. `terms` hold until the
+    /// stream's options say otherwise.
     pub(crate) fn stream<S>(
         &self,
         extensions: &Extensions,
         deadline: Option<Instant>,
-        thresholds: Option<proto::Thresholds>,
+        CallTerms { thresholds, history }: CallTerms,
         inputs: S,
     ) -> Result<impl Stream<Item = Result<ScoreStreamResponse, Status>> + Send + use<S>, Status>
     where
@@ -79,6 +90,7 @@ impl Scoring {
             age_max: self.stream_age_max.map(with_jitter),
             deadline,
             thresholds,
+            history,
             span: extensions.get().cloned(),
             drain: self.drain.clone(),
             backlog: self.backlog.clone(),
@@ -96,7 +108,8 @@ impl ScoringService for Scoring {
         request: Request<ScoreRequest>,
     ) -> Result<Response<ScoreResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
+        let terms = CallTerms { thresholds: request.thresholds, history: request.history };
+        let terms = self.terms(&metadata, &extensions, terms)?;
         Caller::of(&extensions).pay(1)?;
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
         let post = wire::post(&post, self.pipeline.text_bytes_max);
@@ -111,7 +124,8 @@ impl ScoringService for Scoring {
         request: Request<ScoreBatchRequest>,
     ) -> Result<Response<ScoreBatchResponse>, Status> {
         let (metadata, extensions, request) = request.into_parts();
-        let terms = self.terms(&metadata, &extensions, request.thresholds.as_ref())?;
+        let terms = CallTerms { thresholds: request.thresholds, history: request.history };
+        let terms = self.terms(&metadata, &extensions, terms)?;
         if request.posts.is_empty() {
             return Err(refused(Fault::Missing, "posts"));
         }
@@ -162,7 +176,12 @@ impl ScoringService for Scoring {
         let deadline = deadline(request.metadata());
         let (_, extensions, messages) = request.into_parts();
         let inputs = messages.map(|message| message.map(StreamInput::Request));
-        Ok(Response::new(Box::pin(self.stream(&extensions, deadline, None, inputs)?)))
+        Ok(Response::new(Box::pin(self.stream(
+            &extensions,
+            deadline,
+            CallTerms::default(),
+            inputs,
+        )?)))
     }
 
     async fn get_model(
@@ -185,6 +204,7 @@ impl ScoringService for Scoring {
             thresholds: Some(wire::show_thresholds(&self.pipeline.thresholds)),
             label_weights: Some(wire::show_label_weights(model.labels.weights())),
             discontent_source: wire::show_source(model.labels.discontent_source()).into(),
+            history: true,
         }))
     }
 }

@@ -42,8 +42,9 @@ pub(crate) struct StreamLimits {
     /// Age at which the stream is asked to move to another server.
     pub(crate) age_max: Option<Duration>,
     pub(crate) deadline: Option<Instant>,
-    /// Thresholds of a stream that can't send options.
+    /// Thresholds of a stream that can't send options, and whether its posts are recorded ones.
     pub(crate) thresholds: Thresholds,
+    pub(crate) history: bool,
     /// The call's span, if it is sampled.
     pub(crate) span: Option<SpanContext>,
     pub(crate) drain: Drain,
@@ -144,6 +145,7 @@ impl Session {
                 thresholds: terms.thresholds,
                 deadline: terms.deadline,
                 when_full: WhenFull::Wait,
+                history: terms.history,
                 span: terms.span.clone(),
             },
             backlog: terms.backlog.stream(),
@@ -254,6 +256,7 @@ impl Session {
             .map_err(|_| Fault::Unknown { value: options.reply_order }.of("options.reply_order"))?;
         self.post_terms.thresholds =
             wire::thresholds(options.thresholds.as_ref(), &self.pipeline.thresholds)?;
+        self.post_terms.history = options.history;
         self.reply_order = order;
         if options.alerts {
             self.alerts = Some(self.pipeline.monitor.watch(|_| ()).1);

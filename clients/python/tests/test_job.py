@@ -30,6 +30,13 @@ def ids(requests: list[ScoreStreamRequest]) -> list[str]:
     return [request.post.id for request in requests if request.HasField("post")]
 
 
+def test_recorded_posts_go_to_no_server_that_would_count_them_as_live_ones() -> None:
+    job = Job(2, None, 60.0, history=True)
+    with pytest.raises(Refused, match="too old"):
+        job.open(0)
+    assert job.open(0, knows_history=True)[0].options.history
+
+
 def test_a_new_stream_gets_its_options_and_then_what_is_unanswered() -> None:
     job = job_with(3)
     requests = job.open(0)

@@ -20,8 +20,8 @@ use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply as WireReply;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{
-    GetModelRequest, Post, Rejection, RejectionCode, ScoreStreamRequest, ScoreStreamResponse,
-    ScoredEvent, StreamOptions, Thresholds,
+    GetModelRequest, GetModelResponse, Post, Rejection, RejectionCode, ScoreStreamRequest,
+    ScoreStreamResponse, ScoredEvent, StreamOptions, Thresholds,
 };
 
 /// Bytes of a stream's message around its post: the tag and the length.
@@ -36,13 +36,17 @@ pub struct StreamSpec {
     pub posts_in_flight_max: u32,
     /// Thresholds instead of the server's.
     pub thresholds: Option<Thresholds>,
+    /// The posts are recorded ones: they are scored, count for no topic and open no alert. Refused
+    /// by the job if the service is too old to know that.
+    pub history: bool,
     /// Time for which streams may fail, with no reply between, until the job is given up.
     pub patience: Duration,
 }
 
 impl Default for StreamSpec {
     fn default() -> Self {
-        Self { posts_in_flight_max: 256, thresholds: None, patience: Duration::from_secs(60) }
+        let patience = Duration::from_secs(60);
+        Self { posts_in_flight_max: 256, thresholds: None, history: false, patience }
     }
 }
 
@@ -163,6 +167,7 @@ impl Job {
             options: StreamOptions {
                 posts_in_flight_max: in_flight,
                 thresholds: spec.thresholds,
+                history: spec.history,
                 ..StreamOptions::default()
             },
             slots: VecDeque::new(),
@@ -176,6 +181,7 @@ impl Job {
     /// Opens a stream and sends what is unanswered.
     async fn open(&mut self, mut service: ScoringServiceClient<Line>) -> Result<Session, Status> {
         let model = service.get_model(GetModelRequest {}).await?.into_inner();
+        check_history(&self.options, &model)?;
         let limit = model.limits.map(|limits| limits.post_message_bytes_max);
         self.message_bytes_max = limit.filter(|max| *max > 0).and_then(|max| max.try_into().ok());
         for slot in &mut self.slots {
@@ -298,6 +304,16 @@ impl Job {
     }
 }
 
+/// A service that is too old ignores the option.
+fn check_history(options: &StreamOptions, model: &GetModelResponse) -> Result<(), Status> {
+    if options.history && !model.history {
+        return Err(Status::unimplemented(
+            "the service is too old for recorded posts: it would count them as live ones",
+        ));
+    }
+    Ok(())
+}
+
 /// Why a post can't be sent in a message of `max` bytes, if it can't.
 fn too_large(post: &Result<Post, Rejection>, max: Option<usize>) -> Option<Rejection> {
     let (post, max) = (post.as_ref().ok()?, max?);
@@ -335,6 +351,16 @@ mod tests {
         assert_eq!((rejection.code(), &*rejection.post_id), (RejectionCode::TooLong, "large"));
         assert!(rejection.reason.contains("limit of 100"), "{}", rejection.reason);
         assert_eq!((rejection.sequence, job.slots.len()), (1, 1));
+    }
+
+    #[test]
+    fn recorded_posts_are_sent_to_no_service_that_would_count_them_as_live_ones() {
+        let job = Job::new(&StreamSpec { history: true, ..StreamSpec::default() });
+        let old = check_history(&job.options, &GetModelResponse::default());
+        assert_eq!(old.expect_err("refused").code(), tonic::Code::Unimplemented);
+        let new = GetModelResponse { history: true, ..GetModelResponse::default() };
+        assert!(check_history(&job.options, &new).is_ok());
+        assert!(check_history(&StreamOptions::default(), &GetModelResponse::default()).is_ok());
     }
 
     #[test]

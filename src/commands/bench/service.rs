@@ -180,7 +180,7 @@ impl Service {
             ScoringServiceClient::new(Endpoint::from_shared(self.url.clone())?.connect().await?);
         let mut times = Vec::new();
         for post in posts {
-            let request = ScoreRequest { post: Some(post.clone()), thresholds: None };
+            let request = ScoreRequest { post: Some(post.clone()), ..Default::default() };
             let started = Instant::now();
             client.score(request).await?;
             times.push(started.elapsed());

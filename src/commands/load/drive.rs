@@ -301,10 +301,10 @@ async fn call(
 ) -> Answers {
     let posts = batch.len() as u64;
     let scored = if unary {
-        let request = ScoreRequest { post: batch.pop(), thresholds: None };
+        let request = ScoreRequest { post: batch.pop(), ..Default::default() };
         service.score(request).await.map(|_| vec![true])
     } else {
-        let request = ScoreBatchRequest { posts: batch, thresholds: None };
+        let request = ScoreBatchRequest { posts: batch, ..Default::default() };
         let is_event =
             |result: &PostResult| matches!(result.result, Some(post_result::Result::Event(_)));
         let response = service.score_batch(request).await;

@@ -128,7 +128,7 @@ mod tests {
                 influential_followers: Some(300),
                 ..Thresholds::default()
             });
-            let bytes = ScoreBatchRequest { posts: posts.collect(), thresholds }.encode_to_vec();
+            let bytes = ScoreBatchRequest { posts: posts.collect(), thresholds, history: false }.encode_to_vec();
             let mut count = FieldCount::new(1);
             let counts: Vec<_> = bytes.chunks(size).map(|piece| count.count(piece)).collect();
             prop_assert_eq!(counts.last().copied().unwrap_or(0), texts.len());

@@ -74,7 +74,7 @@ async fn a_batch_of_too_many_posts_is_refused_before_it_is_decoded() {
     let layer = BoundMessages::new(LIMITS);
     for (posts, good) in [(3, true), (4, false)] {
         let posts = vec![Post::default(); posts];
-        let message = ScoreBatchRequest { posts, thresholds: None }.encode_to_vec();
+        let message = ScoreBatchRequest { posts, ..Default::default() }.encode_to_vec();
         let bytes = [header(message.len()), message].concat();
         let refused = frame(&mut body(&layer, BATCH, [bytes.into()])).await;
         assert_eq!(refused.map_err(|refusal| refusal.code()).is_ok(), good);

@@ -86,7 +86,7 @@ class Scoring:
             self._fault = passing(fault_of(error))
             return
         requests: Requests = asyncio.Queue()
-        for request in job.open(model.limits.post_message_bytes_max):
+        for request in job.open(model.limits.post_message_bytes_max, model.history):
             requests.put_nowait(request)
         call = server.scoring.ScoreStream(until_none(requests), metadata=client.metadata)
         client.opened(call)

@@ -93,16 +93,18 @@ class Client:
         """What is being served: model, revision, limits, thresholds."""
         return self._call(lambda server: server.scoring.GetModel, GetModelRequest())
 
-    def score(self, post: Post, *, thresholds: Thresholds | None = None) -> ScoredEvent:
+    def score(
+        self, post: Post, *, thresholds: Thresholds | None = None, history: bool = False
+    ) -> ScoredEvent:
         """Scores one post. Raises Refused, which names the field, for a bad one."""
-        request = ScoreRequest(post=post, thresholds=thresholds)
+        request = ScoreRequest(post=post, thresholds=thresholds, history=history)
         return self._call(lambda server: server.scoring.Score, request).event
 
     def score_batch(
-        self, posts: Iterable[Post], *, thresholds: Thresholds | None = None
+        self, posts: Iterable[Post], *, thresholds: Thresholds | None = None, history: bool = False
     ) -> list[Reply]:
         """Scores several posts with one call; one reply for each, in their order."""
-        request = ScoreBatchRequest(posts=posts, thresholds=thresholds)
+        request = ScoreBatchRequest(posts=posts, thresholds=thresholds, history=history)
         response = self._call(lambda server: server.scoring.ScoreBatch, request)
         return [reply_of(result) for result in response.results]
 
@@ -113,6 +115,7 @@ class Client:
         in_flight: int = 256,
         thresholds: Thresholds | None = None,
         patience: float = 60.0,
+        history: bool = False,
     ) -> Generator[Reply]:
         """Scores posts as they come: one reply for each, in order, whatever happens to the
         connection. When a server drains, restarts or is lost, the unanswered posts go to a new
@@ -122,8 +125,11 @@ class Client:
         them. If `posts` raises, the posts before are answered and then its error is raised.
         Raises Refused if the service refuses the stream for good, GaveUp after `patience` seconds
         of failures without a reply. Closing the iterator cancels what is open.
+
+        With `history` the posts are recorded ones: they are scored, count for no topic and open no
+        alert. Refused if the service is too old to know that.
         """
-        job = Job(in_flight, thresholds, patience)
+        job = Job(in_flight, thresholds, patience, history=history)
         return Scoring(self, job, posts).replies()
 
     def alerts(self, filter: AlertFilter | None = None, *, resolved: bool = False) -> list[Alert]:

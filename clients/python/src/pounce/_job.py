@@ -43,12 +43,21 @@ class Slot:
 class Job:
     """The posts of one job and where they are."""
 
-    def __init__(self, in_flight: int, thresholds: Thresholds | None, patience: float) -> None:
+    def __init__(
+        self,
+        in_flight: int,
+        thresholds: Thresholds | None,
+        patience: float,
+        *,
+        history: bool = False,
+    ) -> None:
         if in_flight < 1:
             raise ValueError("in_flight must be at least 1")
         self.in_flight = in_flight
         self._patience = patience
-        self._options = StreamOptions(posts_in_flight_max=in_flight, thresholds=thresholds)
+        self._options = StreamOptions(
+            posts_in_flight_max=in_flight, thresholds=thresholds, history=history
+        )
         self._slots: deque[Slot] = deque()
         self._sequence = 0
         self._input_ended = False
@@ -80,8 +89,16 @@ class Job:
         """No post will come."""
         self._input_ended = True
 
-    def open(self, message_bytes_max: int) -> list[ScoreStreamRequest]:
-        """A stream opens: returns what is to be sent on it. 0 bytes: the server did not tell."""
+    def open(
+        self, message_bytes_max: int, knows_history: bool = False
+    ) -> list[ScoreStreamRequest]:
+        """A stream opens: returns what is to be sent on it. 0 bytes: the server did not tell.
+
+        Raises Refused if the posts are recorded ones and the server would count them as live ones.
+        """
+        if self._options.history and not knows_history:
+            message = "the service is too old for recorded posts: it would count them as live ones"
+            raise Refused(Fault(grpc.StatusCode.UNIMPLEMENTED, message, "history"))
         self._message_bytes_max = message_bytes_max
         self._first = 1
         self._sending = True

@@ -105,7 +105,7 @@ class Scoring:
         except grpc.RpcError as error:
             return passing(fault_of(error))
         requests: Requests = queue.SimpleQueue()
-        for request in job.open(model.limits.post_message_bytes_max):
+        for request in job.open(model.limits.post_message_bytes_max, model.history):
             requests.put(request)
         call = server.scoring.ScoreStream(iter(requests.get, None), metadata=client.metadata)
         threading.Thread(

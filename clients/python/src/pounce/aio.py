@@ -93,16 +93,18 @@ class Client:
         """What is being served: model, revision, limits, thresholds."""
         return await self._call(lambda server: server.scoring.GetModel, GetModelRequest())
 
-    async def score(self, post: Post, *, thresholds: Thresholds | None = None) -> ScoredEvent:
+    async def score(
+        self, post: Post, *, thresholds: Thresholds | None = None, history: bool = False
+    ) -> ScoredEvent:
         """Scores one post. Raises Refused, which names the field, for a bad one."""
-        request = ScoreRequest(post=post, thresholds=thresholds)
+        request = ScoreRequest(post=post, thresholds=thresholds, history=history)
         return (await self._call(lambda server: server.scoring.Score, request)).event
 
     async def score_batch(
-        self, posts: Iterable[Post], *, thresholds: Thresholds | None = None
+        self, posts: Iterable[Post], *, thresholds: Thresholds | None = None, history: bool = False
     ) -> list[Reply]:
         """Scores several posts with one call; one reply for each, in their order."""
-        request = ScoreBatchRequest(posts=posts, thresholds=thresholds)
+        request = ScoreBatchRequest(posts=posts, thresholds=thresholds, history=history)
         response = await self._call(lambda server: server.scoring.ScoreBatch, request)
         return [reply_of(result) for result in response.results]
 
@@ -113,12 +115,13 @@ class Client:
         in_flight: int = 256,
         thresholds: Thresholds | None = None,
         patience: float = 60.0,
+        history: bool = False,
     ) -> AsyncGenerator[Reply]:
         """As `pounce.Client.score_stream`; a task takes the posts.
 
         Close it with `contextlib.aclosing` if you leave it before its end.
         """
-        job = Job(in_flight, thresholds, patience)
+        job = Job(in_flight, thresholds, patience, history=history)
         return Scoring(self, job, posts).replies()
 
     async def alerts(
