@@ -8,8 +8,9 @@ use pounce_client::{Access, Client, ClientError, Line, line};
 /// Where the service is, and what to show it.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionFlags {
-    /// Address of the service; https:// uses TLS; `pounce score`, `watch`, `topics` and `acknowledge`
-    /// accept several addresses of one fleet
+    /// Address of the service; https:// uses TLS; dns:///NAME:PORT is all servers that a name resolves
+    /// to, dns+https:///NAME:PORT the same with TLS; `pounce score`, `watch`, `topics` and
+    /// `acknowledge` accept several addresses of one fleet
     #[arg(
         long,
         env = "POUNCE_ADDR",

@@ -66,8 +66,17 @@ def test_a_call_goes_to_a_server_that_can_be_reached(shared: Server) -> None:
         client.score(ANGRY)
 
 
+def test_a_name_leads_to_its_servers(shared: Server) -> None:
+    port = shared.address.rsplit(":", 1)[1]
+    with pounce.Client(f"dns:///localhost:{port}") as client:
+        assert client.score(ANGRY).post_id == "1"
+
+
 def test_addresses_certificates_and_tokens_of_no_use_are_told_at_once() -> None:
-    for address in ["127.0.0.1:50051", "ftp://host:1", "http://host", "http://host:x", "http://:1"]:
+    for address in [
+        *("127.0.0.1:50051", "ftp://host:1", "http://host", "http://host:x", "http://:1"),
+        *("dns:///host", "dns://host:1", "dns:host:1"),
+    ]:
         with pytest.raises(pounce.AddressError, match="http://host:port"):
             pounce.Client(address)
     with pytest.raises(pounce.AddressError, match="1 to 256"):

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is none.
-    #[error("{addr} is not an address of the form http://host:port: {reason}")]
+    #[error("{addr} is not an address of the form http://host:port or dns:///name:port: {reason}")]
     Address {
         /// What was given.
         addr: String,

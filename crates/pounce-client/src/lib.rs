@@ -23,17 +23,22 @@
 //!
 //! Knows the messages; nothing of how the service answers them.
 
+mod access;
 mod backoff;
 mod connection;
+mod discovery;
 mod error;
 pub mod json;
 mod resume;
 mod watch;
 
+use std::net::SocketAddr;
+
 use futures::Stream;
 use tonic::transport::Channel;
 
-pub use self::connection::{Access, Credential, Line, line};
+pub use self::access::{Access, Credential};
+pub use self::connection::{Line, line};
 pub use self::error::ClientError;
 pub use self::resume::{Reply, StreamSpec};
 pub use self::watch::{WatchSpec, Watched};
@@ -70,11 +75,26 @@ impl Client {
 
     /// As [`Client::connect_with`], to several servers of one fleet: each call or
     /// new stream goes to one of them, so that a job outlives whichever of them
-    /// drains or is lost.
+    /// drains or is lost. Of `dns:///name:50051` (plaintext) and `dns+https:///name:50051`
+    /// (TLS) these are all servers that the name resolves to, looked up every ten seconds.
+    /// Call it in a Tokio runtime.
     /// # Errors
     /// [`ClientError::Address`] or [`ClientError::Access`].
     pub fn balanced<S: AsRef<str>>(addrs: &[S], access: &Access) -> Result<Self, ClientError> {
         Ok(Self::on(connection::balanced(addrs, access)?))
+    }
+
+    /// As [`Client::balanced`], to the servers that `servers` tells: each item is all that there
+    /// are now. An empty one changes nothing. `name`, such as `http://pounce:50051`, is what they
+    /// are asked for, and the name in their certificates; until the first item, calls go there.
+    /// # Errors
+    /// [`ClientError::Address`] or [`ClientError::Access`].
+    pub fn following<S>(name: &str, servers: S, access: &Access) -> Result<Self, ClientError>
+    where
+        S: Stream<Item = Vec<SocketAddr>> + Send + 'static,
+    {
+        let target = discovery::Target::told(name, servers, access)?;
+        Ok(Self::on(connection::to(vec![target], access)?))
     }
 
     /// Speaks over a channel that was made in another way.

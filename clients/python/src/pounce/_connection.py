@@ -36,23 +36,28 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 @dataclass(frozen=True)
 class Address:
-    """A server: its `host:port`, and whether it speaks TLS."""
+    """A server, or all servers of a name: grpc's target, and whether to speak TLS."""
 
     target: str
     secure: bool
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Reads `http://host:port` (plaintext) or `https://host:port` (TLS)."""
-        parts = urlsplit(text)
+        """Reads `http://host:port` or `dns:///name:port`, and `https` or `dns+https` for TLS."""
+        scheme, separator, rest = text.partition(":///")
+        is_name = bool(separator) and scheme in ("dns", "dns+https")
+        parts = urlsplit(f"{'http' if scheme == 'dns' else 'https'}://{rest}" if is_name else text)
         try:
             port = parts.port
         except ValueError:
             port = None
         if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
-            raise AddressError(f"{text!r} is not of the form http://host:port or https://host:port")
+            raise AddressError(
+                f"{text!r} is not of the form http://host:port, https://host:port, "
+                "dns:///name:port or dns+https:///name:port"
+            )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return cls(f"{host}:{port}", parts.scheme == "https")
+        return cls(f"{'dns:///' if is_name else ''}{host}:{port}", parts.scheme == "https")
 
 
 class Access:

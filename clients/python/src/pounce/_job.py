@@ -89,9 +89,7 @@ class Job:
         """No post will come."""
         self._input_ended = True
 
-    def open(
-        self, message_bytes_max: int, knows_history: bool = False
-    ) -> list[ScoreStreamRequest]:
+    def open(self, message_bytes_max: int, knows_history: bool = False) -> list[ScoreStreamRequest]:
         """A stream opens: returns what is to be sent on it. 0 bytes: the server did not tell.
 
         Raises Refused if the posts are recorded ones and the server would count them as live ones.
