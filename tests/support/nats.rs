@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(unreachable_pub, reason = "shared by test files")]
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,16 +35,22 @@ impl Nats {
 
     /// With more flags.
     pub fn start_with(flags: &[&str]) -> Self {
+        let [port] = free_ports();
+        Self::start_on(port, flags.iter().map(|&flag| flag.to_owned()).collect())
+    }
+
+    fn start_on(port: u16, flags: Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = free.expect("a port").port();
-        let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let child = run(port, folder.path(), &flags);
         Self { child, port, folder, flags }
     }
 
+    pub fn addr(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}", self.addr())
     }
 
     /// A connection to the log of a fleet.
@@ -54,15 +60,20 @@ impl Nats {
 
     /// As [`Nats::log`], by somebody.
     pub async fn log_as(&self, fleet: &str, credentials: Option<Credentials>) -> JetStreamLog {
-        let spec = JetStreamSpec {
+        let spec = JetStreamSpec { credentials, ..self.spec(fleet) };
+        JetStreamLog::connect(&spec).await.expect("a log to try")
+    }
+
+    /// How to reach the log of a fleet.
+    pub fn spec(&self, fleet: &str) -> JetStreamSpec {
+        JetStreamSpec {
             servers: vec![self.url().parse().expect("an address")],
             fleet: fleet.to_owned(),
-            credentials,
+            credentials: None,
             ca: None,
             copies: 1,
             bytes_max: 64 << 20,
-        };
-        JetStreamLog::connect(&spec).await.expect("a log to try")
+        }
     }
 
     /// Stops it without letting it know: connections stay open and silent.
@@ -94,6 +105,47 @@ impl Nats {
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
+    }
+}
+
+/// Ports that nobody listens on just now.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let bound = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    bound.map(|listener| listener.local_addr().expect("bound").port())
+}
+
+/// Three servers, each with a copy of every stream.
+pub struct Cluster {
+    servers: [Nats; 3],
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let [ports, inner] = [free_ports::<3>(), free_ports::<3>()];
+        let routes = inner.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
+        let servers = [0, 1, 2].map(|n| {
+            let own = format!("nats://127.0.0.1:{}", inner[n]);
+            let name = format!("server-{n}");
+            let flags = ["--name", &name, "--cluster_name", "test", "--cluster", &own];
+            let flags = flags.into_iter().chain(["--routes", &routes]);
+            Nats::start_on(ports[n], flags.map(str::to_owned).collect())
+        });
+        Self { servers }
+    }
+
+    /// A connection to the log of a fleet, by any server.
+    pub async fn log(&self, fleet: &str) -> JetStreamLog {
+        let servers = self.servers.iter().flat_map(|server| server.spec(fleet).servers).collect();
+        let spec = JetStreamSpec { servers, copies: 3, ..self.servers[0].spec(fleet) };
+        JetStreamLog::connect(&spec).await.expect("a log to try")
+    }
+
+    pub fn kill(&mut self, server: usize) {
+        self.servers[server].kill();
+    }
+
+    pub fn restart(&mut self, server: usize) {
+        self.servers[server].restart();
     }
 }
 
