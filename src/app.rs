@@ -188,6 +188,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         tokens,
         notifier,
         recent: config.dashboard.enabled.then(|| RecentPosts::new(config.dashboard.texts)),
+        post_url: config.post_url,
         service: config.service,
         drain_timeout: config.drain.timeout,
         metrics,

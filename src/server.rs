@@ -74,6 +74,8 @@ pub struct ServerParts {
     pub notifier: Option<Notifier>,
     /// What the dashboard shows of single posts; none: there is no dashboard.
     pub recent: Option<RecentPosts>,
+    /// Address of a post for the dashboard's links, with `{post_id}` in it.
+    pub post_url: Option<String>,
     /// What callers are granted.
     pub service: ServiceSpec,
     /// Longest time for calls to end once the drain has asked them to.
@@ -202,7 +204,8 @@ impl Server {
         }
         let scoring = grpc::scoring(&spec.service, &parts);
         let tls = spec.tls.is_some();
-        let router = http::router(spec.metrics, parts.clone(), Arc::clone(&scoring), tls);
+        let router =
+            http::router(spec.metrics, parts.clone(), Arc::clone(&scoring), spec.post_url, tls);
         let http_connections = incoming::http_connections(
             spec.http,
             spec.tls.clone(),

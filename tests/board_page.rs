@@ -115,7 +115,10 @@ async fn the_page_and_its_files_are_held_to_a_strict_policy() {
     assert!(!page.body.contains("style=") && !page.body.contains("onclick"), "nothing is inline");
     let linked = page.body.split('"').filter(|word| word.starts_with("board/"));
     let mut files: Vec<String> = linked.map(|path| format!("/{path}")).collect();
-    files.extend(["dom", "feed", "alerts", "panels"].map(|name| format!("/board/{name}.js")));
+    files.extend(
+        ["dom", "feed", "filter", "posts", "alerts", "panels"]
+            .map(|name| format!("/board/{name}.js")),
+    );
     assert!(files.len() >= 7, "{files:?}");
     for path in files.iter().map(String::as_str).chain(["/"]) {
         let file = get(&service, path).await;
@@ -142,7 +145,7 @@ async fn the_state_tells_what_fires_and_why() {
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
     let state = answer.json();
-    assert_eq!(state["you"], json!({ "may_acknowledge": false }));
+    assert_eq!(state["you"], json!({ "may_acknowledge": false, "post_url": null }));
 
     let alert = &state["alerts"]["firing"][0];
     assert_eq!((&alert["topic"], &alert["kind"]), (&json!("acme"), &json!("share")));
@@ -154,6 +157,7 @@ async fn the_state_tells_what_fires_and_why() {
 
     let topic = &state["topics"]["topics"][0];
     assert_eq!(topic["topic"], "acme");
+    assert_eq!((&topic["places"], &topic["more_places"]), (&json!([]), &json!(false)));
     assert_eq!(topic["windows"].as_array().map(Vec::len), Some(4));
     assert_eq!(topic["alert_ids"][0], alert["id"]);
     let history = &topic["history"];
@@ -183,6 +187,15 @@ async fn texts_are_shown_only_where_asked_for_and_are_cut() {
     let state = get(&service, "/board/state").await.json();
     let text = state["posts"]["flagged"][0]["text"].as_str().expect("a text");
     assert!(text.starts_with("bad xxx") && text.len() <= 1000, "{text}");
+
+    // With an alert come the texts of its posts, however many were flagged since.
+    feed(&service, None, (1..100).map(angry).collect()).await;
+    let state = get(&service, "/board/state").await.json();
+    let evidence = &state["alerts"]["firing"][0]["evidence"];
+    let (ids, texts) = (&evidence["sample_post_ids"], &evidence["sample_texts"]);
+    assert_eq!(ids.as_array().map(Vec::len), texts.as_array().map(Vec::len));
+    let id = ids[1].as_str().expect("an id");
+    assert_eq!(texts[1], format!("bad service {id}"));
     service.stop().await;
 }
 

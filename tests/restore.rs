@@ -125,11 +125,11 @@ fn after_a_kill_the_same_posts_open_no_second_alert_and_a_watch_repeats_nothing(
     let second = Server::start_with(port, &kept);
     assert!(second.said("state restored").is_some(), "{:?}", second.begun);
     assert_eq!(watch.word(), "watching");
-    let (topics, _) = finish(&["topics", "--addr", &second.addr]);
+    let (topics, _) = finish(&["topics", "--json", "--addr", &second.addr]);
     let names: Vec<_> = topics.iter().map(|topic| topic["topic"].as_str()).collect();
     assert_eq!(names, [Some("kite"), Some("lark")]);
     assert_eq!(topics[0]["alert_ids"], serde_json::json!([id]));
-    let (one, _) = finish(&["topics", "kite", "--addr", &second.addr]);
+    let (one, _) = finish(&["topics", "kite", "--json", "--addr", &second.addr]);
     assert_eq!(one, topics[..1]);
 
     let (changes, words) = finish(&["replay", posts, "--addr", &second.addr]);
@@ -168,10 +168,10 @@ fn a_damaged_state_is_set_aside_with_a_word_and_topics_warm_up() {
     assert!(line["file"].as_str().is_some_and(|file| file.ends_with("topics.snapshot")), "{line}");
     assert!(line["error"].as_str().is_some_and(|error| error.contains("damaged")), "{line}");
     assert_eq!(std::fs::read(folder.path().join("topics.snapshot.bad-1")).expect("kept"), bytes);
-    let (topics, _) = finish(&["topics", "--addr", &server.addr]);
+    let (topics, _) = finish(&["topics", "--json", "--addr", &server.addr]);
     assert!(topics.is_empty(), "{topics:?}");
     finish(&["score", posts, "--addr", &server.addr]);
-    let (topics, _) = finish(&["topics", "--addr", &server.addr]);
+    let (topics, _) = finish(&["topics", "--json", "--addr", &server.addr]);
     assert_eq!(topics.len(), 2);
     assert!(topics.iter().all(|topic| topic["warming"] == true), "{topics:?}");
 }

@@ -6,6 +6,8 @@ use pounce_client::json::show_alert;
 use pounce_proto::{Advocate, Alert, AlertChange, AlertEvidence, AlertKind};
 use serde_json::{Value, json};
 
+use super::clock;
+
 /// A change as a JSON object.
 pub(super) fn json_line(change: &AlertChange) -> String {
     let alert = change.alert.clone().unwrap_or_default();
@@ -40,7 +42,7 @@ pub(super) fn short_line(change: &AlertChange) -> String {
     let samples = alert.evidence.as_ref().map(|evidence| evidence.sample_post_ids.join(", "));
     format!(
         "{} {} {} {}: {}; see {}",
-        time(alert.resolved_at.or(alert.opened_at)).as_str().unwrap_or("-"),
+        clock::shown(alert.resolved_at.or(alert.opened_at)),
         change.kind().name(),
         alert.kind().name(),
         subject(&alert.topic, &alert.place),

@@ -4,6 +4,7 @@ pub(crate) mod acknowledge;
 mod alert_line;
 pub(crate) mod bench;
 pub(crate) mod check_config;
+mod clock;
 pub(crate) mod completions;
 pub(crate) mod connection;
 pub(crate) mod docs;
@@ -15,6 +16,7 @@ pub(crate) mod score;
 pub(crate) mod terminal;
 pub(crate) mod token;
 pub(crate) mod topics;
+mod topics_table;
 pub(crate) mod watch;
 mod watch_table;
 

@@ -1,4 +1,4 @@
-//! `pounce topics`: what is being counted, as JSON lines.
+//! `pounce topics`: what is being counted, as a table or as JSON lines.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use serde_json::json;
 use super::alert_line::time;
 use super::connection::ConnectionFlags;
 use super::terminal::escaped;
+use super::topics_table::table;
 
 /// Topics of a page: the most that a service gives.
 const PAGE_SIZE_MAX: usize = 1000;
@@ -33,12 +34,19 @@ pub(crate) struct TopicsFlags {
     #[arg(long, default_value_t = 100, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..))]
     max: u32,
+    /// JSON lines instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
 /// Shows the topics or the places of one, or one of them, once.
 pub(crate) async fn run(flags: TopicsFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let topics = flags.connection.ask(async |client| topics(&client, &flags).await).await?;
     let mut out = std::io::stdout().lock();
+    if !flags.json {
+        write!(out, "{}", table(&topics))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for topic in topics {
         let windows = topic.windows.iter().map(|window| {
             json!({

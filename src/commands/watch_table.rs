@@ -8,6 +8,7 @@ use pounce_client::Watched;
 use pounce_proto::{Advocate, Alert, AlertChangeKind};
 
 use super::alert_line;
+use super::clock;
 use super::terminal::escaped;
 
 /// Advocates shown, the newest first.
@@ -71,13 +72,13 @@ impl fmt::Display for Table {
         writeln!(f, "\n")?;
         writeln!(
             f,
-            "{:<21} {:<7} {:<8} {:<24} {:<12} {:<32} why",
+            "{:<17} {:<7} {:<8} {:<24} {:<12} {:<32} why",
             "opened", "kind", "severity", "topic", "acknowledged", "alert"
         )?;
         for alert in self.firing.values() {
             let line = format!(
-                "{:<21} {:<7} {:<8} {:<24} {:<12} {:<32} {}",
-                alert_line::time(alert.opened_at).as_str().unwrap_or("-"),
+                "{:<17} {:<7} {:<8} {:<24} {:<12} {:<32} {}",
+                clock::shown(alert.opened_at),
                 alert.kind().name(),
                 alert.severity().name(),
                 alert_line::subject(&alert.topic, &alert.place),
@@ -96,13 +97,13 @@ impl fmt::Display for Table {
         }
         writeln!(
             f,
-            "\n\n{:<24} {:>9} {:>8} {:<24} post",
+            "\n\n{:<17} {:>9} {:>8} {:<24} post",
             "posted", "followers", "positive", "topic"
         )?;
         for advocate in &self.advocates {
             let line = format!(
-                "{:<24} {:>9} {:>8.2} {:<24} {}",
-                alert_line::time(advocate.posted_at).as_str().unwrap_or("-"),
+                "{:<17} {:>9} {:>8.2} {:<24} {}",
+                clock::shown(advocate.posted_at),
                 advocate.followers,
                 advocate.probability,
                 alert_line::subject(&advocate.topic, &advocate.place),

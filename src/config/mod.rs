@@ -61,6 +61,8 @@ pub struct Config {
     pub topics_max: usize,
     /// Where the state of topics and alerts is kept.
     pub state_dir: Option<PathBuf>,
+    /// Address of a post for links, with `{post_id}` in it.
+    pub post_url: Option<String>,
     /// Where topic alerts are told.
     pub notifications: Option<NotificationSpec>,
     /// The log through which the replicas of a fleet count as one.
@@ -140,6 +142,12 @@ impl ServeFlags {
         let alerts = self.alerts.checked()?;
         let access = self.access.checked()?;
         let observations = self.observations.checked()?;
+        let dashboard = self.dashboard.checked()?;
+        let post_url = self.notifications.post_url();
+        if post_url.is_some() && !dashboard.enabled && !self.notifications.is_on() {
+            let without = "without --alertmanager and with --board false";
+            return Err(ConfigError::NoEffect { flag: "--post-url", without });
+        }
         Ok(Config {
             grpc_addr: self.grpc_addr,
             http_addr: self.http_addr,
@@ -163,7 +171,8 @@ impl ServeFlags {
             set_by_flags,
             tls: access.tls,
             tokens: access.tokens,
-            dashboard: self.dashboard.checked()?,
+            dashboard,
+            post_url,
             notifications: self
                 .notifications
                 .checked(alerts.rules.counting.lateness(), observations.is_some())?,

@@ -76,14 +76,8 @@ pub(super) struct NotificationFlags {
         value_parser = http_url
     )]
     dashboard_url: Option<String>,
-    /// Address of a post, with {post_id} in it, for links in notifications
-    #[arg(
-        long,
-        env = "POUNCE_POST_URL",
-        requires = "alertmanager",
-        value_name = "URL",
-        value_parser = post_url
-    )]
+    /// Address of a post, with {post_id} in it, for links in notifications and on the dashboard
+    #[arg(long, env = "POUNCE_POST_URL", value_name = "URL", value_parser = post_url)]
     post_url: Option<String>,
     /// Address of a page that says what to do about an alert
     #[arg(
@@ -97,6 +91,16 @@ pub(super) struct NotificationFlags {
 }
 
 impl NotificationFlags {
+    /// Whether anybody is notified.
+    pub(super) fn is_on(&self) -> bool {
+        !self.alertmanager.is_empty()
+    }
+
+    /// Address of a post, with `{post_id}` in it.
+    pub(super) fn post_url(&self) -> Option<String> {
+        self.post_url.clone()
+    }
+
     /// `lateness` is that of the alert rules. Replicas that share a log tell the same alerts, so
     /// that nothing has to tell them apart.
     pub(super) fn checked(
@@ -214,7 +218,7 @@ mod tests {
         for (flags, fault) in [
             (&["--alertmanager=a:9093"][..], "not an http or https URL"),
             (&["--alertmanager=http://ann:secret@a"], "user name"),
-            (&["--post-url=http://a/{post_id}"], "--alertmanager"),
+            (&["--runbook-url=http://a/"], "--alertmanager"),
             (&["--alertmanager=http://a", "--post-url=http://a/"], "{post_id}"),
             (&["--alertmanager=http://a", "--alertmanager-labels=topic=x"], "none of"),
             (&["--alertmanager=http://a", "--alertmanager-labels=9x=x"], "a name has"),

@@ -12,7 +12,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, content type, content.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 12] = [
     ("/", HTML, include_str!("assets/index.html")),
     ("/board/style.css", CSS, include_str!("assets/style.css")),
     ("/board/icon.svg", SVG, include_str!("assets/icon.svg")),
@@ -20,6 +20,9 @@ const FILES: [(&str, &str, &str); 9] = [
     ("/board/feed.js", JS, include_str!("assets/feed.js")),
     ("/board/tabs.js", JS, include_str!("assets/tabs.js")),
     ("/board/dom.js", JS, include_str!("assets/dom.js")),
+    ("/board/filter.js", JS, include_str!("assets/filter.js")),
+    ("/board/groups.js", JS, include_str!("assets/groups.js")),
+    ("/board/posts.js", JS, include_str!("assets/posts.js")),
     ("/board/alerts.js", JS, include_str!("assets/alerts.js")),
     ("/board/panels.js", JS, include_str!("assets/panels.js")),
 ];

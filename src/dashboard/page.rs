@@ -28,6 +28,8 @@ const TOPICS_AGE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Page {
     pub(super) parts: Parts,
     recent: RecentPosts,
+    /// Address of a post, with `{post_id}` in it.
+    post_url: Option<String>,
     guard: Guard,
     pub(super) watchers: Arc<Semaphore>,
     /// What was shown last.
@@ -41,11 +43,12 @@ struct Made {
 }
 
 impl Page {
-    pub(super) fn new(parts: Parts, recent: RecentPosts) -> Self {
+    pub(super) fn new(parts: Parts, recent: RecentPosts, post_url: Option<String>) -> Self {
         Self {
             guard: Guard::new(parts.tokens.clone()),
             parts,
             recent,
+            post_url,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             last: Mutex::new(None),
         }
@@ -67,7 +70,7 @@ impl Page {
         let topics_at = kept.as_ref().map_or(now, |made| made.topics_at);
         let monitor = &self.parts.monitor;
         let view = Arc::new(View {
-            alerts: monitor.read(view::alerts),
+            alerts: monitor.read(|engine| view::alerts(engine, &self.recent)),
             posts: view::posts(&self.recent),
             service: view::service(&self.parts, &self.recent),
             topics: kept
@@ -77,11 +80,11 @@ impl Page {
         view
     }
 
-    /// What the caller may do, as JSON.
+    /// What the caller may do, and where posts are, as JSON.
     pub(super) fn you(&self, caller: &Caller) -> String {
         // Without tokens nobody is known, and an acknowledgement must say who.
         let may = self.parts.tokens.is_some() && caller.may(Scope::AlertsWrite);
-        json!({ "may_acknowledge": may }).to_string()
+        json!({ "may_acknowledge": may, "post_url": self.post_url }).to_string()
     }
 
     pub(super) fn let_in(&self, scope: Scope, headers: &HeaderMap) -> Result<Caller, Status> {

@@ -23,9 +23,9 @@ use crate::recent::posts::RecentPosts;
 /// Bytes of a request.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
 
-/// The routes of the page.
-pub(crate) fn routes(parts: Parts, recent: RecentPosts) -> Router {
-    let page = Page::new(parts, recent);
+/// The routes of the page. `post_url` is the address of a post, with `{post_id}` in it.
+pub(crate) fn routes(parts: Parts, recent: RecentPosts, post_url: Option<String>) -> Router {
+    let page = Page::new(parts, recent, post_url);
     Router::new()
         .route("/board/state", get(state))
         .route("/board/events", get(events))

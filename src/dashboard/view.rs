@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::recent::posts::{Flagged, RecentPosts};
 use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::Alert;
-use pounce_alerts::status::{ShareHistory, TopicStatus};
+use pounce_alerts::status::{ShareHistory, TopicStatus, WindowStatus};
 use pounce_client::json::show_alert;
 
 use crate::alerting::wire;
@@ -21,6 +21,8 @@ use crate::wire::rfc3339;
 pub(super) const TOPICS_MAX: usize = 50;
 /// Firing alerts that are shown, newest first.
 pub(super) const FIRING_MAX: usize = 100;
+/// Places of a topic that are shown, those that fire first.
+const PLACES_MAX: usize = 5;
 /// Resolved alerts that are shown, newest first.
 const RESOLVED_MAX: usize = 10;
 
@@ -57,10 +59,11 @@ fn text(part: &impl Serialize) -> Arc<str> {
 }
 
 /// What fires, and what did lately.
-pub(super) fn alerts(engine: &AlertEngine) -> Arc<str> {
+pub(super) fn alerts(engine: &AlertEngine, recent: &RecentPosts) -> Arc<str> {
     let shown = |resolved: bool, max| -> Vec<Value> {
         let passes = |alert: &Alert| alert.resolved_at.is_some() == resolved;
-        engine.alerts_page(resolved, passes, None, max).items.iter().map(alert).collect()
+        let alerts = engine.alerts_page(resolved, passes, None, max).items;
+        alerts.iter().map(|shown| alert(shown, recent)).collect()
     };
     let (firing, resolved) = (shown(false, FIRING_MAX), shown(true, RESOLVED_MAX));
     let firing_total: u64 = engine.firing().iter().sum();
@@ -69,11 +72,8 @@ pub(super) fn alerts(engine: &AlertEngine) -> Arc<str> {
 
 /// The topics that fire, then those with most discontent.
 pub(super) fn topics(engine: &AlertEngine) -> Arc<str> {
-    let topics: Vec<Value> = engine
-        .topics(TOPICS_MAX)
-        .iter()
-        .map(|status| topic(status, engine.history(&status.key.topic).as_ref()))
-        .collect();
+    let topics: Vec<Value> =
+        engine.topics(TOPICS_MAX).iter().map(|status| topic(status, engine)).collect();
     text(&json!({ "keys_total": engine.keys(), "topics": topics }))
 }
 
@@ -107,28 +107,32 @@ pub(super) fn service(parts: &Parts, recent: &RecentPosts) -> Arc<str> {
     }))
 }
 
-fn alert(alert: &Alert) -> Value {
-    show_alert(&wire::show_alert(alert))
+fn alert(alert: &Alert, recent: &RecentPosts) -> Value {
+    let mut shown = show_alert(&wire::show_alert(alert));
+    let texts = recent.texts(&alert.key.topic, &alert.evidence.sample_post_ids);
+    if let Some(texts) = texts {
+        shown["evidence"]["sample_texts"] = json!(texts);
+    }
+    shown
 }
 
-fn topic(status: &TopicStatus, history: Option<&ShareHistory>) -> Value {
-    let windows = status.windows.iter().map(|window| {
-        json!({
-            "minutes": window.window.as_secs() / 60,
-            "posts": window.counts.posts,
-            "negatives": window.counts.negatives,
-            "bound": rounded(window.bound),
-        })
-    });
+fn topic(status: &TopicStatus, engine: &AlertEngine) -> Value {
+    let history: Option<ShareHistory> = engine.history(&status.key.topic);
+    let places = engine.places_page(&status.key.topic, None, PLACES_MAX);
+    let places = places.map(|page| (page.next.is_some(), page.items));
+    let (more_places, places) = places.unwrap_or_default();
+    let windows = status.windows.iter().map(window);
     json!({
         "topic": status.key.topic,
+        "places": places.iter().map(place).collect::<Vec<_>>(),
+        "more_places": more_places,
         "warming": status.warming,
         "baseline": rounded(status.baseline),
         "threshold": rounded(status.threshold),
         "windows": windows.collect::<Vec<_>>(),
         "watermark": rfc3339(status.watermark),
         "alert_ids": status.alert_ids.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
-        "history": history.map(|history| json!({
+        "history": history.as_ref().map(|history| json!({
             "window_minutes": history.window.as_secs() / 60,
             "step_minutes": history.step.as_secs() / 60,
             "posts": history.points.iter().map(|point| point.counts.posts).collect::<Vec<_>>(),
@@ -137,6 +141,25 @@ fn topic(status: &TopicStatus, history: Option<&ShareHistory>) -> Value {
             "bound":
                 history.points.iter().map(|point| rounded(point.bound)).collect::<Vec<_>>(),
         })),
+    })
+}
+
+fn place(status: &TopicStatus) -> Value {
+    json!({
+        "place": status.key.place,
+        "threshold": rounded(status.threshold),
+        "windows": status.windows.iter().map(window).collect::<Vec<_>>(),
+        "watermark": rfc3339(status.watermark),
+        "alert_ids": status.alert_ids.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+fn window(window: &WindowStatus) -> Value {
+    json!({
+        "minutes": window.window.as_secs() / 60,
+        "posts": window.counts.posts,
+        "negatives": window.counts.negatives,
+        "bound": rounded(window.bound),
     })
 }
 

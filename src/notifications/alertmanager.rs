@@ -96,7 +96,10 @@ impl AlertTemplate {
             annotations,
             starts_at: rfc3339(alert.opened_at),
             ends_at: rfc3339(ends_at),
-            generator_url: self.dashboard_url.clone(),
+            generator_url: self
+                .dashboard_url
+                .as_ref()
+                .map(|url| format!("{url}/#topic={}", percent_encoded(alert.key.topic.as_str()))),
         }
     }
 
@@ -246,7 +249,7 @@ pub(super) mod tests {
                 },
                 "startsAt": "2026-03-02T09:00:00Z",
                 "endsAt": "2026-03-02T09:05:00Z",
-                "generatorURL": "https://pounce.example",
+                "generatorURL": "https://pounce.example/#topic=kite",
             })
         );
         assert_eq!(template.labels(&alert, at(15))["escalation"], "overdue");

@@ -3,3 +3,4 @@
 
 mod latency;
 pub mod posts;
+mod texts;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::latency::{LatencyWindow, Rates};
+use super::texts::RecentTexts;
 use pounce_alerts::flags::PostFlags;
 use pounce_types::post::{Place, Post, PostId, Timestamp, Topic};
 use pounce_types::score::{Probabilities, Severity};
@@ -52,6 +53,8 @@ struct Inner {
 struct Kept {
     /// Newest last.
     flagged: VecDeque<Flagged>,
+    /// Of discontent posts, if texts are kept.
+    texts: RecentTexts,
     latency: LatencyWindow,
 }
 
@@ -93,6 +96,9 @@ impl RecentPosts {
             text: self.inner.texts.then(|| beginning(post.text.as_str()).into()),
         };
         let mut kept = self.kept();
+        if let (Some(topic), Some(text), true) = (&flagged.topic, &flagged.text, discontent) {
+            kept.texts.keep(topic.clone(), flagged.id.clone(), text.clone());
+        }
         if kept.flagged.len() == FLAGGED_MAX {
             kept.flagged.pop_front();
         }
@@ -107,6 +113,14 @@ impl RecentPosts {
     /// The latest flagged posts, newest first.
     pub(crate) fn flagged(&self) -> Vec<Flagged> {
         self.kept().flagged.iter().rev().cloned().collect()
+    }
+
+    /// The beginnings of the texts of a topic's posts, null where one is not known; none unless
+    /// texts are kept.
+    pub(crate) fn texts(&self, topic: &Topic, ids: &[PostId]) -> Option<Vec<Option<String>>> {
+        let kept = self.inner.texts.then(|| self.kept())?;
+        let text = |id| kept.texts.of(topic, id).map(str::to_owned);
+        Some(ids.iter().map(text).collect())
     }
 
     pub(crate) fn rates(&self) -> Rates {

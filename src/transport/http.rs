@@ -24,11 +24,13 @@ pub(crate) fn router(
     metrics: PrometheusHandle,
     parts: Parts,
     scoring: Arc<Scoring>,
+    post_url: Option<String>,
     tls: bool,
 ) -> Router {
     let health = parts.health.clone();
     let api = Api::new(scoring, &parts, tls);
-    let dashboard = parts.recent.clone().map(|recent| dashboard::router::routes(parts, recent));
+    let recent = parts.recent.clone();
+    let dashboard = recent.map(|recent| dashboard::router::routes(parts, recent, post_url));
     let dashboard = dashboard.unwrap_or_default();
     let dashboard = if tls { dashboard.layer(from_fn(no_tokens_in_clear)) } else { dashboard };
     Router::new()

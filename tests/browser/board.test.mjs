@@ -88,7 +88,8 @@ test("what happens shows up by itself, first what fires and why", async () => {
   await page.getByText("No post has named a topic yet").waitFor();
   await server.feed(morning());
 
-  const alert = page.locator(".alert").filter({ hasText: "northwind rail" });
+  const group = page.locator(".group").filter({ hasText: "northwind rail" });
+  const alert = group.locator(".alert");
   await alert.waitFor();
   const words = await alert.locator(".why").innerText();
   assert.match(words, /^\d+ of \d+ posts in 15 min were negative; usual is [\d.]+\s%\.$/);
@@ -109,7 +110,6 @@ test("what happens shows up by itself, first what fires and why", async () => {
   assert.equal(await page.locator("#connection-text").innerText(), "Live");
   await accessible(page);
   await fits(page);
-  await picture(page, "board.png");
 
   server.terminate();
   await page.getByText(/Lost; trying again|draining/).waitFor();
@@ -188,6 +188,70 @@ test("with a token an alert is taken, without one nothing is seen", async () => 
   await check(page);
 });
 
+/** A fleet of complaints: a place of one topic for most of an hour, another topic as a whole since just now. */
+function complaints() {
+  const of = (place, more) => posts("corner bank", { minutes: 240, place, ...more })
+    .map((post) => ({ ...post, id: `${place}-${post.id}`, author: `${place} ${post.author}` }));
+  return [
+    ...of("Porto", { everySeconds: 40, negative: turning(45, 40) }),
+    ...of("Lisbon", { everySeconds: 6, negative: () => false }),
+    ...posts("northwind rail", { minutes: 240, negative: turning(9) }),
+    ...posts("acorn books", { minutes: 200, everySeconds: 60, negative: (n) => n % 14 === 0 }),
+  ].sort((a, b) => a.posted_at.localeCompare(b.posted_at));
+}
+
+test("alerts stand under their topics, what is overdue first, and lead to their posts", async () => {
+  const server = await start({ flags: ["--board-texts", "--post-url", "https://social.example/{post_id}"] });
+  await server.feed(complaints());
+  const page = await open(server, { timezoneId: "Europe/Berlin" });
+  const groups = page.locator(".group");
+  await groups.nth(1).waitFor();
+  assert.deepEqual(await groups.locator("h3").allInnerTexts(), ["corner bank", "northwind rail"]);
+  const bank = groups.first();
+  assert.equal(await bank.locator(".badge").first().innerText(), "1 overdue");
+  assert.equal(await bank.locator("h4").innerText(), "Porto");
+  assert.equal(await groups.nth(1).locator("h4").innerText(), "Whole topic");
+  assert.match(await bank.locator(".as-of").innerText(), /^Numbers as of \d\d:\d\d \(\d\d:\d\d UTC\), when it opened/);
+  assert.match(await bank.locator(".current").innerText(), /^As of \d\d:\d\d \(\d\d:\d\d UTC\): \d+ of \d+ posts in/);
+
+  const post = bank.locator(".samples li").first();
+  const id = await post.locator("code").innerText();
+  assert.equal(await post.locator("a").getAttribute("href"), `https://social.example/${encodeURIComponent(id)}`);
+  assert.match(await post.locator("q").innerText(), /service|hour|broke|staff/);
+  assert.match(await page.locator("#flagged a").first().getAttribute("href"), /^https:\/\/social\.example\//);
+
+  const topic = page.locator(".topic").filter({ hasText: "corner bank" });
+  await topic.locator(".places-box summary").click();
+  assert.equal(await topic.locator(".places-box summary").innerText(), "2 places, firing");
+  assert.match(await topic.locator(".places li").first().innerText(), /^Porto firing \d+ of \d+ posts in .* negative, lower bound/);
+  await accessible(page);
+  await fits(page);
+  await page.evaluate(() => window.scrollTo(0, 0));
+  await page.setViewportSize({ ...DESK, height: 1400 });
+  await picture(page, "board.png");
+
+  await page.getByLabel("Filter topics").fill("RAIL");
+  await page.waitForFunction(() => document.querySelectorAll(".group").length === 1);
+  assert.deepEqual(await groups.locator("h3").allInnerTexts(), ["northwind rail"]);
+  assert.equal(await page.locator("#firing-title").innerText(), "Firing: 1 of 2 alerts");
+  assert.deepEqual(await page.locator(".topic h3").allInnerTexts(), ["northwind rail"]);
+  assert.equal(await page.locator("#filter-note").innerText(), "2 hidden");
+  assert.match(page.url(), /#topic=RAIL$/);
+  await accessible(page);
+
+  // As the link of a notification leads here.
+  await page.goto(`${server.url}#topic=corner%20bank`);
+  await page.reload();
+  await groups.first().waitFor();
+  assert.deepEqual(await groups.locator("h3").allInnerTexts(), ["corner bank"]);
+  await page.getByLabel("Filter topics").fill("nobody");
+  await page.getByText("No alert on these topics").waitFor();
+  await page.getByText("None of the topics that are listed").waitFor();
+  await page.setViewportSize(PHONE);
+  await fits(page);
+  await check(page);
+});
+
 test("a hostile name is shown, and nothing else", async () => {
   const server = await start({ flags: ["--board-texts"] });
   const page = await open(server);
@@ -195,7 +259,7 @@ test("a hostile name is shown, and nothing else", async () => {
   await server.feed(feed.map((post) => ({ ...post, text: `${post.text} ${HOSTILE}` })));
   const alert = page.locator(".alert").first();
   await alert.waitFor();
-  assert.ok((await alert.locator("h3").innerText()).includes(HOSTILE));
+  assert.ok((await page.locator(".group h3").first().innerText()).includes(HOSTILE));
   await page.locator(".topic").first().waitFor();
   await page.locator("#flagged q").first().waitFor();
   assert.equal(await page.evaluate(() => window.hacked), undefined);

@@ -171,6 +171,7 @@ pub struct Spec {
     pub unsent: Option<StateDir>,
     /// Whether there is a page, and whether it shows texts.
     pub board: Option<bool>,
+    pub post_url: Option<String>,
     pub alerts: AlertEngine,
 }
 
@@ -207,6 +208,7 @@ impl Default for Spec {
             observations: None,
             unsent: None,
             board: None,
+            post_url: None,
             alerts: AlertEngine::new(Settings::default(), 100),
         }
     }
@@ -252,6 +254,7 @@ impl Service {
             tokens: spec.tokens,
             notifier: spec.notifications.map(|spec| Notifier::open(spec).expect("good files")),
             recent: spec.board.map(RecentPosts::new),
+            post_url: spec.post_url,
             service: spec.service,
             drain_timeout: Duration::from_secs(20),
             metrics: metrics_handle().clone(),

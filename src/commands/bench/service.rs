@@ -147,6 +147,7 @@ impl Service {
             tokens: None,
             notifier: None,
             recent: config.dashboard.enabled.then(|| RecentPosts::new(config.dashboard.texts)),
+            post_url: config.post_url.clone(),
             service: config.service.clone(),
             drain_timeout: config.drain.timeout,
             metrics: metrics.clone(),

@@ -2,6 +2,8 @@
 
 import { clock, count, distance, draw, keep, make, many, minutes, moment, percent, say, show } from "./dom.js";
 import { call, reason } from "./feed.js";
+import { byTopic, isOverdue } from "./groups.js";
+import { samples } from "./posts.js";
 
 /** Longest wait for the answer to an acknowledgement. */
 const ANSWER_MAX = 10_000;
@@ -10,22 +12,44 @@ const KINDS = { share: "Share", volume: "Volume", reach: "Reach" };
 /** Ids that were shown; none before the first view. */
 let known = null;
 
-/** Shows the alerts; `may` tells whether this reader may take them. */
-export function showAlerts({ firing, firing_total, resolved }, may) {
+/**
+ * Shows the alerts. `reader.may` tells whether the reader may take them, `reader.passes(topic)` whether they want to see
+ * a topic; `topics` is what is counted now.
+ */
+export function showAlerts({ firing: all, firing_total, resolved: ended }, topics, reader) {
   const $ = (id) => document.getElementById(id);
-  say($("firing-title"), firing_total ? `Firing: ${many(firing_total, "alert")}` : "Firing");
+  const wanted = (alert) => reader.passes(alert.topic);
+  const [firing, resolved] = [all.filter(wanted), ended.filter(wanted)];
+  const hidden = all.length - firing.length;
+  const heading = firing_total ? `Firing: ${many(firing_total, "alert")}` : "Firing";
+  say($("firing-title"), hidden ? `Firing: ${count(firing.length)} of ${many(firing_total, "alert")}` : heading);
   document.title = firing_total ? `(${firing_total}) Pounce` : "Pounce";
-  show($("calm"), firing_total === 0);
-  if (firing_total === 0) say($("calm"), "All calm: no alert is firing.");
-  show($("read-only"), firing_total > 0 && !may);
-  const open = [...firing].sort((a, b) => Boolean(a.acknowledged_by) - Boolean(b.acknowledged_by));
-  keep($("alerts"), open, (alert) => alert.id, card, (node, alert) => node.update(alert, may));
-  show($("more-firing"), firing_total > firing.length);
-  say($("more-firing"), `and ${count(firing_total - firing.length)} more`);
+  show($("calm"), firing.length === 0);
+  if (firing.length === 0) say($("calm"), hidden ? "No alert on these topics." : "All calm: no alert is firing.");
+  show($("read-only"), firing.length > 0 && !reader.may);
+  keep($("alerts"), byTopic(firing), (group) => group.topic, groupCard, (node, group) => node.update(group, topics, reader.may));
+  show($("more-firing"), firing_total > all.length);
+  say($("more-firing"), `and ${count(firing_total - all.length)} more`);
   show($("resolved-box"), resolved.length > 0);
   say($("resolved-title"), `Resolved lately: ${resolved.length}`);
   keep($("resolved"), resolved, (alert) => alert.id, () => make("li"), past);
-  announce(firing);
+  announce(all);
+}
+
+/** A topic that fires, and its alerts. */
+function groupCard({ topic }) {
+  const words = make("span", { class: "hint" });
+  const late = make("span", { class: "badge", "data-severity": "high" });
+  const list = make("ul", { class: "plain cards" });
+  const node = make("li", { class: "group" }, make("div", { class: "top" }, make("h3", {}, topic), late, words), list);
+  node.update = ({ alerts, overdue, open }, topics, may) => {
+    show(late, overdue > 0);
+    say(late, `${overdue} overdue`);
+    say(words, `${many(alerts.length, "alert")}${open ? `, ${open} not acknowledged` : ", all acknowledged"}`);
+    const now = topics?.find((other) => other.topic === topic);
+    keep(list, alerts, (alert) => alert.id, card, (child, alert) => child.update(alert, now, may));
+  };
+  return node;
 }
 
 function announce(firing) {
@@ -57,6 +81,17 @@ function why({ kind, evidence }) {
   }
   return ["", many(evidence.bound, "author"), " with together ", many(evidence.observed, "follower"),
     ` wrote negative posts in ${span}.`];
+}
+
+/** What the window of an alert holds now; empty if that is not known. */
+function sinceThen({ kind, place, evidence }, topic) {
+  const key = place ? topic?.places.find((other) => other.place === place) : topic;
+  const span = evidence.window_seconds / 60;
+  const window = kind === "reach" ? undefined : key?.windows.find(({ minutes: length }) => length === span);
+  if (!window) return "";
+  const { posts, negatives, bound } = window;
+  const share = posts ? ` (${percent(negatives / posts)}, lower bound ${percent(bound)})` : "";
+  return `As of ${clock(key.watermark)}: ${count(negatives)} of ${many(posts, "post")} in ${minutes(span)} negative${share}.`;
 }
 
 /** Names and values of the evidence; the third, if any, is the key of its mark on the scale. */
@@ -103,21 +138,23 @@ function card(first) {
   const badge = make("span", { class: "badge" });
   const sentence = make("p", { class: "why" });
   const numbers = make("div");
-  const ids = make("p", { class: "ids" });
+  const frozen = make("p", { class: "hint as-of" });
+  const current = make("p", { class: "hint current" });
+  const posts = make("div");
   const open = make("button", { type: "button", class: "strong" }, "Acknowledge");
-  const title = make("h3", {}, first.topic, first.place ? make("span", { class: "place" }, ` · ${first.place}`) : null);
+  const title = make("h4", {}, first.place || "Whole topic");
   const end = make("div", { class: "end" }, due, open);
   const node = make("li", { class: "card alert" },
     make("div", { class: "top" }, title, badge,
       make("span", { class: "badge" }, KINDS[first.kind] ?? first.kind),
       make("span", { class: "when" }, "since ", when)),
-    sentence, numbers, ids, end);
+    sentence, numbers, frozen, current, posts, end);
   open.setAttribute("aria-label", `Acknowledge the alert on ${about(first)}`);
   const form = taking(first, open);
   end.append(form);
   open.addEventListener("click", () => { show(open, false); show(form, true); form.querySelector("input").focus(); });
   let shown = "";
-  node.update = (alert, may) => {
+  node.update = (alert, topic, may) => {
     node.dataset.severity = alert.severity;
     badge.dataset.severity = alert.severity;
     say(badge, `${alert.severity} severity`);
@@ -128,23 +165,24 @@ function card(first) {
       numbers.replaceChildren(...(alert.kind === "share" ? [scale(alert.evidence)] : []),
         make("dl", { class: "facts" }, ...facts(alert).map(([name, value, key]) =>
           make("div", {}, make("dt", {}, key ? make("i", { class: `key ${key}` }) : null, name), make("dd", {}, value)))));
-      const samples = alert.evidence.sample_post_ids;
-      ids.replaceChildren("Posts to read ", ...samples.map((id) => make("code", {}, id)));
-      show(ids, samples.length > 0);
+      posts.replaceChildren(...samples(alert.evidence));
     }
+    // When an alert grows worse its numbers are taken anew; at what time is not told.
+    say(frozen, `Numbers as of ${clock(alert.opened_at)}, when it opened, or as of its last rise in severity.`);
+    say(current, sinceThen(alert, topic));
+    show(current, current.textContent !== "");
     const taken = Boolean(alert.acknowledged_by);
     node.classList.toggle("taken", taken);
     if (taken) {
       const { acknowledged_by: by, acknowledged_at: at, acknowledged_note: note } = alert;
       say(due, `${by} took it ${distance(at)}${note ? `: ${note}` : ""}`);
     } else {
-      const late = Date.parse(alert.respond_by) < Date.now();
+      const late = isOverdue(alert);
       moment(dueTime, alert.respond_by, `${clock(alert.respond_by)}, ${distance(alert.respond_by)}`);
       if (dueTime.parentNode !== due) due.replaceChildren("", dueTime);
       due.firstChild.data = late ? "An answer was due by " : "Answer by ";
-      due.classList.toggle("late", late);
     }
-    due.classList.toggle("late", !taken && Date.parse(alert.respond_by) < Date.now());
+    due.classList.toggle("late", isOverdue(alert));
     if (taken || !may) show(form, false);
     show(open, may && !taken && form.hidden);
   };

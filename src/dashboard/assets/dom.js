@@ -78,12 +78,20 @@ export function minutes(number) {
   return `${Math.floor(number / 60)} h${rest ? ` ${rest} min` : ""}`;
 }
 
-/** A moment as hours and minutes where the reader is; with the date if it is another day. */
+const two = (number) => String(number).padStart(2, "0");
+const localDay = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+
+/**
+ * A moment where the reader is, with UTC beside it: "11:42 (10:42 UTC)", in UTC itself "10:42 UTC"; with the date if
+ * it is another day. The same as `pounce watch` and `pounce topics` show.
+ */
 export function clock(text) {
   const at = new Date(text);
-  const today = at.toDateString() === new Date().toDateString();
-  const day = today ? {} : { month: "short", day: "numeric" };
-  return at.toLocaleString([], { hour: "2-digit", minute: "2-digit", ...day });
+  const day = localDay(at) === localDay(new Date()) ? "" : `${localDay(at)} `;
+  const utc = `${two(at.getUTCHours())}:${two(at.getUTCMinutes())} UTC`;
+  if (at.getTimezoneOffset() === 0) return day + utc;
+  const utcDay = at.toISOString().slice(0, 10);
+  return `${day}${two(at.getHours())}:${two(at.getMinutes())} (${utcDay === localDay(at) ? "" : `${utcDay} `}${utc})`;
 }
 
 /** How long ago, or in how long. */
@@ -101,7 +109,7 @@ export function distance(text, now = Date.now()) {
 export function moment(node, at, text) {
   if (node.dateTime !== at) {
     node.dateTime = at;
-    node.title = new Date(at).toLocaleString();
+    node.title = at;
   }
   say(node, text);
 }

@@ -3,6 +3,8 @@
 import { say, show } from "./dom.js";
 import { follow, token } from "./feed.js";
 import { showAlerts } from "./alerts.js";
+import { onFilter, passes, tellHidden } from "./filter.js";
+import { setPostUrl } from "./posts.js";
 import { showPosts, showService, showTopics } from "./panels.js";
 
 const $ = (id) => document.getElementById(id);
@@ -10,12 +12,20 @@ const $ = (id) => document.getElementById(id);
 const parts = {};
 let state = "wait";
 
+/** Draws what depends on time, on the filter, or on several parts. */
+function draw() {
+  const reader = { may: parts.you?.may_acknowledge ?? false, passes };
+  if (parts.alerts) showAlerts(parts.alerts, parts.topics?.topics, reader);
+  if (parts.posts) showPosts(parts.posts, passes);
+  if (parts.topics) showTopics(parts.topics, passes);
+  const names = new Set([...(parts.alerts?.firing ?? []), ...(parts.topics?.topics ?? [])].map(({ topic }) => topic));
+  tellHidden([...names].filter((topic) => !passes(topic)).length);
+}
+
 function part(name, value) {
   parts[name] = value;
-  if (name === "you" && parts.alerts) showAlerts(parts.alerts, value.may_acknowledge);
-  if (name === "alerts") showAlerts(value, parts.you?.may_acknowledge ?? false);
-  if (name === "topics") showTopics(value);
-  if (name === "posts") showPosts(value);
+  if (name === "you") setPostUrl(value.post_url);
+  if (name !== "service") draw();
   if (name === "service") { showService(value); showState(state); }
   show($("board"), true);
   show($("sign-in"), false);
@@ -56,8 +66,6 @@ function askForToken(refused, why) {
 
 $("forget").addEventListener("click", () => { token.forget(); location.reload(); });
 // "2 min ago" goes on although nothing comes.
-setInterval(() => {
-  if (parts.alerts) showAlerts(parts.alerts, parts.you?.may_acknowledge ?? false);
-  if (parts.posts) showPosts(parts.posts);
-}, 1000);
+setInterval(draw, 1000);
+onFilter(draw);
 follow({ part, state: showState, token: askForToken });

@@ -1,6 +1,7 @@
 // Topics with their charts, flagged posts, and how the server fares.
 
 import { clock, count, distance, draw, keep, make, many, minutes, moment, percent, say, show } from "./dom.js";
+import { postId } from "./posts.js";
 
 /** Topics that are shown unasked. */
 const TOPICS = 12;
@@ -8,17 +9,20 @@ let all = false;
 
 const $ = (id) => document.getElementById(id);
 
-/** Shows the topics. */
-export function showTopics(part) {
-  const { topics, keys_total } = part;
+/** Shows the topics that `passes` lets through. */
+export function showTopics(part, passes) {
+  const { keys_total } = part;
+  const topics = part.topics.filter(({ topic }) => passes(topic));
   const shown = all ? topics : topics.slice(0, TOPICS);
   show($("no-topics"), topics.length === 0);
+  say($("no-topics"), part.topics.length ? "None of the topics that are listed has such a name."
+    : "No post has named a topic yet. Topics show up here a minute or two after their first posts.");
   show($("legend"), topics.length > 0);
   keep($("topics"), shown, (topic) => topic.topic, topicCard, (node, topic) => node.update(topic));
   show($("all-topics"), topics.length > TOPICS);
   say($("all-topics"), all ? `Show ${TOPICS} only` : `Show all ${topics.length}`);
-  $("all-topics").onclick = () => { all = !all; showTopics(part); };
-  show($("topics-note"), keys_total > topics.length);
+  $("all-topics").onclick = () => { all = !all; showTopics(part, passes); };
+  show($("topics-note"), keys_total > part.topics.length);
   say($("topics-note"), `${count(keys_total)} topics and places are counted; here are the topics with most discontent.`);
 }
 
@@ -31,13 +35,17 @@ function topicCard(topic) {
   const from = make("span");
   const to = make("time");
   const rows = make("tbody");
+  const asOf = make("p", { class: "hint" });
+  const places = make("ul", { class: "plain places" });
+  const placesBox = make("details", { class: "places-box" }, make("summary", {}), places);
   const head = ["Window", "Posts", "Negative", "Share", "Bound"];
   const node = make("li", { class: "card topic" },
     make("div", { class: "top" }, make("h3", {}, topic.topic), fires, warming),
     make("p", { class: "now" }, share, words), chart,
     make("div", { class: "span" }, from, to),
+    placesBox,
     make("details", {}, make("summary", {}, "Numbers"),
-      make("table", {}, make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))), rows)));
+      make("table", {}, make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))), rows), asOf));
   let drawn = "";
   node.update = (now) => {
     const next = JSON.stringify(now);
@@ -57,6 +65,11 @@ function topicCard(topic) {
     chart.replaceChildren(...lines(now));
     say(from, `${minutes(last * history.step_minutes)} before`);
     moment(to, now.watermark, clock(now.watermark));
+    say(asOf, `As of ${clock(now.watermark)}.`);
+    show(placesBox, now.places.length > 0);
+    const most = `${now.more_places ? "The first " : ""}${many(now.places.length, "place")}`;
+    say(placesBox.firstChild, now.places.some((place) => place.alert_ids.length) ? `${most}, firing` : most);
+    places.replaceChildren(...now.places.map(placeRow));
     rows.replaceChildren(...windows.map((window) => make("tr", {},
       make("th", { scope: "row" }, minutes(window.minutes)),
       ...[count(window.posts), count(window.negatives),
@@ -64,6 +77,18 @@ function topicCard(topic) {
         .map((text) => make("td", {}, text)))));
   };
   return node;
+}
+
+/** A place of a topic: its counts in the shortest window that has posts. */
+function placeRow({ place, windows, threshold, alert_ids }) {
+  const window = windows.find(({ posts }) => posts > 0);
+  const words = window
+    ? `${count(window.negatives)} of ${many(window.posts, "post")} in ${minutes(window.minutes)} negative, `
+      + `lower bound ${percent(window.bound)}, threshold ${percent(threshold)}`
+    : "no posts lately";
+  return make("li", {}, make("b", {}, place), " ",
+    alert_ids.length ? make("span", { class: "badge", "data-severity": "high" }, "firing") : null,
+    make("span", { class: "hint" }, ` ${words}`));
 }
 
 /** A topic's chart, and the top of its scale. */
@@ -93,9 +118,12 @@ function lines({ topic, history, baseline, threshold }) {
   ];
 }
 
-/** Shows the flagged posts. */
-export function showPosts({ flagged }) {
+/** Shows the flagged posts of topics that `passes` lets through. */
+export function showPosts({ flagged: all }, passes) {
+  const flagged = all.filter(({ topic }) => passes(topic));
   show($("no-flagged"), flagged.length === 0);
+  say($("no-flagged"), all.length ? "No flagged post of these topics."
+    : "No post was flagged since the server started.");
   show($("flagged"), flagged.length > 0);
   const key = (post) => JSON.stringify([post.topic, post.id, post.at]);
   keep($("flagged"), flagged, key, postRow, (node) => node.update());
@@ -113,7 +141,7 @@ function postRow(post) {
   ].filter(Boolean);
   const node = make("li", {},
     make("div", { class: "top" }, badge, make("b", {}, about), make("span", { class: "when" }, when)),
-    make("code", {}, post.id),
+    make("div", { class: "id" }, postId(post.id)),
     post.text === undefined ? null : make("q", {}, post.text),
     make("div", { class: "about" }, ...facts.map((fact) => make("span", {}, fact))));
   node.update = () => moment(when, post.at, distance(post.at));
