@@ -52,6 +52,8 @@ enum Command {
     Healthcheck(commands::healthcheck::HealthcheckFlags),
     /// Make a bearer token: the token goes to stdout, its line for `serve --tokens` to stderr
     Token(commands::token::TokenFlags),
+    /// Write Prometheus rules for topic alerts over replicas that share no log
+    Rules(commands::rules::RulesFlags),
     /// Write the completions of a shell to stdout
     Completions(commands::completions::CompletionFlags),
     /// Write manual pages
@@ -78,6 +80,7 @@ async fn main() -> ExitCode {
         Command::Replay(flags) => report(Box::pin(commands::replay::run(flags)).await),
         Command::CheckConfig(flags) => commands::check_config::run(*flags),
         Command::Healthcheck(flags) => report(commands::healthcheck::run(flags).await),
+        Command::Rules(flags) => report(commands::rules::run(&flags)),
         Command::Completions(flags) => commands::completions::run(&flags, Cli::command()),
         Command::Man(flags) => report(commands::completions::man(&flags, Cli::command())),
         Command::Docs => commands::docs::run(&Cli::command()),

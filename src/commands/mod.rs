@@ -11,6 +11,7 @@ pub(crate) mod docs;
 pub(crate) mod healthcheck;
 pub(crate) mod load;
 pub(crate) mod replay;
+pub(crate) mod rules;
 mod sample_posts;
 pub(crate) mod score;
 pub(crate) mod terminal;

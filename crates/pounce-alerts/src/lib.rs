@@ -48,7 +48,7 @@ pub use in_flight::{Hold, Outage, Ticket};
 pub use ledger::Totals;
 pub use listing::{AlertPosition, Page, TopicPosition};
 pub use observation::Observation;
-pub use settings::Settings;
+pub use settings::{Settings, Share};
 pub use signal::{Signal, SignalId};
 pub use snapshot::Snapshot;
 pub use snapshot_error::SnapshotError;

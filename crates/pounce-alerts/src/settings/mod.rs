@@ -80,6 +80,12 @@ impl Settings {
         Ok(Self { counting, limits, rules: Arc::new(rules), topics: overridden })
     }
 
+    /// The rules of topics without rules of their own.
+    #[must_use]
+    pub fn base(&self) -> &Rules {
+        &self.rules
+    }
+
     /// The rules that hold for `topic`.
     #[must_use]
     pub fn rules(&self, topic: &Topic) -> Arc<Rules> {
