@@ -175,3 +175,37 @@ fn a_damaged_state_is_set_aside_with_a_word_and_topics_warm_up() {
     assert_eq!(topics.len(), 2);
     assert!(topics.iter().all(|topic| topic["warming"] == true), "{topics:?}");
 }
+
+#[test]
+fn a_disk_that_takes_nothing_costs_neither_scores_nor_the_last_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let posts = folder.path().join("posts.jsonl");
+    write_posts(&posts);
+    let [state, posts] = [&state, &posts].map(|path| path.to_str().expect("UTF-8"));
+    let kept = ["--drain-notice", "0", "--state-dir", state];
+    let server = Server::start_on_limited_disk(
+        &[&kept[..], &["--log", "info,pounce::server=debug"]].concat(),
+    );
+    finish(&["score", posts, "--addr", &server.addr]);
+    server.forget_log();
+    server.logged("state written");
+    server.logged("state written");
+
+    server.limit_files("64");
+    let failed = server.logged("the state can't be written");
+    assert_eq!(failed["level"], "ERROR");
+    let (events, _) = finish(&["score", posts, "--addr", &server.addr]);
+    assert!(events.iter().all(|event| event["sentiment"].is_string()), "{events:?}");
+    let (_, metrics) = server.get("/metrics");
+    let failures = metrics.lines().find_map(|line| {
+        line.strip_prefix("pounce_state_saves_total{result=\"failed\"} ")?.parse::<f64>().ok()
+    });
+    assert!(failures.is_some_and(|failures| failures >= 1.0), "{failures:?}");
+    drop(server);
+
+    let server = Server::start_with(0, &kept);
+    let (topics, _) = finish(&["topics", "--json", "--addr", &server.addr]);
+    assert_eq!(topics.len(), 2, "the last state that could be written is there: {topics:?}");
+    server.drain();
+}

@@ -58,10 +58,22 @@ impl Server {
 
     /// With all flags but those of the addresses.
     pub fn serve(port: u16, flags: &[&str]) -> Self {
+        Self::run(pounce(&[]), port, flags)
+    }
+
+    /// With the default model and more flags, in a process that gets an error in place of a signal
+    /// when a file may not grow.
+    pub fn start_on_limited_disk(more: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        let ignore = "trap '' XFSZ; exec \"$0\" \"$@\"";
+        shell.args(["-c", ignore, env!("CARGO_BIN_EXE_pounce")]).env_remove("RUST_LOG");
+        Self::run(shell, 0, &[&["--model", MODEL], more].concat())
+    }
+
+    fn run(mut command: Command, port: u16, flags: &[&str]) -> Self {
         let grpc = format!("127.0.0.1:{port}");
-        let args = ["serve", "--grpc-addr", &grpc, "--http-addr", "127.0.0.1:0"];
-        let mut child =
-            pounce(&args).args(flags).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        command.args(["serve", "--grpc-addr", &grpc, "--http-addr", "127.0.0.1:0"]).args(flags);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let (sender, log) = sync_channel(10_000);
         // Reads on, so that the server never waits for a reader.
@@ -117,6 +129,12 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
+    }
+
+    /// Bounds the bytes of each file that it writes from now on.
+    pub fn limit_files(&self, bytes: &str) {
+        let (pid, limit) = (format!("--pid={}", self.child.id()), format!("--fsize={bytes}"));
+        assert!(Command::new("prlimit").args([pid, limit]).status().expect("it runs").success());
     }
 
     /// Waits for the end, at most `limit`.
