@@ -33,6 +33,14 @@ class Panel:
     stacked: bool = False
     repeat: str | None = None
     hidden_columns: list[str] = field(default_factory=list)
+    # Of a table with several queries: the name and unit of each one's column.
+    columns: list[tuple[str, str]] = field(default_factory=list)
+    height: int = HEIGHT
+    decimals: int | None = None
+
+
+# Rows that are folded until somebody looks for them.
+COLLAPSED = {"Observation log", "Engine", "Event time and life"}
 
 
 def calls(codes: str) -> str:
@@ -60,8 +68,110 @@ def topic_rule(name: str) -> str:
     return f"namespace_topic:pounce_discontent:{name}{{{TOPIC}{window}}}"
 
 
+def of_fleet(gauge: str, by: str = "") -> str:
+    """A number of topic alerts: of replicas that share a log that of one, of others the sum."""
+    grouped = f" by ({by})" if by else ""
+    return (
+        f"max{grouped} ({gauge}{{{HERE}}} and on (namespace, instance) pounce_log_position) "
+        f"or sum{grouped} ({gauge}{{{HERE}}})"
+    )
+
+
+def by_topic(expression: str) -> str:
+    """A value for each topic, without the labels in which those of one table differ."""
+    return f"max by (topic) ({expression})"
+
+
+ALL_TOPICS = f'{HERE},window="15m"'
+
 ROWS = {
+    "Now": [
+        Panel(
+            "Alerts firing",
+            "Topic alerts that fire. Replicas that share a log have the same ones; of others the sum is shown.",
+            "short",
+            [(f"sum({of_fleet('pounce_alerts_firing', by='kind')})", "firing")],
+            kind="stat",
+            width=5,
+            height=4,
+            limit=1,
+        ),
+        Panel(
+            "Not acknowledged",
+            "Topic alerts that fire and that nobody has acknowledged.",
+            "short",
+            [(of_fleet("pounce_alerts_unacknowledged"), "not acknowledged")],
+            kind="stat",
+            width=5,
+            height=4,
+            limit=1,
+        ),
+        Panel(
+            "Overdue",
+            "Those among them that somebody should have responded to by now.",
+            "short",
+            [(of_fleet("pounce_alerts_overdue"), "overdue")],
+            kind="stat",
+            width=5,
+            height=4,
+            limit=1,
+        ),
+        Panel(
+            "99th percentile of a post",
+            "From being accepted to its event being handed to the transport, over the last five minutes.",
+            "s",
+            [
+                (
+                    f"histogram_quantile(0.99, sum by (le) (rate(pounce_post_duration_seconds_bucket{{{HERE}}}[5m])))",
+                    "p99",
+                )
+            ],
+            kind="stat",
+            width=5,
+            height=4,
+            limit=1,
+            decimals=2,
+        ),
+        Panel(
+            "Replicas",
+            "Replicas that Prometheus reaches.",
+            "short",
+            [(f'sum(up{{job="pounce",{HERE}}})', "replicas")],
+            kind="stat",
+            width=4,
+            height=4,
+        ),
+    ],
     "Discontent": [
+        Panel(
+            "Topics",
+            "Each topic over the last 15 minutes and all replicas: the lower bound of its share of discontent posts over "
+            "the threshold. Above 1 its alert fires.",
+            "short",
+            [
+                (by_topic(f"namespace_topic:pounce_posts:increase{{{ALL_TOPICS}}}"), "posts"),
+                (by_topic(f"namespace_topic:pounce_discontent:share{{{ALL_TOPICS}}}"), "share"),
+                (by_topic(f"namespace_topic:pounce_discontent:bound{{{ALL_TOPICS}}}"), "bound"),
+                (by_topic(f"namespace_topic:pounce_discontent:threshold{{{HERE}}}"), "threshold"),
+                (
+                    by_topic(
+                        f"namespace_topic:pounce_discontent:bound{{{ALL_TOPICS}}} / on (namespace, topic) "
+                        f"namespace_topic:pounce_discontent:threshold{{{HERE}}}"
+                    ),
+                    "bound / threshold",
+                ),
+            ],
+            kind="table",
+            width=24,
+            columns=[
+                ("Posts", "short"),
+                ("Share", "percentunit"),
+                ("Lower bound", "percentunit"),
+                ("Threshold", "percentunit"),
+                ("Bound over threshold", "short"),
+            ],
+            limit=1,
+        ),
         Panel(
             "Discontent about $topic",
             "Share of negative posts in the last 15 minutes, its lower bound (Wilson, 99.6 %), the topic's usual share "
@@ -70,13 +180,6 @@ ROWS = {
             [(topic_rule(name), name) for name in ("share", "bound", "baseline", "threshold")],
             width=12,
             repeat="topic",
-        ),
-        Panel(
-            "Topics with most discontent",
-            "The ten highest lower bounds now: a topic with few posts has a low one.",
-            "percentunit",
-            [(f'topk(10, namespace_topic:pounce_discontent:bound{{{HERE},window="15m"}})', "{{topic}}")],
-            kind="bargauge",
         ),
         Panel(
             "Discontent posts a minute",
@@ -94,13 +197,7 @@ ROWS = {
             "Reported by the replicas, by kind of alert. Replicas that share a log have the same ones; otherwise each "
             "counts only its own posts, and the sum is shown.",
             "short",
-            [
-                (
-                    f"max by (kind) (pounce_alerts_firing{{{HERE}}} and on (namespace, instance) pounce_log_position) "
-                    f"or sum by (kind) (pounce_alerts_firing{{{HERE}}})",
-                    "{{kind}}",
-                )
-            ],
+            [(of_fleet("pounce_alerts_firing", by="kind"), "{{kind}}")],
             stacked=True,
         ),
         Panel(
@@ -193,43 +290,6 @@ ROWS = {
             ],
         ),
     ],
-    "Observation log": [
-        Panel(
-            "Behind the log",
-            "Time since each replica had read the whole observation log. More than 5 s: its AlertService is not ready.",
-            "s",
-            [(f"pounce_log_behind_seconds{{{HERE}}}", "{{pod}} {{instance}}")],
-            limit=5,
-        ),
-        Panel(
-            "Time to append",
-            "From sending a batch of observations to its being stored.",
-            "s",
-            quantiles("pounce_log_append_seconds"),
-        ),
-        Panel(
-            "Waiting for the log",
-            "Observations that are not stored yet, and replicas that answer posts as not counted yet.",
-            "short",
-            [
-                (f"sum(pounce_log_buffer_items{{{HERE}}})", "observations"),
-                (f"sum(pounce_log_breaker_open{{{HERE}}})", "replicas not waiting"),
-                (f"sum(increase(pounce_log_dropped_total{{{HERE}}}[{RATE}]))", "dropped"),
-            ],
-        ),
-        Panel(
-            "Entries a second",
-            "Of the log, as read by each replica: applied, or not.",
-            "cps",
-            [(f"max by (result) (rate(pounce_log_entries_total{{{HERE}}}[{RATE}]))", "{{result}}")],
-        ),
-        Panel(
-            "Snapshots",
-            "For replicas that start: one is due every 30 s.",
-            "short",
-            [(f"sum by (result) (increase(pounce_log_snapshots_total{{{HERE}}}[10m]))", "{{result}} in 10 minutes")],
-        ),
-    ],
     "Capacity": [
         Panel(
             "Queue fill",
@@ -254,6 +314,27 @@ ROWS = {
             "short",
             [(f"pounce_streams_open{{{HERE}}}", "{{pod}} {{instance}}")],
         ),
+        Panel(
+            "Memory",
+            "Working set of each pod, from the kubelet.",
+            "bytes",
+            [(f'container_memory_working_set_bytes{{{HERE},container="pounce"}}', "{{pod}}")],
+        ),
+        Panel(
+            "CPU throttling",
+            "Share of scheduling periods in which a pod was held back, from the kubelet. Workers equal to cores keep it low.",
+            "percentunit",
+            [
+                (
+                    f'rate(container_cpu_cfs_throttled_periods_total{{{HERE},container="pounce"}}[{RATE}])'
+                    f' / rate(container_cpu_cfs_periods_total{{{HERE},container="pounce"}}[{RATE}])',
+                    "{{pod}}",
+                )
+            ],
+            top=1,
+        ),
+    ],
+    "Engine": [
         Panel(
             "Posts a batch",
             "Mean and 95th percentile; small batches mean idle workers, not a fault.",
@@ -294,24 +375,42 @@ ROWS = {
             [(f"sum by (reason) (rate(pounce_batches_closed_total{{{HERE}}}[{RATE}]))", "{{reason}}")],
             stacked=True,
         ),
+    ],
+    "Observation log": [
         Panel(
-            "Memory",
-            "Working set of each pod, from the kubelet.",
-            "bytes",
-            [(f'container_memory_working_set_bytes{{{HERE},container="pounce"}}', "{{pod}}")],
+            "Behind the log",
+            "Time since each replica had read the whole observation log. More than 5 s: its AlertService is not ready.",
+            "s",
+            [(f"pounce_log_behind_seconds{{{HERE}}}", "{{pod}} {{instance}}")],
+            limit=5,
         ),
         Panel(
-            "CPU throttling",
-            "Share of scheduling periods in which a pod was held back, from the kubelet. Workers equal to cores keep it low.",
-            "percentunit",
+            "Time to append",
+            "From sending a batch of observations to its being stored.",
+            "s",
+            quantiles("pounce_log_append_seconds"),
+        ),
+        Panel(
+            "Waiting for the log",
+            "Observations that are not stored yet, and replicas that answer posts as not counted yet.",
+            "short",
             [
-                (
-                    f'rate(container_cpu_cfs_throttled_periods_total{{{HERE},container="pounce"}}[{RATE}])'
-                    f' / rate(container_cpu_cfs_periods_total{{{HERE},container="pounce"}}[{RATE}])',
-                    "{{pod}}",
-                )
+                (f"sum(pounce_log_buffer_items{{{HERE}}})", "observations"),
+                (f"sum(pounce_log_breaker_open{{{HERE}}})", "replicas not waiting"),
+                (f"sum(increase(pounce_log_dropped_total{{{HERE}}}[{RATE}]))", "dropped"),
             ],
-            top=1,
+        ),
+        Panel(
+            "Entries a second",
+            "Of the log, as read by each replica: applied, or not.",
+            "cps",
+            [(f"max by (result) (rate(pounce_log_entries_total{{{HERE}}}[{RATE}]))", "{{result}}")],
+        ),
+        Panel(
+            "Snapshots",
+            "For replicas that start: one is due every 30 s.",
+            "short",
+            [(f"sum by (result) (increase(pounce_log_snapshots_total{{{HERE}}}[10m]))", "{{result}} in 10 minutes")],
         ),
     ],
     "Event time and life": [
@@ -394,6 +493,8 @@ def thresholds(panel: Panel) -> dict:
 def render(panel: Panel, panel_id: int, x: int, y: int) -> dict:
     """One panel at its place."""
     defaults: dict = {"unit": panel.unit, "min": 0, "thresholds": thresholds(panel)}
+    if panel.decimals is not None:
+        defaults["decimals"] = panel.decimals
     if panel.top is not None:
         defaults["max"] = panel.top
     out = {
@@ -402,7 +503,7 @@ def render(panel: Panel, panel_id: int, x: int, y: int) -> dict:
         "title": panel.title,
         "description": panel.description,
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
-        "gridPos": {"h": HEIGHT, "w": panel.width, "x": x, "y": y},
+        "gridPos": {"h": panel.height, "w": panel.width, "x": x, "y": y},
         "targets": targets(panel),
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": {},
@@ -421,6 +522,9 @@ def render(panel: Panel, panel_id: int, x: int, y: int) -> dict:
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
             "tooltip": {"mode": "multi", "sort": "desc"},
         }
+    elif panel.columns:
+        out |= columns(panel)
+        out["fieldConfig"]["overrides"] = overrides(panel)
     elif panel.kind == "table":
         hidden = {name: True for name in panel.hidden_columns}
         out["transformations"] = [{"id": "organize", "options": {"excludeByName": hidden}}]
@@ -430,37 +534,126 @@ def render(panel: Panel, panel_id: int, x: int, y: int) -> dict:
             "orientation": "horizontal",
         }
         if panel.kind == "stat":
-            out["options"]["textMode"] = "value_and_name"
+            named = "{{" in panel.queries[0][1]
+            out["options"]["textMode"] = "value_and_name" if named else "value"
     if panel.repeat:
         out |= {"repeat": panel.repeat, "repeatDirection": "h", "maxPerRow": 2}
     return out
 
 
+def columns(panel: Panel) -> dict:
+    """Several queries as one table: a row for each topic, that with the highest last column first."""
+    values = [f"Value #{chr(ord('A') + index)}" for index in range(len(panel.queries))]
+    names = {value: name for value, (name, _) in zip(values, panel.columns, strict=True)}
+    order = {name: index for index, name in enumerate(["topic", *values])}
+    return {
+        "transformations": [
+            {"id": "joinByField", "options": {"byField": "topic", "mode": "outer"}},
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": {f"Time {index + 1}": True for index in range(len(values))} | {"Time": True},
+                    "renameByName": names | {"topic": "Topic"},
+                    "indexByName": order,
+                },
+            },
+        ],
+        "options": {"sortBy": [{"displayName": panel.columns[-1][0], "desc": True}]},
+    }
+
+
+def overrides(panel: Panel) -> list[dict]:
+    """Units of a table's columns, a link on each topic, and colour where the last column passes the limit."""
+    units = [
+        {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
+        for name, unit in panel.columns
+    ]
+    units[-1]["properties"] += [
+        {"id": "decimals", "value": 2},
+        {"id": "custom.cellOptions", "value": {"type": "color-background"}},
+    ]
+    page = {"title": "Its alerts and posts", "url": "${page}/#topic=${__value.text:percentencode}", "targetBlank": True}
+    return [{"matcher": {"id": "byName", "options": "Topic"}, "properties": [{"id": "links", "value": [page]}]}, *units]
+
+
 def layout() -> list[dict]:
     """Rows with their panels, from left to right and from top to bottom."""
     panels: list[dict] = []
+    identity = 0
     y = 0
     for title, row in ROWS.items():
-        panels.append(
-            {
-                "id": len(panels) + 1,
-                "type": "row",
-                "title": title,
-                "collapsed": False,
-                "gridPos": {"h": 1, "w": GRID_WIDTH, "x": 0, "y": y},
-                "panels": [],
-            }
-        )
+        identity += 1
+        head = {
+            "id": identity,
+            "type": "row",
+            "title": title,
+            "collapsed": title in COLLAPSED,
+            "gridPos": {"h": 1, "w": GRID_WIDTH, "x": 0, "y": y},
+            "panels": [],
+        }
+        panels.append(head)
+        # The panels of a folded row lie in it, and take no room.
+        inside = head["panels"] if head["collapsed"] else panels
         y += 1
-        x = 0
+        x, top, height = 0, y, 0
         for panel in row:
             # A repeated panel has the rest of its line for its repetitions.
-            if x + panel.width > GRID_WIDTH or (panels[-1].get("repeat") and x):
-                x, y = 0, y + HEIGHT
-            panels.append(render(panel, len(panels) + 1, x, y))
-            x += panel.width
-        y += HEIGHT
+            if x + panel.width > GRID_WIDTH or (x and inside and inside[-1].get("repeat")):
+                x, top, height = 0, top + height, 0
+            identity += 1
+            inside.append(render(panel, identity, x, top))
+            x, height = x + panel.width, max(height, panel.height)
+        y = y if head["collapsed"] else top + height
     return panels
+
+
+def text_variable(name: str, label: str, value: str) -> dict:
+    """Something that each installation has its own of."""
+    return {
+        "name": name,
+        "label": label,
+        "type": "textbox",
+        "query": value,
+        "current": {"text": value, "value": value},
+        "options": [{"text": value, "value": value, "selected": True}],
+    }
+
+
+def annotation(name: str, colour: str, expression: str, title: str, text: str) -> dict:
+    """Marks on every graph where an expression has a value."""
+    return {
+        "name": name,
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "enable": True,
+        "iconColor": colour,
+        "expr": expression,
+        "step": "60s",
+        "titleFormat": title,
+        "textFormat": text,
+    }
+
+
+ANNOTATIONS = [
+    annotation(
+        "Alerts of Prometheus",
+        "red",
+        f'ALERTS{{alertname=~"Pounce.+",alertstate="firing",{HERE}}}',
+        "{{alertname}} {{topic}}",
+        "{{severity}}, for {{audience}}",
+    ),
+    annotation(
+        "Topic alerts opened",
+        "orange",
+        f"sum by (kind, severity) (increase(pounce_alerts_opened_total{{{HERE}}}[1m])) > 0",
+        "Topic alert opened",
+        "{{kind}}, {{severity}}",
+    ),
+]
+
+
+def link(title: str, url: str) -> dict:
+    """A link in the head of the dashboard."""
+    return {"title": title, "type": "link", "url": url, "targetBlank": True, "keepTime": False, "icon": "external link"}
 
 
 def query_variable(name: str, label: str, query: str, current: dict) -> dict:
@@ -511,10 +704,12 @@ def dashboard() -> dict:
                 query_variable(
                     "topic", "Topic", f"label_values(pounce_topic_posts_total{{{HERE}}}, topic)", {}
                 ),
+                text_variable("page", "Address of Pounce's page", "http://localhost:9464"),
+                text_variable("runbook", "Address of the runbook", "https://example.com/pounce/docs/runbook.md"),
             ]
         },
-        "annotations": {"list": []},
-        "links": [],
+        "annotations": {"list": ANNOTATIONS},
+        "links": [link("Alerts and posts", "${page}"), link("Runbook", "${runbook}")],
         "panels": layout(),
     }
 

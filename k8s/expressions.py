@@ -45,14 +45,20 @@ def of_rules() -> list[Expression]:
     return [Expression(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
 
 
+def panels(dashboard: dict) -> list[dict]:
+    """The panels of a dashboard, those of folded rows too."""
+    return [inner for panel in dashboard["panels"] for inner in (panel, *panel.get("panels", []))]
+
+
 def of_dashboard() -> list[Expression]:
-    """The expressions of the dashboard's panels, variables put in."""
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    return [
+    """The expressions of the dashboard's panels and annotations, variables put in."""
+    made = json.loads(DASHBOARD.read_text())
+    drawn = [
         Expression(panel["title"], filled(target["expr"]), target["legendFormat"])
-        for panel in panels
+        for panel in panels(made)
         for target in panel.get("targets", [])
     ]
+    return drawn + [Expression(mark["name"], filled(mark["expr"])) for mark in made["annotations"]["list"]]
 
 
 def of_autoscalers() -> list[Expression]:

@@ -36,6 +36,7 @@ MAY_BE_EMPTY = {
     "Memory": "the kubelet measures it, and there is none",
     "CPU throttling": "the kubelet measures it, and there is none",
     "Alerts of Prometheus": "empty while all is well",
+    "Topic alerts opened": "no topic alert opened",
     "Time to acknowledge": "nobody acknowledged an alert",
     "Detection delay": "no topic alert opened",
     "PounceCertificateExpires": "the server has no certificate",
@@ -78,6 +79,7 @@ class Prometheus:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         self.url = f"http://{address}/api/v1"
+        self.ready = f"http://{address}/-/ready"
         self.folder = folder
         self.command = [
             "prometheus",
@@ -93,7 +95,7 @@ class Prometheus:
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             try:
-                self.ask("query", query="1")
+                urllib.request.urlopen(self.ready, timeout=30).close()
                 return self
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
@@ -201,7 +203,8 @@ def draw(prometheus: Prometheus, file: Path, start: float, end: float) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter
 
-    panels = {panel["title"]: panel for panel in json.loads(expressions.DASHBOARD.read_text())["panels"]}
+    made = json.loads(expressions.DASHBOARD.read_text())
+    panels = {panel["title"]: panel for panel in expressions.panels(made)}
     figure, axes = plt.subplots(4, 3, figsize=(18, 15), constrained_layout=True)
     for axis, title in zip(axes.flat, PICTURED, strict=True):
         unit = panels[title]["fieldConfig"]["defaults"]["unit"]

@@ -48,6 +48,14 @@ pub(crate) fn register() {
         Unit::Seconds,
         "Age of the firing alert that nobody has acknowledged for longest; 0: there is none"
     );
+    describe_gauge!(
+        "pounce_alerts_unacknowledged",
+        "Topic alerts that fire and that nobody has acknowledged"
+    );
+    describe_gauge!(
+        "pounce_alerts_overdue",
+        "Those among them that somebody should have responded to by now"
+    );
     describe_gauge!("pounce_topics", "Topics and places being counted");
     describe_gauge!(
         "pounce_watermark_timestamp_seconds",
@@ -131,9 +139,11 @@ pub(crate) fn alert_acknowledged(kind: AlertKind, waited: Duration) {
 
 /// What the engine has to tell of itself; `now` is the wall clock.
 pub(crate) fn engine_state(engine: &AlertEngine, now: Timestamp) {
-    let waiting = engine.unacknowledged_since();
-    let waiting = waiting.map_or(0, |since| now.millis().saturating_sub(since.millis()));
-    gauge!("pounce_alert_unacknowledged_seconds").set(Duration::from_millis(waiting).as_secs_f64());
+    let waiting = engine.unacknowledged(now);
+    let oldest = waiting.since.map_or(0, |since| now.millis().saturating_sub(since.millis()));
+    gauge!("pounce_alert_unacknowledged_seconds").set(Duration::from_millis(oldest).as_secs_f64());
+    gauge!("pounce_alerts_unacknowledged").set(as_f64(waiting.alerts));
+    gauge!("pounce_alerts_overdue").set(as_f64(waiting.overdue));
     let totals = engine.totals();
     for (kind, firing) in AlertKind::ALL.into_iter().zip(engine.firing()) {
         gauge!("pounce_alerts_firing", "kind" => kind.name())

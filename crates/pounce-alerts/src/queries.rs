@@ -7,7 +7,7 @@ use super::key::AlertId;
 use super::key_state::KeyState;
 use super::ledger::Totals;
 use super::minute::minutes_long;
-use super::status::{Horizons, ShareHistory, TopicStatus};
+use super::status::{Horizons, ShareHistory, TopicStatus, Unacknowledged};
 use pounce_types::post::{Place, Timestamp, Topic};
 
 impl AlertEngine {
@@ -32,13 +32,20 @@ impl AlertEngine {
         firing
     }
 
-    /// When the alert opened that has been waiting longest for somebody to acknowledge it.
+    /// The firing alerts that wait for somebody to acknowledge them, at `now` by the wall clock.
     #[must_use]
-    pub fn unacknowledged_since(&self) -> Option<Timestamp> {
+    pub fn unacknowledged(&self, now: Timestamp) -> Unacknowledged {
         let firing = self.firing.iter().filter_map(|(_, (key, kind))| self.firing_of(key, *kind));
-        let open =
-            firing.map(|firing| &firing.alert).filter(|alert| alert.acknowledgement.is_none());
-        open.map(|alert| alert.opened_at).min()
+        let mut waiting = Unacknowledged::default();
+        for alert in firing.map(|firing| &firing.alert) {
+            if alert.acknowledgement.is_none() {
+                waiting.alerts += 1;
+                waiting.overdue += usize::from(now >= alert.respond_by);
+                let since = waiting.since.map_or(alert.opened_at, |at| at.min(alert.opened_at));
+                waiting.since = Some(since);
+            }
+        }
+        waiting
     }
 
     /// The numbers of a topic, or of a place within it.

@@ -58,6 +58,17 @@ pub struct SharePoint {
     pub bound: f64,
 }
 
+/// Firing alerts that nobody has acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unacknowledged {
+    /// How many.
+    pub alerts: usize,
+    /// Those among them whose time to respond has passed.
+    pub overdue: usize,
+    /// When the oldest of them opened.
+    pub since: Option<Timestamp>,
+}
+
 /// For how long what arrived is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Horizons {
