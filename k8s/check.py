@@ -12,12 +12,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import helm_python
 import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 
 import dashboard
 import expressions
+
+# It tells of each link in the chart, on its own.
+helm_python.disable_logging()
 
 K8S = expressions.K8S
 ROOT = K8S.parent
@@ -29,6 +33,11 @@ SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "
 NATS_SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "nats"}
 # Between the end of the drain and the kill: the snapshot, and calls that are cut off.
 GRACE_ROOM_SECONDS = 5
+CHART = ROOT / "helm/pounce"
+# Overlays that the chart can be, and the values with which it is.
+CHART_VALUES = {"production": None, "dev": CHART / "ci/dev.yaml"}
+# Of the severities of helm lint: 0 unknown, 1 info, 2 warning, 3 error.
+LINT_INFO = 1
 COMPOSE_RULES = ROOT / "compose/rules.yaml"
 COMPOSE_RULES_HEAD = "# k8s/components/monitoring/rules.yaml as Prometheus reads it; written by `k8s/check --write`.\n"
 
@@ -184,6 +193,96 @@ def consistent(files: dict[str, Path]) -> str:
     return f"{', '.join(files)}: workers, drain, ports, probes, mounts, selectors, labels, autoscalers"
 
 
+def render_chart(folder: Path) -> dict[str, Path]:
+    """The Helm chart as the overlays of the same names."""
+    files = {}
+    with helm_python.Chart.load(CHART) as chart:
+        for name, values in CHART_VALUES.items():
+            namespace = f"pounce-{name}" if name == "dev" else "pounce"
+            given = yaml.safe_load(values.read_text()) if values else {}
+            rendered = chart.render(given, name=namespace, namespace=namespace)
+            files[f"{name} by Helm"] = folder / f"helm-{name}.yaml"
+            manifests = [text for path, text in sorted(rendered.items()) if path.endswith(".yaml")]
+            files[f"{name} by Helm"].write_text("\n---\n".join(manifests))
+    return files
+
+
+def chart_lints() -> str:
+    """helm lint --strict, and values that the schema must refuse."""
+    lines = []
+    for name, values in CHART_VALUES.items():
+        given = yaml.safe_load(values.read_text()) if values else None
+        report = helm_python.lint(CHART, given, strict=True)
+        worst = max((message["severity"] for message in report["messages"]), default=0)
+        expect(not report["errors"] and worst <= LINT_INFO, f"{name}: {report}")
+        lines.append(f"{name} is clean")
+    refused = [{"workers": 0}, {"memory": "1 GB"}, {"config": {"POUNCE_WORKERS": 4}}, {"replica": 3}]
+    with helm_python.Chart.load(CHART) as chart:
+        for values in refused:
+            try:
+                chart.validate_schema(values)
+            except helm_python.HelmValuesError:
+                continue
+            raise Wrong(f"the schema takes {values}")
+    return f"{', '.join(lines)}; {len(refused)} bad values are refused"
+
+
+def chart_agrees(files: dict[str, Path]) -> str:
+    """Objects of chart and overlay are the same, but for what each tool adds of its own."""
+    compared = 0
+    for name in CHART_VALUES:
+        ours, theirs = (comparable(objects(files[which])) for which in (name, f"{name} by Helm"))
+        expect(ours.keys() == theirs.keys(), f"{name}: only one has {ours.keys() ^ theirs.keys()}")
+        for key, item in ours.items():
+            lost = [*missing(item, theirs[key]), *missing(theirs[key], item)]
+            other = [path for path in differing(item, theirs[key])]
+            expect(not lost and not other, f"{name}: {' '.join(key)} differs in {lost + other}")
+            compared += 1
+    return f"{compared} objects are those of the overlays"
+
+
+def comparable(every: list[dict]) -> dict[tuple[str, str], dict]:
+    """Objects by kind and name, without namespaces, hashes of content, and labels of the tool."""
+    kept = {}
+    for item in every:
+        if item["kind"] == "Namespace":
+            continue
+        # Kustomize names a ConfigMap by its content; Helm notes that in an annotation of the pods.
+        text = re.sub(r"\b(pounce-(?:config|alerts))-[a-z0-9]{10}\b", r"\1", json.dumps(item))
+        item = json.loads(text)
+        pods = item["spec"]["template"]["metadata"] if item["kind"] == "Deployment" else {}
+        pods.pop("annotations", None)
+        for labels in (item["metadata"].get("labels", {}), pods.get("labels", {})):
+            for label in ("app.kubernetes.io/managed-by", "helm.sh/chart"):
+                labels.pop(label, None)
+        kept[item["kind"], item["metadata"]["name"]] = in_order(item)
+    return kept
+
+
+def in_order(value: object) -> object:
+    """Lists of named things by name: their order means nothing."""
+    if isinstance(value, dict):
+        return {key: in_order(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        inner = [in_order(item) for item in value]
+        named = all(isinstance(item, dict) and "name" in item for item in inner)
+        return sorted(inner, key=lambda item: item["name"]) if named else inner
+    # A text block may or may not end its last line.
+    return value.rstrip("\n") if isinstance(value, str) else value
+
+
+def differing(one: object, other: object, path: str = "") -> Iterator[str]:
+    """Paths that both have, with other values."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in one.keys() & other.keys():
+            yield from differing(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            yield from differing(*pair, f"{path}[{index}]")
+    elif one != other:
+        yield f"{path}: {one!r} is not {other!r}"
+
+
 def no_common_labels() -> str:
     """commonLabels would write itself into selectors."""
     kustomizations = list(K8S.rglob("kustomization.yaml"))
@@ -242,19 +341,37 @@ def panels() -> str:
     made = dashboard.dashboard()
     expect(json.loads(expressions.DASHBOARD.read_text()) == made, "run: k8s/dashboard.py > k8s/components/monitoring/dashboard.json")
     expect(made["schemaVersion"] >= 39, "schema too old")
-    expect({"datasource", "topic"} <= {item["name"] for item in made["templating"]["list"]}, "variables are missing")
+    variables = {item["name"] for item in made["templating"]["list"]}
+    expect({"datasource", "topic"} <= variables, "variables are missing")
+    used = set(re.findall(r"\$\{(?!_)(\w+)\}", json.dumps(made)))
+    expect(used <= variables, f"{used - variables} are no variables")
+    first = [panel["type"] for panel in made["panels"][1:6]]
+    expect(first == ["stat"] * 5, f"the first row has {first}")
     taken: set[tuple[int, int]] = set()
     for panel in made["panels"]:
-        place = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
-        expect(max(x for x, _ in cells) < dashboard.GRID_WIDTH and not cells & taken, f"{panel['title']} overlaps")
-        taken |= cells
+        inside: set[tuple[int, int]] = set()
+        for inner in panel.get("panels", []):
+            cells = of_panel(inner)
+            expect(not cells & inside, f"{inner['title']} overlaps in its row")
+            inside |= cells
+    for panel in expressions.panels(made):
         if panel["type"] != "row":
             expect(panel["description"].endswith("."), f"{panel['title']} has no description")
             expect(panel["fieldConfig"]["defaults"]["unit"], f"{panel['title']} has no unit")
-    identities = [panel["id"] for panel in made["panels"]]
+            expect(max(x for x, _ in of_panel(panel)) < dashboard.GRID_WIDTH, f"{panel['title']} is too wide")
+    for panel in made["panels"]:
+        cells = of_panel(panel)
+        expect(not cells & taken, f"{panel['title']} overlaps")
+        taken |= cells
+    identities = [panel["id"] for panel in expressions.panels(made)]
     expect(len(set(identities)) == len(identities), "ids are taken twice")
     return f"{len(identities)} panels and rows"
+
+
+def of_panel(panel: dict) -> set[tuple[int, int]]:
+    """The cells of the grid that a panel takes."""
+    place = panel["gridPos"]
+    return {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
 
 
 def queries(folder: Path) -> str:
@@ -290,17 +407,19 @@ def main() -> None:
         files: dict[str, Path] = {}
 
         def rendered() -> str:
-            files.update(render(folder))
+            files.update(render(folder) | render_chart(folder))
             return ", ".join(files)
 
         checks: list[tuple[str, Callable[[], str]]] = [
             ("hadolint: Dockerfile", lambda: run("hadolint", "Dockerfile") or "clean"),
-            ("kubectl kustomize", rendered),
+            ("kubectl kustomize, helm template", rendered),
             ("kubernetes-validate", lambda: built_in_kinds(files)),
             ("custom resources", lambda: custom_kinds(files)),
             ("checkov", lambda: security(files)),
             ("manifests agree", lambda: consistent(files)),
             ("no commonLabels", no_common_labels),
+            ("helm lint", chart_lints),
+            ("Helm chart agrees", lambda: chart_agrees(files)),
             ("promtool check rules", lambda: rules(folder)),
             ("promtool test rules", lambda: rule_tests(folder)),
             ("runbook", runbook),
