@@ -19,7 +19,7 @@ NATS := $(TOOLS)/nats/bin/nats-server
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk tests/standard_clients/standard_clients.mk)
 
-.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak fuzz
+.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak fuzz interleavings
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ soak: ## Load a release build at 70 % for an hour: memory, descriptors, latency;
 
 fuzz: ## Give bytes that nobody wrote to what reads from outside; SECONDS each (600)
 	BOLERO_RANDOM_TEST_TIME_MS=$$(($(SECONDS) * 1000)) cargo test --release --locked --test fuzz -- --test-threads 2
+
+interleavings: ## Run scheduler and admission under many orders in which threads may run
+	cargo test --locked -p pounce-inference --no-default-features --features interleavings --lib interleavings
 
 deny: $(DENY) ## Check licences and sources of dependencies, and advisories where reachable
 	$(DENY) --all-features check licenses bans sources

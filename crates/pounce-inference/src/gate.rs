@@ -3,12 +3,13 @@
 //! One std Mutex, held for a few map operations and never across an await.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::admission::Admission;
 use crate::flow_key::FlowKey;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The scorer takes no more posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

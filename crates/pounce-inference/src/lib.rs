@@ -15,6 +15,8 @@ pub mod engine;
 pub mod fair_queue;
 pub mod flow_key;
 mod gate;
+#[cfg(all(test, feature = "interleavings"))]
+mod interleavings;
 pub mod labels;
 pub mod language;
 pub mod limits;
@@ -25,6 +27,7 @@ mod pipeline;
 mod scheduler;
 pub mod scored;
 pub mod scorer;
+mod sync;
 mod text;
 mod text_pool;
 pub mod tokens;

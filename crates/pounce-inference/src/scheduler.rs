@@ -5,8 +5,8 @@
 //! the model. Knows tokens and lanes; nothing of engines or text.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use quick_cache::unsync::Cache;
@@ -17,6 +17,7 @@ use super::fair_queue::{FairQueue, JobId};
 use super::flow_key::FlowKey;
 use super::limits::ScorerLimits;
 use crate::metrics;
+use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard};
 use opentelemetry::trace::SpanContext;
 use pounce_types::score::Probabilities;
 
