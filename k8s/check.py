@@ -20,9 +20,6 @@ from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 import dashboard
 import expressions
 
-# It tells of each link in the chart, on its own.
-helm_python.disable_logging()
-
 K8S = expressions.K8S
 ROOT = K8S.parent
 CUSTOM = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule, "ScaledObject": ScaledObject}

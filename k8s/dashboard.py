@@ -644,7 +644,8 @@ ANNOTATIONS = [
     annotation(
         "Topic alerts opened",
         "orange",
-        f"sum by (kind, severity) (increase(pounce_alerts_opened_total{{{HERE}}}[1m])) > 0",
+        # Twice the step: a change between two windows would be seen in neither.
+        f"sum by (kind, severity) (increase(pounce_alerts_opened_total{{{HERE}}}[2m])) > 0",
         "Topic alert opened",
         "{{kind}}, {{severity}}",
     ),

@@ -2,9 +2,9 @@
 
 A real Prometheus scrapes the servers every second, with our rules. Then every
 expression of every rule and panel must return data, and `promtool check metrics` must
-find nothing. With --picture, the main panels are drawn from the same queries.
+find nothing.
 
-    k8s/check --live --pounce target/release/pounce --picture docs/dashboard.png
+    k8s/check --live --pounce target/release/pounce
     k8s/check --live --target 127.0.0.1:9464 --target 127.0.0.1:9465
 
 Servers given by --target must be under load, with posts that name topics, from before
@@ -43,21 +43,6 @@ MAY_BE_EMPTY = {
     "PounceNotificationsFail": "the server notifies nobody",
 }
 
-# Panels of the picture, by title.
-PICTURED = [
-    "Discontent about $topic",
-    "Discontent posts a minute",
-    "Flagged posts a minute",
-    "Posts a second by result",
-    "Time of a post, end to end",
-    "Time of a post by stage",
-    "Queue fill",
-    "Workers busy",
-    "Topic alerts firing",
-    "Posts a batch",
-    "Padding",
-    "Watermark lag",
-]
 START_SECONDS_MAX = 30
 
 
@@ -195,81 +180,11 @@ def check(prometheus: Prometheus, targets: list[str]) -> int:
     return failed
 
 
-def draw(prometheus: Prometheus, file: Path, start: float, end: float) -> None:
-    """Draws the main panels from range queries over the run."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import FuncFormatter
-
-    made = json.loads(expressions.DASHBOARD.read_text())
-    panels = {panel["title"]: panel for panel in expressions.panels(made)}
-    figure, axes = plt.subplots(4, 3, figsize=(18, 15), constrained_layout=True)
-    for axis, title in zip(axes.flat, PICTURED, strict=True):
-        unit = panels[title]["fieldConfig"]["defaults"]["unit"]
-        if panels[title].get("repeat"):
-            topic = loudest_topic(prometheus)
-            title = title.replace("$topic", topic)
-        for legend, points in lines(prometheus, title, start, end):
-            axis.plot([at - start for at, _ in points], [value for _, value in points], label=legend, linewidth=1.4)
-        axis.set_title(title, fontsize=11, loc="left")
-        axis.set_xlabel("seconds", fontsize=8)
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _, unit=unit: written(value, unit)))
-        # Room for the legend above the lines.
-        axis.set_ylim(0, max([1e-9, *(max(line.get_ydata()) for line in axis.lines)]) * 1.3)
-        axis.grid(alpha=0.3)
-        if axis.lines:
-            axis.legend(fontsize=7, loc="upper left", ncols=2)
-        else:
-            axis.text(0.5, 0.5, "no data", ha="center", transform=axis.transAxes, color="grey")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=70)
-    print(f"drawn {file}")
-
-
-def loudest_topic(prometheus: Prometheus) -> str:
-    """The topic whose panel of the repeated ones is drawn."""
-    found = prometheus.ask("query", query='topk(1, namespace_topic:pounce_discontent:bound{window="15m"})')
-    return found[0]["metric"]["topic"] if found else ""
-
-
-def lines(prometheus: Prometheus, title: str, start: float, end: float) -> list[tuple[str, list[tuple[float, float]]]]:
-    """Legend and points of each series of a panel; those that stay at zero are left out where others don't."""
-    drawn = []
-    for query in expressions.of_dashboard():
-        topic = re.fullmatch(query.where.replace("$topic", "(.*)"), title)
-        if not topic:
-            continue
-        for series in prometheus.ask("query_range", query=query.text, start=start, end=end, step=1):
-            if topic.groups() and series["metric"].get("topic") != topic[1]:
-                continue
-            points = [(float(at), float(value)) for at, value in series["values"] if math.isfinite(float(value))]
-            legend = re.sub(r"\{\{(\w+)\}\}", lambda name: series["metric"].get(name[1], ""), query.legend)
-            if points:
-                drawn.append((legend.strip(), points))
-    moving = [item for item in drawn if any(value for _, value in item[1])]
-    return moving or drawn
-
-
-def written(value: float, unit: str) -> str:
-    """A number in a panel's unit."""
-    if unit == "percentunit":
-        return f"{value * 100:g} %"
-    if unit == "s":
-        return f"{value * 1000:g} ms" if value < 1 else f"{value:g} s"
-    return f"{value:g}"
-
-
-def examine(targets: list[str], seconds: int, picture: Path | None, folder: Path) -> int:
-    """Collects, checks, draws; the number of failures."""
+def examine(targets: list[str], seconds: int, folder: Path) -> int:
+    """Collects and checks; the number of failures."""
     with Prometheus(targets, folder) as prometheus:
-        start = time.time()
         time.sleep(seconds)
-        failed = check(prometheus, targets)
-        if picture:
-            draw(prometheus, picture, start, time.time())
-    return failed
+        return check(prometheus, targets)
 
 
 def main() -> None:
@@ -280,15 +195,14 @@ def main() -> None:
     where.add_argument("--pounce", type=Path, metavar="BINARY", help="start this one, under load of made-up posts")
     words.add_argument("--model", type=Path, default=Path("model"), metavar="DIR", help="its model (default model)")
     words.add_argument("--seconds", type=int, default=60, help="how long to scrape before looking (default 60)")
-    words.add_argument("--picture", type=Path, metavar="FILE", help="draw the main panels into this PNG")
     given = words.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if given.target:
-            failed = examine(given.target, given.seconds, given.picture, folder)
+            failed = examine(given.target, given.seconds, folder)
         else:
             with LoadedServer(given.pounce, given.model, given.seconds, folder) as server:
-                failed = examine([server.http], given.seconds, given.picture, folder)
+                failed = examine([server.http], given.seconds, folder)
     sys.exit(failed > 0)
 
 
