@@ -9,13 +9,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use pounce_alerts::{AlertEngine, HashKey};
+use pounce_cases::CaseEngine;
 use pounce_inference::engine::EngineError;
 use pounce_inference::model::{Model, ModelError};
 use pounce_inference::scorer::Scorer;
 use pounce_replication::JetStreamLog;
 use pounce_replication::jet_stream::ConnectError;
 
-use crate::alerting::replicated::unsent;
+use crate::alerting::replicated::{unsent, writer};
 use crate::alerting::state::StateDir;
 use crate::auth::tokens;
 use crate::config::{Config, ConfigError};
@@ -162,12 +163,19 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         }
         _ => AlertEngine::new(config.alerts, config.topics_max),
     };
+    let case_engine = match &state {
+        Some(state) if config.observations.is_none() && config.cases.is_on() => {
+            state.restore_cases(config.cases.settings).map_err(&state_error)?
+        }
+        _ => CaseEngine::new(config.cases.settings),
+    };
+    let unsent_age_max = writer::age_max(engine.lateness(), config.cases.is_on());
     let observations = match &config.observations {
         Some(spec) => Some(SharedLog {
             log: JetStreamLog::connect(&spec.log).await?,
             hash_key: hash_key(&spec.log.fleet, spec.secret.as_deref())?,
             unsent: match &state {
-                Some(state) => unsent::take(state, engine.lateness()).map_err(state_error)?,
+                Some(state) => unsent::take(state, unsent_age_max).map_err(state_error)?,
                 None => Vec::new(),
             },
             // The log keeps the rest.
@@ -182,6 +190,8 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
         workers,
         warm,
         engine,
+        cases: config.cases,
+        case_engine,
         state,
         observations,
         tls,

@@ -6,6 +6,8 @@
 pub mod alerting;
 pub mod app;
 pub mod auth;
+mod care;
+pub mod cases;
 pub mod config;
 pub mod dashboard;
 mod http_api;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics::{Unit, describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::{alerting, auth, lifecycle, scoring, transport};
+use crate::{alerting, auth, cases, lifecycle, scoring, transport};
 use pounce_types::clock::now;
 
 /// How often histogram samples are folded into buckets between scrapes.
@@ -24,7 +24,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .into_iter()
         .chain(scoring::metrics::BUCKETS)
         .chain(alerting::metrics::BUCKETS)
-        .chain(alerting::replicated::metrics::BUCKETS);
+        .chain(alerting::replicated::metrics::BUCKETS)
+        .chain(cases::metrics::BUCKETS);
     let mut builder = PrometheusBuilder::new();
     for (name, bounds) in buckets {
         builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)?;

@@ -4,6 +4,7 @@ use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
 use crate::alerting::monitor::AlertMonitor;
 use crate::auth::tokens::Tokens;
+use crate::cases::monitor::CaseMonitor;
 use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::health::Health;
@@ -23,7 +24,9 @@ pub struct Parts {
     pub backlog: Backlog,
     /// Counts scored posts by topic.
     pub monitor: AlertMonitor,
-    /// Counts posts and takes alerts, here or on all replicas.
+    /// Keeps cases.
+    pub cases: CaseMonitor,
+    /// Counts posts, takes alerts and cases, here or on all replicas.
     pub counter: Counter,
     /// Tells of advocates.
     pub advocates: Advocates,

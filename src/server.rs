@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use pounce_alerts::{AlertEngine, HashKey, Signal};
+use pounce_cases::CaseEngine;
 use pounce_inference::engine::EngineError;
 use pounce_inference::scorer::{Scorer, ScorerHandle, Warm};
 use pounce_replication::JetStreamLog;
@@ -25,6 +26,7 @@ use crate::alerting::replicated::writer::Writer;
 use crate::alerting::replicated::{self, append};
 use crate::alerting::state::{self, StateDir};
 use crate::auth::tokens::Tokens;
+use crate::cases::monitor::{CaseMonitor, CaseSpec};
 use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::{self, DrainSender, Phase};
 use crate::lifecycle::health::Health;
@@ -61,7 +63,11 @@ pub struct ServerParts {
     pub warm: Warm,
     /// Counts topics; new or restored.
     pub engine: AlertEngine,
-    /// Where the engine's state is kept.
+    /// How posts become cases.
+    pub cases: CaseSpec,
+    /// Keeps cases; new or restored.
+    pub case_engine: CaseEngine,
+    /// Where the state of both engines is kept.
     pub state: Option<StateDir>,
     /// The log through which the replicas of a fleet count as one.
     pub observations: Option<SharedLog>,
@@ -152,23 +158,27 @@ impl Server {
             threshold: spec.service.thresholds.discontent_low,
         };
         let advocates = Advocates::new();
+        let labels = spec.service.topic_labels.clone();
+        let cases = CaseMonitor::new(spec.case_engine, spec.cases, labels);
         let (monitor, replicated) = match spec.observations {
             None => (AlertMonitor::new(spec.engine, signal)?, None),
             Some(SharedLog { log, hash_key, state, unsent }) => {
-                let settings = spec.engine.settings_digest();
-                let writer = Writer::of(&spec.engine, signal.clone(), &unsent)?;
+                let of_cases = spec.cases.is_on().then_some(spec.cases.settings);
+                let writer = Writer::of(&spec.engine, signal.clone(), of_cases, &unsent)?;
                 let monitor = AlertMonitor::replicated(spec.engine, signal.id(), hash_key);
-                (monitor, Some((log, writer, settings, state)))
+                (monitor, Some((log, writer, state)))
             }
         };
         let writer = replicated.as_ref().map(|(_, writer, ..)| writer.clone());
         let unsent = replicated.as_ref().and_then(|(.., state)| state.clone());
-        let counter = Counter::new(monitor.clone(), advocates.clone(), writer.clone());
+        let counter =
+            Counter::new(monitor.clone(), cases.clone(), advocates.clone(), writer.clone());
         let parts = Parts {
             tokens: spec.tokens,
             scorer: spec.scorer.clone(),
             backlog: Backlog::new(spec.scorer.clone(), spec.drain_timeout),
             monitor,
+            cases: cases.clone(),
             counter: counter.clone(),
             advocates: advocates.clone(),
             recent: spec.recent,
@@ -179,19 +189,20 @@ impl Server {
         let mut background = JoinSet::new();
         background.spawn(named("metrics upkeep", upkeep(spec.metrics.clone())));
         let monitor = parts.monitor.clone();
-        if let Some((log, writer, settings, _)) = replicated {
+        if let Some((log, writer, _)) = replicated {
             replicated::metrics::register();
             let (appended, watched) = (append::run(log.clone(), writer.clone()), writer.clone());
-            let applier = Applier::new(log, writer, monitor.clone(), advocates, settings);
+            let (alerts, cases) = (monitor.clone(), cases.clone());
+            let applier = Applier::new(log, writer, alerts, cases.clone(), advocates);
             background.spawn(named("observation log writing", appended));
             background.spawn(named("observation log reading", applier.run()));
             background.spawn(named("observation log breaker", apply::watch(watched)));
-            background.spawn(named("alert metrics", show_metrics(monitor)));
+            background.spawn(named("alert metrics", show_metrics(monitor, cases)));
         } else {
-            background.spawn(named("alert clock", tick(monitor)));
+            background.spawn(named("alert clock", tick(monitor, cases.clone())));
         }
         if let Some(state) = spec.state.clone() {
-            background.spawn(named("state saving", keep_state(state, parts.monitor.clone())));
+            background.spawn(named("state saving", keep_state(state, parts.clone())));
         }
         if let Some(tls) = spec.tls.clone() {
             background.spawn(named("TLS reload", tls.keep_fresh()));
@@ -290,7 +301,7 @@ impl Server {
             flush(writer, self.unsent).await;
         }
         if let Some(state) = self.state {
-            save(state, &self.parts.monitor).await;
+            save(state, &self.parts).await;
         }
         self.drain.advance(Phase::Stopping);
         // A page that reads nothing more must not hold up the exit.
@@ -358,20 +369,22 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-async fn tick(monitor: AlertMonitor) {
+async fn tick(monitor: AlertMonitor, cases: CaseMonitor) {
     let mut ticks = tokio::time::interval(monitor::TICK);
     loop {
         ticks.tick().await;
         monitor.tick();
+        cases.tick();
     }
 }
 
-/// As [`tick`], where the log's time drives the engine.
-async fn show_metrics(monitor: AlertMonitor) {
+/// As [`tick`], where the log's time drives the engines.
+async fn show_metrics(monitor: AlertMonitor, cases: CaseMonitor) {
     let mut ticks = tokio::time::interval(monitor::TICK);
     loop {
         ticks.tick().await;
         monitor.show_metrics();
+        cases.show_metrics();
     }
 }
 
@@ -399,18 +412,21 @@ async fn flush(writer: Writer, unsent: Option<StateDir>) {
     tracing::error!(lost = items, "the observation log does not answer: observations are lost");
 }
 
-async fn keep_state(state: StateDir, monitor: AlertMonitor) {
+async fn keep_state(state: StateDir, parts: Parts) {
     let mut ticks = tokio::time::interval(state::INTERVAL);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        save(state.clone(), &monitor).await;
+        save(state.clone(), &parts).await;
     }
 }
 
-async fn save(state: StateDir, monitor: &AlertMonitor) {
-    let monitor = monitor.clone();
-    let saved = tokio::task::spawn_blocking(move || state.save(|| monitor.snapshot())).await;
+async fn save(state: StateDir, parts: &Parts) {
+    let (monitor, cases) = (parts.monitor.clone(), parts.cases.clone());
+    let saved = tokio::task::spawn_blocking(move || {
+        state.save(|| monitor.snapshot_with(|| cases.snapshot()))
+    })
+    .await;
     match saved.map_err(std::io::Error::other).and_then(|saved| saved) {
         Ok(()) => tracing::debug!("state written"),
         Err(error) => tracing::error!(%error, "the state can't be written"),

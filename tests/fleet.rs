@@ -12,13 +12,16 @@ use nats::Nats;
 use pounce::alerting::state::StateDir;
 use pounce::lifecycle::drain::Phase;
 use pounce_alerts::{AlertEngine, Settings};
+use pounce_cases::{CaseEngine, CaseSettings};
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::watch_alerts_response::Message;
 use pounce_proto::{
     AcknowledgeAlertRequest, Alert, AlertChange, AlertChangeKind, AlertFilter, Flag,
     GetTopicRequest, ListAlertsRequest, Post, ScoreRequest, ScoredEvent, WatchAlertsRequest,
 };
-use pounce_replication::{Credentials, JetStreamLog, ObservationLog, Replica, SnapshotStore};
+use pounce_replication::{
+    Credentials, Engines, JetStreamLog, ObservationLog, Replica, SnapshotStore,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::{HASH_KEY, Service, Spec, angry, eventually, message};
@@ -92,6 +95,7 @@ struct Reader {
     log: JetStreamLog,
     replica: Replica,
     engine: AlertEngine,
+    cases: CaseEngine,
     created: u64,
 }
 
@@ -108,7 +112,8 @@ impl Reader {
             (AlertEngine::new(Settings::default(), 100), Replica::default());
         engine.hash_key(|| HASH_KEY);
         replica.begin(extent.created);
-        Self { log, replica, engine, created: extent.created }
+        let cases = CaseEngine::new(CaseSettings::default());
+        Self { log, replica, engine, cases, created: extent.created }
     }
 
     /// Applies what the log holds.
@@ -117,7 +122,8 @@ impl Reader {
         let mut entries = self.log.read_after(self.replica.position()).await.expect("a log");
         while self.replica.position() < last {
             let entry = entries.next().await.expect("endless").expect("an entry");
-            self.replica.apply(&mut self.engine, &entry).expect("an entry of this release");
+            let engines = Engines { alerts: &mut self.engine, cases: &mut self.cases };
+            self.replica.apply(engines, &entry).expect("an entry of this release");
         }
     }
 
@@ -125,7 +131,7 @@ impl Reader {
     async fn publish(&mut self) {
         self.catch_up().await;
         let (position, mut bytes) = (self.replica.position(), Vec::new());
-        let snapshot = self.replica.snapshot(&self.engine);
+        let snapshot = self.replica.snapshot(&self.engine, &self.cases);
         snapshot.write(&mut bytes).expect("a vector takes everything");
         let published = self.log.publish(self.created, position, bytes.into()).await;
         published.expect("a store");

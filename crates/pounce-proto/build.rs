@@ -12,8 +12,9 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, Fil
 /// The interface is the workspace's, at its top.
 const ROOT: &str = "../../proto";
 const PACKAGE: &str = "pounce.v1";
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     "pounce/v1/alert_service.proto",
+    "pounce/v1/care_service.proto",
     "pounce/v1/scoring_service.proto",
     "inference/open_inference.proto",
 ];

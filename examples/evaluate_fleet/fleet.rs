@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use pounce_alerts::alert::AlertChange;
 use pounce_alerts::{AlertEngine, Observation, Settings, SignalId};
-use pounce_replication::{Entry, Item, LoggedObservation, Outbox, OutboxLimits, Replica};
+use pounce_cases::{CaseEngine, CaseSettings};
+use pounce_replication::{
+    Engines, Entry, EntryForm, Item, LoggedObservation, Outbox, OutboxLimits, Replica,
+};
 use pounce_types::post::{PostId, Timestamp, Topic};
 use pounce_types::score::{Sentiment, Severity};
 
@@ -21,6 +24,7 @@ const LIMITS: OutboxLimits = OutboxLimits {
 pub(crate) struct Log {
     writers: Vec<Outbox<()>>,
     pub(crate) engine: AlertEngine,
+    cases: CaseEngine,
     replica: Replica,
     position: u64,
     /// Of all entries.
@@ -30,14 +34,21 @@ pub(crate) struct Log {
 impl Log {
     /// A log that so many replicas write.
     pub(crate) fn new(writers: u64, topics_max: usize) -> Self {
-        let writers = (1..=writers).map(|writer| Outbox::new(writer, 0, LIMITS)).collect();
+        let outbox = |writer| Outbox::new(EntryForm::Alerts, writer, 0, LIMITS);
+        let writers = (1..=writers).map(outbox).collect();
         let engine = AlertEngine::new(Settings::default(), topics_max);
-        Self { writers, engine, replica: Replica::default(), position: 0, bytes: 0 }
+        let cases = CaseEngine::new(CaseSettings::default());
+        Self { writers, engine, cases, replica: Replica::default(), position: 0, bytes: 0 }
     }
 
     /// A replica scored a post.
     pub(crate) fn scored(&mut self, writer: usize, observation: Observation) {
-        let logged = LoggedObservation { observation, oldest_in_flight: None, advocate: None };
+        let logged = LoggedObservation {
+            observation,
+            oldest_in_flight: None,
+            advocate: None,
+            respond_within: None,
+        };
         self.writers[writer].push(&Item::Observation(logged), (), Instant::now());
     }
 
@@ -59,7 +70,8 @@ impl Log {
         self.position += 1;
         self.bytes += sealed.bytes.len() as u64;
         let entry = Entry { position: self.position, at, bytes: sealed.bytes, behind: 0 };
-        let applied = self.replica.apply(&mut self.engine, &entry).expect("of this release");
+        let engines = Engines { alerts: &mut self.engine, cases: &mut self.cases };
+        let applied = self.replica.apply(engines, &entry).expect("of this release");
         self.writers[writer].applied(sealed.number);
         applied.changes.into_iter().map(|numbered| numbered.change).collect()
     }

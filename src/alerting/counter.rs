@@ -1,10 +1,14 @@
-//! Where posts are counted and alerts taken: in this process alone, or through a log that all
-//! replicas of a fleet read.
+//! Where posts are counted, and alerts and cases taken: in this process alone, or through a log that
+//! all replicas of a fleet read.
 
 use crate::alerting::advocates::{Advocate, Advocates};
 use crate::alerting::monitor::{Admission, AlertMonitor};
-use crate::alerting::replicated::writer::{AcknowledgeError, LogAdmission, Pending, Writer};
+use crate::alerting::replicated::writer::{
+    AcknowledgeError, CaseActionError, LogAdmission, Pending, Writer,
+};
+use crate::cases::monitor::CaseMonitor;
 use pounce_alerts::{Acknowledged, Observation};
+use pounce_cases::{Acted, CaseAction};
 use pounce_replication::Outcome;
 use pounce_types::post::{Timestamp, Topic};
 
@@ -12,6 +16,7 @@ use pounce_types::post::{Timestamp, Topic};
 #[derive(Clone)]
 pub struct Counter {
     monitor: AlertMonitor,
+    cases: CaseMonitor,
     advocates: Advocates,
     /// None: in this process alone.
     log: Option<Writer>,
@@ -29,8 +34,13 @@ pub(crate) struct Counted {
 }
 
 impl Counter {
-    pub(crate) fn new(monitor: AlertMonitor, advocates: Advocates, log: Option<Writer>) -> Self {
-        Self { monitor, advocates, log }
+    pub(crate) fn new(
+        monitor: AlertMonitor,
+        cases: CaseMonitor,
+        advocates: Advocates,
+        log: Option<Writer>,
+    ) -> Self {
+        Self { monitor, cases, advocates, log }
     }
 
     /// Whether topics and alerts are up to date.
@@ -57,7 +67,11 @@ impl Counter {
     ) -> Counting {
         match (counted, &self.log) {
             (Some((PostAdmission(AdmissionKind::Here(admission)), observation)), _) => {
-                let observed = admission.observe(&observation);
+                let observed = admission.observe(&observation, |observed| {
+                    if !observed.duplicate {
+                        self.cases.observe(&observation);
+                    }
+                });
                 if let Some(advocate) = advocate.filter(|_| !observed.duplicate) {
                     self.advocates.tell(advocate);
                 }
@@ -66,7 +80,8 @@ impl Counter {
             }
             (Some((PostAdmission(AdmissionKind::Log(admission)), observation)), _) => {
                 let probability = advocate.map(|advocate| advocate.probability);
-                Counting::Pending(admission.observe(observation, probability))
+                let respond_within = self.cases.respond_within(&observation);
+                Counting::Pending(admission.observe(observation, probability, respond_within))
             }
             (None, log) => {
                 match (advocate, log) {
@@ -89,6 +104,14 @@ impl Counter {
         match &self.log {
             None => Ok(self.monitor.acknowledge(id, by, note)?),
             Some(log) => log.acknowledge(id, by, note).await,
+        }
+    }
+
+    /// Does what somebody wants done with a case.
+    pub(crate) async fn act_on_case(&self, action: CaseAction) -> Result<Acted, CaseActionError> {
+        match &self.log {
+            None => Ok(self.cases.act(&action)?),
+            Some(log) => log.act_on_case(action).await,
         }
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::recent_changes::RecentChanges;
 use super::{metrics, wire};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::key::AlertId;
@@ -16,7 +15,7 @@ use pounce_alerts::{
     UnknownAlert,
 };
 use pounce_client::json;
-use pounce_replication::{ChangePosition, NumberedChange};
+use pounce_replication::{ChangePosition, NumberedChange, RecentChanges};
 use pounce_types::clock::now;
 use pounce_types::post::{Place, Timestamp, Topic};
 
@@ -57,7 +56,7 @@ struct Inner {
     engine: Mutex<AlertEngine>,
     changes: broadcast::Sender<News>,
     /// Locked under the engine's lock.
-    recent: Mutex<RecentChanges>,
+    recent: Mutex<RecentChanges<AlertChange>>,
     signal: SignalId,
     hash_key: HashKey,
 }
@@ -170,7 +169,13 @@ impl AlertMonitor {
     /// Everything that is known now. Posts do not wait for its encoding.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.engine().snapshot()
+        self.snapshot_with(|| ()).0
+    }
+
+    /// As [`AlertMonitor::snapshot`], with what `also` gives at the same moment.
+    pub(crate) fn snapshot_with<T>(&self, also: impl FnOnce() -> T) -> (Snapshot, T) {
+        let engine = self.engine();
+        (engine.snapshot(), also())
     }
 
     /// Has `act` change the engine, which says what is to be told of it.
@@ -213,7 +218,7 @@ impl AlertMonitor {
         let _ = self.inner.changes.send(News::Changed(numbered));
     }
 
-    fn recent(&self) -> MutexGuard<'_, RecentChanges> {
+    fn recent(&self) -> MutexGuard<'_, RecentChanges<AlertChange>> {
         self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -241,11 +246,17 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Counts the post, which was scored.
-    pub(crate) fn observe(mut self, observation: &Observation) -> Observed {
+    /// Counts the post, which was scored. `also` is done before anybody can take a snapshot of the
+    /// engine that holds the post.
+    pub(crate) fn observe(
+        mut self,
+        observation: &Observation,
+        also: impl FnOnce(&Observed),
+    ) -> Observed {
         let Some(ticket) = self.ticket.take() else { return Observed::default() };
         let mut engine = self.monitor.engine();
         let observed = engine.observe_admitted(observation, &ticket, now());
+        also(&observed);
         self.monitor.tell(&observed.changes);
         drop(engine);
         metrics::post_counted(observed.late, observed.duplicate);

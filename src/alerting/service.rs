@@ -31,7 +31,7 @@ use pounce_replication::{ChangePosition, NumberedChange};
 use pounce_types::post::{Fault, NAME_BYTES_MAX, Place, Topic};
 
 /// Bytes of a note.
-const NOTE_BYTES_MAX: usize = 1024;
+pub(crate) const NOTE_BYTES_MAX: usize = 1024;
 /// Alerts of a page: with names and notes of any length they fit into the 4 MiB that clients
 /// take by default.
 const ALERTS_MAX: usize = 500;
@@ -243,7 +243,7 @@ async fn next<T: Clone>(receiver: &mut Option<Receiver<T>>) -> Result<T, RecvErr
 }
 
 /// The size of a page: as asked for, at most `max`, and that where none is.
-fn size(page_size: i32, max: usize) -> Result<usize, Status> {
+pub(crate) fn size(page_size: i32, max: usize) -> Result<usize, Status> {
     match usize::try_from(page_size) {
         Ok(0) => Ok(max),
         Ok(size) => Ok(size.min(max)),
@@ -251,6 +251,6 @@ fn size(page_size: i32, max: usize) -> Result<usize, Status> {
     }
 }
 
-fn invalid(field: &str, fault: &Fault) -> Status {
+pub(crate) fn invalid(field: &str, fault: &Fault) -> Status {
     Status::invalid_argument(format!("{field} {fault}"))
 }

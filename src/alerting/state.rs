@@ -1,8 +1,8 @@
-//! The engine's file: read at start, written every few seconds and on drain.
+//! The files of the engines: read at start, written every few seconds and on drain.
 //!
 //! Written aside, flushed to the disk and renamed, so that a reader finds the
 //! old state or the new one, whole. A file that can't be read is never replaced. Knows files;
-//! what is in them is the engine's.
+//! what is in them is the engines'.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{BufReader, BufWriter, Error, ErrorKind, Write};
@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use super::metrics;
 use pounce_alerts::{AlertEngine, Settings, Snapshot, SnapshotError};
+use pounce_cases::{CaseEngine, CaseSettings, CaseSnapshot, CaseSnapshotError};
 
 /// How often the state is written: what a killed process loses at most.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 const NAME: &str = "topics.snapshot";
+const CASES: &str = "cases.snapshot";
 const LOCK: &str = ".lock";
 /// Bytes that are read or written at a time.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -57,25 +59,17 @@ impl StateDir {
     /// what may be good.
     pub fn restore(&self, settings: Settings, topics_max: usize) -> std::io::Result<AlertEngine> {
         let file = self.folder.join(NAME);
-        let unreadable = |kind: ErrorKind| {
-            let told = format!("{} can't be read: {kind}", file.display());
-            Error::new(kind, told)
-        };
-        let reader = match File::open(&file) {
-            Ok(reader) => BufReader::with_capacity(BUFFER_BYTES, reader),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(AlertEngine::new(settings, topics_max));
-            }
-            Err(error) => return Err(unreadable(error.kind())),
+        let Some(reader) = open(&file)? else {
+            return Ok(AlertEngine::new(settings, topics_max));
         };
         match AlertEngine::restore(reader, settings.clone(), topics_max) {
             Ok(engine) => {
                 tracing::info!(file = %file.display(), keys = engine.keys(), "state restored");
                 Ok(engine)
             }
-            Err(SnapshotError::Unreadable(kind)) => Err(unreadable(kind)),
+            Err(SnapshotError::Unreadable(kind)) => Err(unreadable(&file, kind)),
             Err(error) => {
-                let aside = self.set_aside(&file)?;
+                let aside = self.set_aside(NAME)?;
                 tracing::error!(
                     file = %file.display(), aside = %aside.display(), %error,
                     "the saved state was set aside; topics start without a baseline"
@@ -85,19 +79,49 @@ impl StateDir {
         }
     }
 
-    /// Takes a snapshot, once no other is being written, and replaces what was
-    /// written before. Blocks.
+    /// The cases as they were written last; a damaged file is set aside, and there are none.
+    /// # Errors
+    /// As [`StateDir::restore`].
+    pub fn restore_cases(&self, settings: CaseSettings) -> std::io::Result<CaseEngine> {
+        let file = self.folder.join(CASES);
+        let Some(reader) = open(&file)? else { return Ok(CaseEngine::new(settings)) };
+        match CaseEngine::restore(reader, settings) {
+            Ok(engine) => {
+                tracing::info!(file = %file.display(), cases = engine.len(), "cases restored");
+                Ok(engine)
+            }
+            Err(CaseSnapshotError::Unreadable(kind)) => Err(unreadable(&file, kind)),
+            Err(error) => {
+                let aside = self.set_aside(CASES)?;
+                tracing::error!(
+                    file = %file.display(), aside = %aside.display(), %error,
+                    "the saved cases were set aside; there are none"
+                );
+                Ok(CaseEngine::new(settings))
+            }
+        }
+    }
+
+    /// Takes a snapshot of topics and, if there are to be any, cases, once no other is being
+    /// written, and replaces what was written before. Blocks.
     /// # Errors
     /// If the disk refuses; what was written before is then still there.
-    pub fn save(&self, snapshot: impl FnOnce() -> Snapshot) -> std::io::Result<()> {
+    pub fn save(
+        &self,
+        snapshot: impl FnOnce() -> (Snapshot, Option<CaseSnapshot>),
+    ) -> std::io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let saved = self.write(snapshot());
         metrics::state_saved(saved.is_ok());
         saved
     }
 
-    fn write(&self, snapshot: Snapshot) -> std::io::Result<()> {
-        self.replace(NAME, |file| snapshot.write(file))
+    /// Cases go first: a post that is known by its id is known to have its case.
+    fn write(&self, (topics, cases): (Snapshot, Option<CaseSnapshot>)) -> std::io::Result<()> {
+        if let Some(cases) = cases {
+            self.replace(CASES, |file| cases.write(file))?;
+        }
+        self.replace(NAME, |file| topics.write(file))
     }
 
     /// Replaces a file by what `write` writes; a reader finds the old one or the new one, whole.
@@ -121,18 +145,31 @@ impl StateDir {
         self.folder.join(name)
     }
 
-    /// Renames the file to the first free name of its kind.
-    fn set_aside(&self, file: &Path) -> std::io::Result<PathBuf> {
-        let free = (1..).map(|nth| self.folder.join(format!("{NAME}.bad-{nth}")));
+    /// Renames a file to the first free name of its kind.
+    fn set_aside(&self, name: &str) -> std::io::Result<PathBuf> {
+        let free = (1..).map(|nth| self.folder.join(format!("{name}.bad-{nth}")));
         for aside in free {
             match File::create_new(&aside) {
-                Ok(_) => return fs::rename(file, &aside).map(|()| aside),
+                Ok(_) => return fs::rename(self.path(name), &aside).map(|()| aside),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
         Err(Error::other("no free name"))
     }
+}
+
+/// Opens a file, if it is there.
+fn open(file: &Path) -> std::io::Result<Option<BufReader<File>>> {
+    match File::open(file) {
+        Ok(reader) => Ok(Some(BufReader::with_capacity(BUFFER_BYTES, reader))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(file, error.kind())),
+    }
+}
+
+fn unreadable(file: &Path, kind: ErrorKind) -> Error {
+    Error::new(kind, format!("{} can't be read: {kind}", file.display()))
 }
 
 #[cfg(test)]
@@ -167,8 +204,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(&folder.path().join("new")).expect("writable");
         assert_eq!(restored(&state).keys(), 0);
-        state.save(|| engine().snapshot()).expect("saved");
-        state.save(|| engine().snapshot()).expect("saved again");
+        state.save(|| (engine().snapshot(), None)).expect("saved");
+        state.save(|| (engine().snapshot(), None)).expect("saved again");
         assert_eq!(restored(&state).keys(), 1);
     }
 
@@ -185,7 +222,7 @@ mod tests {
                 let state = state.clone();
                 threads.spawn(move || {
                     for _ in 0..10 {
-                        state.save(|| engine().snapshot()).expect("saved");
+                        state.save(|| (engine().snapshot(), None)).expect("saved");
                     }
                 });
             }

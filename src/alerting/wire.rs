@@ -27,26 +27,17 @@ impl Filter {
     /// Reads a filter; an unknown enum value or a name that can't be is INVALID_ARGUMENT.
     pub(crate) fn parse(wire: Option<proto::AlertFilter>) -> Result<Self, Status> {
         let wire = wire.unwrap_or_default();
-        let unknown =
-            |field: &str| Status::invalid_argument(format!("filter.{field} has an unknown value"));
         let kinds = wire.kinds.iter().map(|&kind| match proto::AlertKind::try_from(kind) {
             Ok(proto::AlertKind::Share) => Ok(AlertKind::Share),
             Ok(proto::AlertKind::Volume) => Ok(AlertKind::Volume),
             Ok(proto::AlertKind::Reach) => Ok(AlertKind::Reach),
             Ok(proto::AlertKind::Unspecified) | Err(_) => Err(unknown("kinds")),
         });
-        let severity_min = match proto::Severity::try_from(wire.severity_min) {
-            Ok(proto::Severity::Unspecified) => None,
-            Ok(proto::Severity::Low) => Some(Severity::Low),
-            Ok(proto::Severity::Medium) => Some(Severity::Medium),
-            Ok(proto::Severity::High) => Some(Severity::High),
-            Err(_) => return Err(unknown("severity_min")),
-        };
         Ok(Self {
             kinds: kinds.collect::<Result<_, _>>()?,
             topics: names("topics", &wire.topics, Topic::parse)?,
             places: names("places", &wire.places, Place::parse)?,
-            severity_min,
+            severity_min: severity_min(wire.severity_min)?,
         })
     }
 
@@ -67,12 +58,27 @@ impl Filter {
     }
 }
 
-fn is_among<T: PartialEq>(list: &[Option<T>], name: Option<&T>) -> bool {
+pub(crate) fn is_among<T: PartialEq>(list: &[Option<T>], name: Option<&T>) -> bool {
     list.is_empty() || list.iter().any(|of_list| of_list.as_ref() == name)
 }
 
+/// The least severity of a filter.
+pub(crate) fn severity_min(wire: i32) -> Result<Option<Severity>, Status> {
+    match proto::Severity::try_from(wire) {
+        Ok(proto::Severity::Unspecified) => Ok(None),
+        Ok(proto::Severity::Low) => Ok(Some(Severity::Low)),
+        Ok(proto::Severity::Medium) => Ok(Some(Severity::Medium)),
+        Ok(proto::Severity::High) => Ok(Some(Severity::High)),
+        Err(_) => Err(unknown("severity_min")),
+    }
+}
+
+fn unknown(field: &str) -> Status {
+    Status::invalid_argument(format!("filter.{field} has an unknown value"))
+}
+
 /// Names of a filter; an empty one stands for what names none.
-fn names<T>(
+pub(crate) fn names<T>(
     field: &str,
     names: &[String],
     parse: impl Fn(&[u8]) -> Result<T, Fault>,

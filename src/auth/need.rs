@@ -17,7 +17,7 @@ pub(crate) enum Need {
 
 /// Methods that do not need just any token; a name without a method stands for
 /// the rest of its service.
-const NEEDS: [(&str, &str, Need); 17] = [
+const NEEDS: [(&str, &str, Need); 20] = [
     ("pounce.v1.ScoringService", "GetModel", Need::Token),
     ("pounce.v1.ScoringService", "", Need::Scope(Scope::Score)),
     ("pounce.v1.AlertService", "WatchAlerts", Need::Scope(Scope::AlertsRead)),
@@ -25,6 +25,9 @@ const NEEDS: [(&str, &str, Need); 17] = [
     ("pounce.v1.AlertService", "GetTopic", Need::Scope(Scope::AlertsRead)),
     ("pounce.v1.AlertService", "ListTopics", Need::Scope(Scope::AlertsRead)),
     ("pounce.v1.AlertService", "", Need::Scope(Scope::AlertsWrite)),
+    ("pounce.v1.CareService", "ListCases", Need::Scope(Scope::CasesRead)),
+    ("pounce.v1.CareService", "WatchCases", Need::Scope(Scope::CasesRead)),
+    ("pounce.v1.CareService", "", Need::Scope(Scope::CasesWrite)),
     ("inference.GRPCInferenceService", "ServerMetadata", Need::Token),
     ("inference.GRPCInferenceService", "ModelMetadata", Need::Token),
     // As health.
@@ -97,5 +100,7 @@ mod tests {
         assert_eq!(Need::of("/nobody.Knows/This"), Need::Token);
         let acknowledge = Need::of("/pounce.v1.AlertService/AcknowledgeAlert");
         assert_eq!(acknowledge, Need::Scope(Scope::AlertsWrite));
+        let claim = Need::of("/pounce.v1.CareService/ClaimCase");
+        assert_eq!(claim, Need::Scope(Scope::CasesWrite));
     }
 }

@@ -32,11 +32,16 @@ pub enum Scope {
     AlertsRead,
     /// Acknowledge alerts.
     AlertsWrite,
+    /// See cases.
+    CasesRead,
+    /// Claim, release and close cases.
+    CasesWrite,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Score, Self::AlertsRead, Self::AlertsWrite];
+    pub const ALL: [Self; 5] =
+        [Self::Score, Self::AlertsRead, Self::AlertsWrite, Self::CasesRead, Self::CasesWrite];
 
     /// As in the file.
     #[must_use]
@@ -45,6 +50,8 @@ impl Scope {
             Self::Score => "score",
             Self::AlertsRead => "alerts:read",
             Self::AlertsWrite => "alerts:write",
+            Self::CasesRead => "cases:read",
+            Self::CasesWrite => "cases:write",
         }
     }
 }
@@ -54,7 +61,8 @@ impl std::str::FromStr for Scope {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|scope| scope.name() == text).ok_or_else(|| {
-            format!("`{text}` is no scope; known are score, alerts:read and alerts:write")
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("`{text}` is no scope; known are {known}")
         })
     }
 }
@@ -281,13 +289,13 @@ mod tests {
         let tokens = parse(&text).expect("good");
         let found = tokens.find(&shop).expect("known");
         assert_eq!((found.name.as_str(), found.posts_per_second_max), ("shop", NonZeroU32::new(7)));
-        assert_eq!(Scope::ALL.map(|scope| found.may(scope)), [true, false, false]);
+        assert_eq!(Scope::ALL.map(|scope| found.may(scope)), [true, false, false, false, false]);
         let found = tokens.find(&board).expect("known");
         assert_eq!(
             (found.name.as_str(), found.posts_per_second_max),
             ("board", NonZeroU32::new(3))
         );
-        assert_eq!(Scope::ALL.map(|scope| found.may(scope)), [false, true, true]);
+        assert_eq!(Scope::ALL.map(|scope| found.may(scope)), [false, true, true, false, false]);
         assert!(tokens.find(&TokenHash::of(b"pounce_guess")).is_none());
     }
 

@@ -39,6 +39,11 @@ fn page(cli: &Command) -> String {
             about += "; takes the settings of `pounce serve` as well";
         }
         section(&mut page, &title, &about, arguments.into_iter());
+        for inner in command.get_subcommands() {
+            let title = format!("`pounce {} {}`", command.get_name(), inner.get_name());
+            let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
+            section(&mut page, &title, &about, inner.get_arguments());
+        }
     }
     page
 }

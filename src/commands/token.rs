@@ -13,7 +13,8 @@ use pounce::auth::tokens::{NewToken, Scope};
 pub(crate) struct TokenFlags {
     /// Name of the caller that will use it: letters, digits, dashes, dots, underscores
     name: String,
-    /// What the token allows: score, alerts:read, alerts:write
+    /// What the token allows: score, alerts:read, alerts:write, cases:read,
+    /// cases:write
     #[arg(long, value_delimiter = ',', default_value = "score", value_name = "SCOPE,..")]
     scopes: Vec<Scope>,
     /// Limit of posts per second for this token, instead of the server's --token-posts-per-second-max

@@ -6,6 +6,7 @@
 mod access;
 mod alerts;
 mod calls;
+mod cases;
 mod dashboard;
 mod drain;
 mod error;
@@ -29,6 +30,7 @@ pub use self::drain::DrainConfig;
 pub use self::error::ConfigError;
 pub use self::model::ModelConfig;
 pub use self::observations::ObservationsConfig;
+use crate::cases::monitor::CaseSpec;
 use crate::notifications::sender::NotificationSpec;
 use crate::traces::TraceSpec;
 use crate::transport::grpc::ServiceSpec;
@@ -59,6 +61,8 @@ pub struct Config {
     pub alerts: Settings,
     /// Topics and places counted at a time.
     pub topics_max: usize,
+    /// How posts become cases.
+    pub cases: CaseSpec,
     /// Where the state of topics and alerts is kept.
     pub state_dir: Option<PathBuf>,
     /// Address of a post for links, with `{post_id}` in it.
@@ -116,6 +120,8 @@ pub struct ServeFlags {
     thresholds: thresholds::ThresholdFlags,
     #[command(flatten)]
     alerts: alerts::AlertFlags,
+    #[command(flatten)]
+    cases: cases::CaseFlags,
     #[command(flatten)]
     notifications: notifications::NotificationFlags,
     #[command(flatten)]
@@ -178,6 +184,7 @@ impl ServeFlags {
                 .checked(alerts.rules.counting.lateness(), observations.is_some())?,
             alerts: alerts.rules,
             topics_max: alerts.topics_max,
+            cases: self.cases.checked()?,
             state_dir: alerts.state_dir,
             observations,
             traces: self.traces.checked()?,

@@ -1,7 +1,7 @@
 //! Health that tells the truth, over gRPC and HTTP alike.
 //!
-//! Ready: the model has run, a worker has an engine, and nobody is draining. The alert service, of
-//! replicas that share a log: it was read up to its end as well.
+//! Ready: the model has run, a worker has an engine, and nobody is draining. The services of alerts and
+//! cases, of replicas that share a log: it was read up to its end as well.
 //! Alive: no worker is stuck in a run of the model. Overload touches neither.
 
 use std::sync::Arc;
@@ -22,8 +22,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// gRPC services whose health is readiness; the empty name is the server's.
 const READINESS: [&str; 2] = ["", "pounce.v1.ScoringService"];
-/// Ready if its topics and alerts are up to date as well.
-const ALERTS: &str = "pounce.v1.AlertService";
+/// Ready if topics, alerts and cases are up to date as well.
+const UP_TO_DATE: [&str; 2] = ["pounce.v1.AlertService", "pounce.v1.CareService"];
 /// Name under which gRPC health tells liveness.
 pub const LIVENESS: &str = "liveness";
 
@@ -96,7 +96,9 @@ impl Health {
         for name in READINESS {
             reporter.set_service_status(name, status(self.ready())).await;
         }
-        reporter.set_service_status(ALERTS, status(self.alerts_ready())).await;
+        for name in UP_TO_DATE {
+            reporter.set_service_status(name, status(self.alerts_ready())).await;
+        }
         reporter.set_service_status(LIVENESS, status(self.alive())).await;
     }
 }

@@ -17,16 +17,13 @@ use crate::scoring::wire::{self, Refusal};
 use crate::traces::{self, PostSpan};
 use crate::wire::{show_duration, show_severity, show_timestamp};
 use opentelemetry::trace::SpanContext;
-use pounce_alerts::flags::{PostFlags, Thresholds};
+use pounce_alerts::flags::{PostFlags, RESPOND_WITHIN, Thresholds};
 use pounce_alerts::{HashKey, Observation, SignalId};
 use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
 use pounce_types::post::{Post, PostError, Timestamp, Topic};
 use pounce_types::score::Severity;
-
-/// Time within which somebody should answer an unhappy author.
-const RESPOND_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// What is needed to answer a post.
 pub(crate) struct Pipeline {

@@ -15,6 +15,8 @@ use super::messages::{BoundMessages, MessageLimits};
 use super::windows::{STREAM_WINDOW, connection_window};
 use crate::alerting::service::Alerts;
 use crate::auth::guard::Guard;
+use crate::care::action::Actor;
+use crate::care::service::Care;
 use crate::lifecycle::drain::Phase;
 use crate::open_inference::service::Inference;
 use crate::parts::Parts;
@@ -25,6 +27,7 @@ use crate::wire::show_duration;
 use pounce_alerts::flags::Thresholds;
 use pounce_inference::scorer::Scorer;
 use pounce_proto::alert_service_server::AlertServiceServer;
+use pounce_proto::care_service_server::CareServiceServer;
 use pounce_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use pounce_proto::scoring_service_server::ScoringServiceServer;
 use pounce_proto::{DESCRIPTOR_SET, Limits};
@@ -127,13 +130,19 @@ where
         drain: drain.clone(),
     };
     let alerts = AlertServiceServer::new(alerts).max_decoding_message_size(spec.message_bytes_max);
+    let actor = Actor { cases: parts.cases.clone(), counter: parts.counter.clone() };
+    let care = Care { actor, drain: drain.clone() };
+    let care = CareServiceServer::new(care).max_decoding_message_size(spec.message_bytes_max);
     let inference = Inference { scoring: Arc::clone(&scoring), health: parts.health.clone() };
     let inference = GrpcInferenceServiceServer::new(inference)
         .max_decoding_message_size(spec.message_bytes_max);
     let scoring =
         ScoringServiceServer::from_arc(scoring).max_decoding_message_size(spec.message_bytes_max);
-    let mut routes =
-        Routes::new(scoring).add_service(alerts).add_service(inference).add_service(health_service);
+    let mut routes = Routes::new(scoring)
+        .add_service(alerts)
+        .add_service(care)
+        .add_service(inference)
+        .add_service(health_service);
     if spec.reflection {
         let known = || {
             tonic_reflection::server::Builder::configure()

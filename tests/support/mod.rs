@@ -14,6 +14,7 @@ use pounce::alerting::monitor::AlertMonitor;
 use pounce::alerting::replicated::unsent;
 use pounce::alerting::state::StateDir;
 use pounce::auth::tokens::Tokens;
+use pounce::cases::monitor::CaseSpec;
 use pounce::lifecycle::drain::{DrainSender, Phase};
 use pounce::lifecycle::health::Health;
 use pounce::lifecycle::reload::Reloaded;
@@ -26,6 +27,7 @@ use pounce::transport::grpc::ServiceSpec;
 use pounce::transport::tls::Tls;
 use pounce_alerts::flags::Thresholds;
 use pounce_alerts::{AlertEngine, HashKey, Settings};
+use pounce_cases::CaseEngine;
 use pounce_client::Client;
 use pounce_inference::batching::BatchLimits;
 use pounce_inference::engine::{Engine, EngineError, EngineFactory, TokenBatch};
@@ -173,6 +175,9 @@ pub struct Spec {
     pub board: Option<bool>,
     pub post_url: Option<String>,
     pub alerts: AlertEngine,
+    pub cases: CaseSpec,
+    /// Where topics and cases are kept.
+    pub state: Option<StateDir>,
 }
 
 impl Default for Spec {
@@ -210,6 +215,8 @@ impl Default for Spec {
             board: None,
             post_url: None,
             alerts: AlertEngine::new(Settings::default(), 100),
+            cases: CaseSpec::off(),
+            state: None,
         }
     }
 }
@@ -240,8 +247,16 @@ impl Service {
             scorer,
             workers,
             warm,
-            engine: spec.alerts,
-            state: None,
+            engine: match &spec.state {
+                Some(state) => state.restore(Settings::default(), 100).expect("readable"),
+                None => spec.alerts,
+            },
+            cases: spec.cases,
+            case_engine: match &spec.state {
+                Some(state) => state.restore_cases(spec.cases.settings).expect("readable"),
+                None => CaseEngine::new(spec.cases.settings),
+            },
+            state: spec.state,
             observations: spec.observations.map(|log| SharedLog {
                 log,
                 hash_key: HASH_KEY,

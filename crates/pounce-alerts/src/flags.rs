@@ -2,7 +2,12 @@
 //!
 //! Knows scores and followers; nothing of topics or time.
 
+use std::time::Duration;
+
 use pounce_types::score::{Probabilities, Severity};
+
+/// Time after its publication within which the author of a discontent post should be answered.
+pub const RESPOND_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// Probabilities from which a post is flagged.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -31,6 +31,7 @@ mod error;
 pub mod json;
 mod resume;
 mod watch;
+mod watch_cases;
 
 use std::net::SocketAddr;
 
@@ -42,9 +43,13 @@ pub use self::connection::{Line, line};
 pub use self::error::ClientError;
 pub use self::resume::{Reply, StreamSpec};
 pub use self::watch::{WatchSpec, Watched};
+pub use self::watch_cases::WatchedCase;
 use pounce_proto::alert_service_client::AlertServiceClient;
+use pounce_proto::care_service_client::CareServiceClient;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
-use pounce_proto::{GetModelRequest, GetModelResponse, Post, Rejection};
+use pounce_proto::{
+    Case, CaseFilter, GetModelRequest, GetModelResponse, ListCasesRequest, Post, Rejection,
+};
 
 /// Bytes of a message from the service: a batch of events is the largest.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -55,6 +60,7 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 pub struct Client {
     service: ScoringServiceClient<Line>,
     alerts: AlertServiceClient<Line>,
+    care: CareServiceClient<Line>,
 }
 
 impl Client {
@@ -105,10 +111,12 @@ impl Client {
 
     fn on(line: Line) -> Self {
         let service = ScoringServiceClient::new(line.clone());
-        let alerts = AlertServiceClient::new(line);
+        let alerts = AlertServiceClient::new(line.clone());
+        let care = CareServiceClient::new(line);
         Self {
             service: service.max_decoding_message_size(MESSAGE_BYTES_MAX),
             alerts: alerts.max_decoding_message_size(MESSAGE_BYTES_MAX),
+            care: care.max_decoding_message_size(MESSAGE_BYTES_MAX),
         }
     }
 
@@ -116,6 +124,31 @@ impl Client {
     #[must_use]
     pub fn alerts(&self) -> AlertServiceClient<Line> {
         self.alerts.clone()
+    }
+
+    /// The service that keeps cases, call by call: claim, release and close them with it.
+    #[must_use]
+    pub fn care(&self) -> CareServiceClient<Line> {
+        self.care.clone()
+    }
+
+    /// Every case that `request` selects, in its order, read by pages.
+    /// # Errors
+    /// [`ClientError::Unreachable`] or [`ClientError::Refused`].
+    pub async fn cases(&self, request: ListCasesRequest) -> Result<Vec<Case>, ClientError> {
+        watch_cases::list(&mut self.care(), request).await.map_err(ClientError::of)
+    }
+
+    /// Tells of cases, whatever happens to the connection: first those that are not closed, then
+    /// each change. When the server drains, restarts or is lost, a new stream is opened, as often as
+    /// it takes, and goes on after the last change if it can. Dropping the stream ends the watch.
+    ///
+    /// The stream ends with an error: if the first call fails, or a later one is refused for good.
+    pub fn watch_cases(
+        &self,
+        filter: CaseFilter,
+    ) -> std::pin::Pin<Box<dyn Stream<Item = Result<WatchedCase, ClientError>> + Send>> {
+        Box::pin(watch_cases::watch(self.care(), filter))
     }
 
     /// What is being served.

@@ -1,13 +1,16 @@
 //! What an entry of the log holds: parsed once, so that the state machine meets checked values.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use prost::Message;
 
 use crate::wire::{
-    AcknowledgeWire, AdvocateWire, BatchWire, ITEMS_TAG, ItemKindWire, ItemWire, ObservationWire,
-    ReleaseWire, SignalWire, VERSION,
+    AcknowledgeWire, ActionKindWire, AdvocateWire, BatchWire, CaseActionWire, CloseWire, ITEMS_TAG,
+    ItemKindWire, ItemWire, ObservationWire, ReleaseWire, SignalWire, VERSION,
 };
 use pounce_alerts::{AuthorHash, Observation, Signal, SignalId, TextHash};
+use pounce_cases::{ActionKind, CaseAction, Outcome};
 use pounce_types::post::{Fault, Place, PostId, Timestamp, Topic};
 use pounce_types::score::{DiscontentSource, Sentiment, Severity};
 
@@ -30,6 +33,25 @@ pub enum EntryError {
     /// No release writes such an entry: the same on every replica, so that it can be skipped.
     #[error("the entry is damaged: {0}")]
     Damaged(String),
+}
+
+/// The form of a writer's entries. Releases that know nothing of cases read the first one alone, and
+/// stop at an entry of the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryForm {
+    /// Version 1: without cases.
+    Alerts,
+    /// Version 2: posts may open cases.
+    Cases,
+}
+
+impl EntryForm {
+    fn version(self) -> u32 {
+        match self {
+            Self::Alerts => 1,
+            Self::Cases => 2,
+        }
+    }
 }
 
 /// One entry: what a writer had to say, in its order.
@@ -70,6 +92,8 @@ pub enum Item {
     },
     /// What the writer's decisions of discontent rest on.
     Signal(Signal),
+    /// Somebody does something with a case. In the form [`EntryForm::Cases`] alone.
+    Case(CaseAction),
 }
 
 /// An observation, and what else is known of its post.
@@ -81,6 +105,9 @@ pub struct LoggedObservation {
     pub oldest_in_flight: Option<Timestamp>,
     /// P(positive), if the post was flagged as advocate.
     pub advocate: Option<f32>,
+    /// Time within which somebody should respond, if the post opens or joins a case. In the form
+    /// [`EntryForm::Cases`] alone.
+    pub respond_within: Option<Duration>,
 }
 
 /// A post that was flagged as advocate: praise by an author with an audience.
@@ -102,8 +129,14 @@ pub struct Advocate {
 
 impl Batch {
     /// The head of a batch, to which [`encode_item`] adds.
-    pub(crate) fn encode_head(writer: u64, number: u64, settings: u64) -> BytesMut {
-        let head = BatchWire { version: VERSION, writer, number, settings, items: Vec::new() };
+    pub(crate) fn encode_head(
+        form: EntryForm,
+        writer: u64,
+        number: u64,
+        settings: u64,
+    ) -> BytesMut {
+        let version = form.version();
+        let head = BatchWire { version, writer, number, settings, items: Vec::new() };
         let mut bytes = BytesMut::with_capacity(256);
         head.encode(&mut bytes).expect("the buffer grows");
         bytes
@@ -129,7 +162,9 @@ impl Batch {
 /// Adds an item to a batch.
 pub(crate) fn encode_item(item: &Item, to: &mut BytesMut) {
     let kind = match item {
-        Item::Observation(LoggedObservation { observation, oldest_in_flight, advocate }) => {
+        Item::Observation(logged) => {
+            let LoggedObservation { observation, oldest_in_flight, advocate, respond_within } =
+                logged;
             ItemKindWire::Observation(ObservationWire {
                 topic: observation.topic.to_string(),
                 place: show(observation.place.as_ref()),
@@ -144,6 +179,7 @@ pub(crate) fn encode_item(item: &Item, to: &mut BytesMut) {
                 foreign: observation.foreign,
                 signal: observation.signal.bits(),
                 near_text: observation.near_text.map(TextHash::bits),
+                respond_within: respond_within.map(millis),
             })
         }
         Item::Acknowledge { id, by, note } => ItemKindWire::Acknowledge(AcknowledgeWire {
@@ -168,6 +204,18 @@ pub(crate) fn encode_item(item: &Item, to: &mut BytesMut) {
             revision: signal.revision.clone(),
             source: source_number(signal.source),
             threshold: signal.threshold,
+        }),
+        Item::Case(CaseAction { id, by, kind }) => ItemKindWire::Case(CaseActionWire {
+            id: id.to_string(),
+            by: by.clone(),
+            kind: Some(match kind {
+                ActionKind::Claim { lease } => ActionKindWire::Claim(millis(*lease)),
+                ActionKind::Release => ActionKindWire::Release(true),
+                ActionKind::Close { outcome, note } => ActionKindWire::Close(CloseWire {
+                    outcome: outcome_number(*outcome),
+                    note: note.clone(),
+                }),
+            }),
         }),
     };
     prost::encoding::message::encode(ITEMS_TAG, &ItemWire { kind: Some(kind) }, to);
@@ -201,6 +249,7 @@ fn item(wire: ItemWire) -> Result<Item, EntryError> {
             },
             oldest_in_flight: wire.oldest_in_flight.map(Timestamp::from_millis),
             advocate: wire.advocate,
+            respond_within: wire.respond_within.map(Duration::from_millis),
         }),
         ItemKindWire::Acknowledge(AcknowledgeWire { id, by, note }) => {
             Item::Acknowledge { id, by, note }
@@ -220,7 +269,39 @@ fn item(wire: ItemWire) -> Result<Item, EntryError> {
         ItemKindWire::Signal(SignalWire { model, revision, source, threshold }) => {
             Item::Signal(Signal { model, revision, source: source_of(source)?, threshold })
         }
+        ItemKindWire::Case(wire) => Item::Case(case_action(wire)?),
     })
+}
+
+fn case_action(wire: CaseActionWire) -> Result<CaseAction, EntryError> {
+    let CaseActionWire { id, by, kind } = wire;
+    let id = id.parse().map_err(|_| unknown("the id of a case"))?;
+    let kind = match kind.ok_or_else(|| unknown("an action"))? {
+        ActionKindWire::Claim(lease) => ActionKind::Claim { lease: Duration::from_millis(lease) },
+        ActionKindWire::Release(_) => ActionKind::Release,
+        ActionKindWire::Close(CloseWire { outcome, note }) => {
+            ActionKind::Close { outcome: outcome_of(outcome)?, note }
+        }
+    };
+    Ok(CaseAction { id, by, kind })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn outcome_number(outcome: Outcome) -> u32 {
+    match outcome {
+        Outcome::Answered => 1,
+        Outcome::NoAnswerNeeded => 2,
+        Outcome::FalseAlarm => 3,
+        Outcome::CouldNotReach => 4,
+    }
+}
+
+fn outcome_of(number: u32) -> Result<Outcome, EntryError> {
+    let found = Outcome::ALL.into_iter().find(|outcome| outcome_number(*outcome) == number);
+    found.ok_or_else(|| unknown("outcome"))
 }
 
 fn show(name: Option<&impl ToString>) -> String {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::entry::{Batch, Item, encode_item};
+use crate::entry::{Batch, EntryForm, Item, encode_item};
 
 /// Bounds of an [`Outbox`].
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +46,15 @@ struct OpenBatch<W> {
     newest_at: Instant,
 }
 
+/// Nobody waits longer for what comes of an item.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+
 /// Number of a batch that an earlier process sealed: its own is in its bytes.
 const FOREIGN: u64 = u64::MAX;
 
 /// See the module.
 pub struct Outbox<W> {
+    form: EntryForm,
     writer: u64,
     settings: u64,
     limits: OutboxLimits,
@@ -64,10 +68,11 @@ pub struct Outbox<W> {
 }
 
 impl<W> Outbox<W> {
-    /// An empty outbox of a writer whose nonce nobody else has.
+    /// An empty outbox of a writer whose nonce nobody else has, which writes entries of this form.
     #[must_use]
-    pub fn new(writer: u64, settings: u64, limits: OutboxLimits) -> Self {
+    pub fn new(form: EntryForm, writer: u64, settings: u64, limits: OutboxLimits) -> Self {
         Self {
+            form,
             writer,
             settings,
             limits,
@@ -137,8 +142,8 @@ impl<W> Outbox<W> {
     pub fn expire(&mut self, now: Instant) -> usize {
         let mut dropped = 0;
         let limit = self.limits.age_max;
-        // Appended, and never read back: nobody waits for so long.
-        self.waiting.retain(|_, (at, _)| now.saturating_duration_since(*at) <= limit);
+        // Appended, and never read back.
+        self.waiting.retain(|_, (at, _)| now.saturating_duration_since(*at) <= limit.min(WAIT_MAX));
         while self.queue.front().is_some_and(|batch| self.is_too_old(batch.newest_at, now)) {
             dropped += self.drop_oldest();
         }
@@ -191,7 +196,7 @@ impl<W> Outbox<W> {
     fn open(&mut self, now: Instant) {
         let number = self.next_number;
         self.next_number += 1;
-        let bytes = Batch::encode_head(self.writer, number, self.settings);
+        let bytes = Batch::encode_head(self.form, self.writer, number, self.settings);
         self.bytes += bytes.len();
         self.enqueue(number, bytes, 0, now);
     }

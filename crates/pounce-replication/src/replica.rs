@@ -1,4 +1,4 @@
-//! The state machine: entries in the order of the log go in, changes of alerts come out.
+//! The state machine: entries in the order of the log go in, changes of alerts and cases come out.
 //!
 //! Deterministic: replicas that applied the same entries are equal, whatever their own clocks
 //! say. The only clock is the time at which the log took an entry in, which never goes back here.
@@ -15,6 +15,7 @@ use crate::log::Entry;
 use crate::sessions::{Session, Sessions};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::{Acknowledged, AlertEngine, Outage, Signal, UnknownAlert};
+use pounce_cases::{Acted, CaseChange, CaseEngine, CaseError, FlaggedPost};
 use pounce_types::post::Timestamp;
 
 /// While any replica reaches the log there is an entry every second or two. A longer silence was an
@@ -40,6 +41,8 @@ pub enum Outcome {
     },
     /// Somebody took an alert, or there is none with this id.
     Acknowledged(Result<Box<Acknowledged>, UnknownAlert>),
+    /// Somebody did something with a case, or could not.
+    Case(Result<Box<Acted>, CaseError>),
     /// Nothing to tell.
     Done,
 }
@@ -68,13 +71,25 @@ impl FromStr for ChangePosition {
     }
 }
 
-/// A change of an alert, numbered alike on every replica.
+/// A change, numbered alike on every replica.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NumberedChange {
-    /// None in a process that shares no log.
+pub struct Numbered<C> {
+    /// None where nobody can go on after it.
     pub position: Option<ChangePosition>,
     /// The change.
-    pub change: AlertChange,
+    pub change: C,
+}
+
+/// A change of an alert.
+pub type NumberedChange = Numbered<AlertChange>;
+
+/// The engines that entries drive.
+#[derive(Debug)]
+pub struct Engines<'a> {
+    /// Counts topics.
+    pub alerts: &'a mut AlertEngine,
+    /// Keeps cases.
+    pub cases: &'a mut CaseEngine,
 }
 
 /// What was done with an entry.
@@ -101,19 +116,23 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// In the order in which they happened.
     pub changes: Vec<NumberedChange>,
+    /// Those of cases, in the order in which they happened.
+    pub case_changes: Vec<Numbered<CaseChange>>,
     /// Advocates that were not seen before.
     pub advocates: Vec<Advocate>,
     /// A snapshot is due, after this entry: whoever wrote it takes it, so that one process does.
     pub snapshot_due: bool,
 }
 
-/// All that a replica knows besides the alert engine.
+/// All that a replica knows besides the engines.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Replica {
     pub(crate) clock: Timestamp,
     pub(crate) position: u64,
     /// Of the last change of an alert.
     pub(crate) last_change: ChangePosition,
+    /// Number of the last change of a case; of the same origin.
+    pub(crate) last_case_change: u64,
     pub(crate) sessions: Sessions,
     /// When the signal in force was used last.
     pub(crate) signal_used_at: Timestamp,
@@ -136,6 +155,12 @@ impl Replica {
     #[must_use]
     pub fn last_change(&self) -> ChangePosition {
         self.last_change
+    }
+
+    /// Position of the last change of a case; its number is 0 if there was none.
+    #[must_use]
+    pub fn last_case_change(&self) -> ChangePosition {
+        ChangePosition { number: self.last_case_change, ..self.last_change }
     }
 
     /// The log that is read was made at `created`, in milliseconds since 1970.
@@ -165,11 +190,7 @@ impl Replica {
     /// Applies the next entry.
     /// # Errors
     /// [`NewerVersion`]: nothing has changed, and no later entry may be applied.
-    pub fn apply(
-        &mut self,
-        engine: &mut AlertEngine,
-        entry: &Entry,
-    ) -> Result<Applied, NewerVersion> {
+    pub fn apply(&mut self, engines: Engines<'_>, entry: &Entry) -> Result<Applied, NewerVersion> {
         let decoded = match Batch::decode(&entry.bytes) {
             Err(EntryError::NewerVersion(error)) => return Err(error),
             Err(EntryError::Damaged(reason)) => Err(reason),
@@ -177,7 +198,8 @@ impl Replica {
         };
         self.position = entry.position;
         let before = self.clock;
-        let mut changes = self.move_time(engine, entry.at);
+        let Engines { alerts, cases } = engines;
+        let (mut changes, mut case_changes) = self.move_time(alerts, cases, entry.at);
         let mut applied = match &decoded {
             Ok(batch) => Applied::of(batch.writer, batch.number, Fate::Counted),
             Err(reason) => Applied::of(0, 0, Fate::Damaged(reason.clone())),
@@ -187,7 +209,9 @@ impl Replica {
             let session = Session { number, heard_at: now, settings };
             if self.sessions.advance(writer, session) {
                 let used_at = &mut self.signal_used_at;
-                let mut intake = Intake { engine, writer, now, changes: &mut changes, used_at };
+                let (changes, case_changes) = (&mut changes, &mut case_changes);
+                let mut intake =
+                    Intake { engine: alerts, cases, writer, now, changes, case_changes, used_at };
                 for item in items {
                     applied.outcomes.push(intake.apply(item, &mut applied.advocates));
                 }
@@ -198,22 +222,30 @@ impl Replica {
         let interval = |at: Timestamp| at.millis() / SNAPSHOT_INTERVAL_MILLIS;
         applied.snapshot_due = interval(before) != interval(self.clock);
         applied.changes = changes.into_iter().map(|change| self.numbered(change)).collect();
+        applied.case_changes =
+            case_changes.into_iter().map(|change| self.numbered_case(change)).collect();
         Ok(applied)
     }
 
     /// Digest of all that is known: equal for replicas that applied the same entries. It takes as
     /// long as a snapshot.
     #[must_use]
-    pub fn digest(&self, engine: &AlertEngine) -> u64 {
+    pub fn digest(&self, engine: &AlertEngine, cases: &CaseEngine) -> u64 {
         let mut bytes = Vec::new();
         engine.snapshot().write(&mut bytes).expect("a vector takes everything");
+        cases.snapshot().write(&mut bytes).expect("a vector takes everything");
         let (holds, outage) = engine.holds();
         bytes.extend_from_slice(format!("{self:?}{holds:?}{outage:?}").as_bytes());
         xxh3_64(&bytes)
     }
 
     /// Moves the clock on, and what depends on it. A whole second that has passed is a tick.
-    fn move_time(&mut self, engine: &mut AlertEngine, at: Timestamp) -> Vec<AlertChange> {
+    fn move_time(
+        &mut self,
+        engine: &mut AlertEngine,
+        cases: &mut CaseEngine,
+        at: Timestamp,
+    ) -> (Vec<AlertChange>, Vec<CaseChange>) {
         let before = self.clock;
         let now = before.max(at);
         self.clock = now;
@@ -222,15 +254,20 @@ impl Replica {
             engine.wait_for_writers(Outage { from: before, until: now.after(OUTAGE_GRACE) });
         }
         if before.millis() / 1000 == now.millis() / 1000 {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         self.sessions.forget(now);
-        engine.tick(now)
+        (engine.tick(now), cases.tick(now))
     }
 
     fn numbered(&mut self, change: AlertChange) -> NumberedChange {
         self.last_change.number += 1;
         NumberedChange { position: Some(self.last_change), change }
+    }
+
+    fn numbered_case(&mut self, change: CaseChange) -> Numbered<CaseChange> {
+        self.last_case_change += 1;
+        Numbered { position: Some(self.last_case_change()), change }
     }
 }
 
@@ -242,18 +279,21 @@ impl Applied {
             fate,
             outcomes: Vec::new(),
             changes: Vec::new(),
+            case_changes: Vec::new(),
             advocates: Vec::new(),
             snapshot_due: false,
         }
     }
 }
 
-/// The engine as one batch meets it.
+/// The engines as one batch meets them.
 struct Intake<'a> {
     engine: &'a mut AlertEngine,
+    cases: &'a mut CaseEngine,
     writer: u64,
     now: Timestamp,
     changes: &'a mut Vec<AlertChange>,
+    case_changes: &'a mut Vec<CaseChange>,
     /// When the signal in force was used last.
     used_at: &'a mut Timestamp,
 }
@@ -282,6 +322,11 @@ impl Intake<'_> {
                 self.offer(signal);
                 Outcome::Done
             }
+            Item::Case(action) => {
+                let acted = self.cases.act(&action, self.now);
+                self.case_changes.extend(acted.as_ref().ok().and_then(Acted::told));
+                Outcome::Case(acted.map(Box::new))
+            }
         }
     }
 
@@ -296,12 +341,16 @@ impl Intake<'_> {
     }
 
     fn observe(&mut self, logged: LoggedObservation, advocates: &mut Vec<Advocate>) -> Outcome {
-        let LoggedObservation { observation, oldest_in_flight, advocate } = logged;
+        let LoggedObservation { observation, oldest_in_flight, advocate, respond_within } = logged;
         let (writer, now) = (self.writer, self.now);
         if self.engine.signal().is_some_and(|signal| signal.id() == observation.signal) {
             *self.used_at = now;
         }
         let observed = self.engine.observe_logged(&observation, writer, oldest_in_flight, now);
+        let case = respond_within.filter(|_| !observed.duplicate);
+        if let Some(post) = case.and_then(|within| FlaggedPost::of(&observation, within)) {
+            self.case_changes.extend(self.cases.observe(&post, now));
+        }
         if let Some(probability) = advocate.filter(|_| !observed.duplicate) {
             advocates.push(Advocate {
                 topic: Some(observation.topic),

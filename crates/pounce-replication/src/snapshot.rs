@@ -1,8 +1,9 @@
 //! All that a replica knows at one position of the log, as bytes and back: what a replica that
 //! starts reads instead of the whole log.
 //!
-//! Layout: 8 bytes magic, the head's length as a little-endian `u32`, the head as protobuf, and
-//! then the alert engine's own snapshot, which has a version and checksums.
+//! Layout: 8 bytes magic, the head's length as a little-endian `u32`, the head as protobuf, in
+//! version 2 the snapshot of the cases, and then that of the alert engine. Both have versions and
+//! checksums of their own. While there never was a case, version 1 is written.
 
 use std::io::{Read, Write};
 
@@ -11,10 +12,14 @@ use prost::Message;
 use crate::replica::{ChangePosition, Replica};
 use crate::sessions::{Session, Sessions};
 use pounce_alerts::{AlertEngine, Hold, Outage, Settings, Snapshot, SnapshotError};
+use pounce_cases::{CaseEngine, CaseSettings, CaseSnapshot, CaseSnapshotError};
 use pounce_types::post::{Timestamp, Topic};
 
 const MAGIC: [u8; 8] = *b"PNCREPLY";
-const VERSION: u32 = 1;
+/// The newest version.
+const VERSION: u32 = 2;
+/// The newest version without cases.
+const VERSION_WITHOUT_CASES: u32 = 1;
 /// Bytes of a head: ten thousand holds and writers have far fewer.
 const HEAD_BYTES_MAX: usize = 64 << 20;
 
@@ -30,18 +35,24 @@ pub enum RestoreError {
     /// The part of the alert engine can't be used.
     #[error("the snapshot can't be used: {0}")]
     Engine(#[from] SnapshotError),
+    /// The part of the cases can't be used.
+    #[error("the snapshot can't be used: {0}")]
+    Cases(#[from] CaseSnapshotError),
 }
 
-/// See the module. It shares memory with the engine until the engine changes it.
+/// See the module. It shares memory with the engines until they change it.
 pub struct ReplicaSnapshot {
     head: Head,
+    /// None if there never was a case.
+    cases: Option<CaseSnapshot>,
     engine: Snapshot,
 }
 
 impl Replica {
     /// All that is known now. Takes little time: encoding it is the snapshot's own work.
     #[must_use]
-    pub fn snapshot(&self, engine: &AlertEngine) -> ReplicaSnapshot {
+    pub fn snapshot(&self, engine: &AlertEngine, cases: &CaseEngine) -> ReplicaSnapshot {
+        let cases = Some(cases.snapshot()).filter(|cases| !cases.is_empty());
         let (holds, outage) = engine.holds();
         let sessions = self.sessions.iter().map(|(writer, session)| SessionWire {
             writer,
@@ -56,28 +67,30 @@ impl Replica {
             told_at: hold.told_at.millis(),
         });
         let head = Head {
-            version: VERSION,
+            version: cases.as_ref().map_or(VERSION_WITHOUT_CASES, |_| VERSION),
             clock: self.clock.millis(),
             position: self.position,
             changes_origin: self.last_change.origin,
             changes_number: self.last_change.number,
+            case_changes_number: self.last_case_change,
             sessions: sessions.collect(),
             holds: holds.collect(),
             signal_used_at: self.signal_used_at.millis(),
             outage_from: outage.map(|outage| outage.from.millis()),
             outage_until: outage.map(|outage| outage.until.millis()),
         };
-        ReplicaSnapshot { head, engine: engine.snapshot() }
+        ReplicaSnapshot { head, cases, engine: engine.snapshot() }
     }
 
-    /// A replica as it was, and its engine.
+    /// A replica as it was, and its engines.
     /// # Errors
     /// [`RestoreError`].
     pub fn restore(
         mut from: impl Read,
         settings: Settings,
         topics_max: usize,
-    ) -> Result<(Self, AlertEngine), RestoreError> {
+        case_settings: CaseSettings,
+    ) -> Result<(Self, AlertEngine, CaseEngine), RestoreError> {
         let short = |_| RestoreError::Damaged("it ends early");
         let (mut magic, mut length) = ([0; 8], [0; 4]);
         from.read_exact(&mut magic).map_err(short)?;
@@ -96,6 +109,10 @@ impl Replica {
         if head.version > VERSION {
             return Err(RestoreError::NewerVersion(head.version));
         }
+        let cases = match head.version {
+            VERSION => CaseEngine::restore(&mut from, case_settings)?,
+            _ => CaseEngine::new(case_settings),
+        };
         let mut engine = AlertEngine::restore(from, settings, topics_max)?;
         for hold in &head.holds {
             let topic = Topic::parse(hold.topic.as_bytes())
@@ -111,7 +128,7 @@ impl Replica {
             let (from, until) = (Timestamp::from_millis(from), Timestamp::from_millis(until));
             engine.wait_for_writers(Outage { from, until });
         }
-        Ok((Self::of(&head), engine))
+        Ok((Self::of(&head), engine, cases))
     }
 
     fn of(head: &Head) -> Self {
@@ -127,6 +144,7 @@ impl Replica {
                 origin: head.changes_origin,
                 number: head.changes_number,
             },
+            last_case_change: head.case_changes_number,
             sessions,
             signal_used_at: Timestamp::from_millis(head.signal_used_at),
         }
@@ -143,6 +161,9 @@ impl ReplicaSnapshot {
         to.write_all(&MAGIC)?;
         to.write_all(&length.to_le_bytes())?;
         to.write_all(&head)?;
+        if let Some(cases) = self.cases {
+            cases.write(to)?;
+        }
         self.engine.write(to)
     }
 }
@@ -169,6 +190,9 @@ struct Head {
     outage_until: Option<u64>,
     #[prost(uint64, tag = "10")]
     signal_used_at: u64,
+    /// From version 2 on.
+    #[prost(uint64, tag = "11")]
+    case_changes_number: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,9 +1,10 @@
 //! The bytes of an entry, as protobuf. Fields are only ever added; what an older reader would
 //! count otherwise than a newer one raises [`VERSION`].
 
-/// The form that this release writes, and the newest that it reads. A form is read by one release
-/// before another writes it, so that a rolling update and its rollback lose nothing.
-pub(super) const VERSION: u32 = 1;
+/// The newest form that this release reads. A form is read by one release before another writes it,
+/// so that a rolling update and its rollback lose nothing; which one is written is the writer's
+/// setting.
+pub(super) const VERSION: u32 = 2;
 
 /// Tag of [`BatchWire::items`], which are encoded one by one.
 pub(super) const ITEMS_TAG: u32 = 5;
@@ -28,7 +29,7 @@ pub(super) struct BatchWire {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ItemWire {
-    #[prost(oneof = "ItemKindWire", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "ItemKindWire", tags = "1, 2, 3, 4, 5, 6")]
     pub(super) kind: Option<ItemKindWire>,
 }
 
@@ -44,6 +45,9 @@ pub(super) enum ItemKindWire {
     Release(ReleaseWire),
     #[prost(message, tag = "5")]
     Signal(SignalWire),
+    /// From version 2 on.
+    #[prost(message, tag = "6")]
+    Case(CaseActionWire),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -83,6 +87,41 @@ pub(super) struct ObservationWire {
     /// Keyed hash of the text without what copies differ in.
     #[prost(fixed64, optional, tag = "13")]
     pub(super) near_text: Option<u64>,
+    /// Milliseconds within which somebody should respond, if the post opens or joins a case. From
+    /// version 2 on.
+    #[prost(uint64, optional, tag = "14")]
+    pub(super) respond_within: Option<u64>,
+}
+
+/// Somebody does something with a case.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CaseActionWire {
+    #[prost(string, tag = "1")]
+    pub(super) id: String,
+    #[prost(string, tag = "2")]
+    pub(super) by: String,
+    #[prost(oneof = "ActionKindWire", tags = "3, 4, 5")]
+    pub(super) kind: Option<ActionKindWire>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum ActionKindWire {
+    /// A claim: milliseconds of its lease.
+    #[prost(uint64, tag = "3")]
+    Claim(u64),
+    #[prost(bool, tag = "4")]
+    Release(bool),
+    #[prost(message, tag = "5")]
+    Close(CloseWire),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CloseWire {
+    /// 1 to 4: answered, no answer needed, false alarm, could not reach.
+    #[prost(uint32, tag = "1")]
+    pub(super) outcome: u32,
+    #[prost(string, tag = "2")]
+    pub(super) note: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pounce_alerts::{AlertEngine, AuthorHash, Observation, Settings, Signal, TextHash};
+use pounce_cases::{ActionKind, CaseAction, CaseEngine, CaseSettings, Outcome};
 use pounce_replication::{
-    Advocate, Batch, Entry, Item, LoggedObservation, Outbox, OutboxLimits, Replica,
+    Advocate, Batch, Engines, Entry, EntryForm, Item, LoggedObservation, Outbox, OutboxLimits,
+    Replica,
 };
 use pounce_types::post::{Place, PostId, Timestamp, Topic};
 use pounce_types::score::{DiscontentSource, Sentiment, Severity};
@@ -45,6 +47,7 @@ fn items() -> Vec<Item> {
             },
             oldest_in_flight: Some(at),
             advocate: Some(0.25),
+            respond_within: None,
         }),
         Item::Acknowledge { id: "a1".into(), by: "ann".into(), note: "on it".into() },
         Item::Advocate(Advocate {
@@ -59,45 +62,85 @@ fn items() -> Vec<Item> {
     ]
 }
 
-fn batch() -> Vec<u8> {
+/// The same, and one of each kind that concerns cases.
+fn items_with_cases() -> Vec<Item> {
+    let mut items = items();
+    for item in &mut items {
+        if let Item::Observation(logged) = item {
+            logged.respond_within = Some(Duration::from_secs(900));
+        }
+    }
+    let id = "0123456789abcdef0123456789abcdef".parse().expect("an id");
+    let kinds = [
+        ActionKind::Claim { lease: Duration::from_secs(900) },
+        ActionKind::Release,
+        ActionKind::Close { outcome: Outcome::CouldNotReach, note: "twice".to_owned() },
+    ];
+    items.extend(kinds.map(|kind| Item::Case(CaseAction { id, by: "ann".to_owned(), kind })));
+    items
+}
+
+const WRITER: u64 = 0x0123_4567_89ab_cdef;
+
+fn batch(form: EntryForm, items: &[Item]) -> Vec<u8> {
     let limits = OutboxLimits {
         batch_items_max: 10,
         batch_bytes_max: 1 << 20,
         bytes_max: 1 << 20,
         age_max: Duration::from_secs(600),
     };
-    let mut outbox = Outbox::new(0x0123_4567_89ab_cdef, 42, limits);
-    for item in items() {
-        outbox.push(&item, (), Instant::now());
+    let mut outbox = Outbox::new(form, WRITER, 42, limits);
+    for item in items {
+        outbox.push(item, (), Instant::now());
     }
     outbox.seal(Instant::now()).bytes.to_vec()
 }
 
-fn replica() -> (Replica, AlertEngine) {
-    let (mut replica, mut engine) =
-        (Replica::default(), AlertEngine::new(Settings::default(), 100));
-    replica.begin(1_700_000_000_000);
-    let at = Timestamp::from_millis(1_700_000_001_000);
-    let entry = Entry { position: 5, at, bytes: batch().into(), behind: 0 };
-    replica.apply(&mut engine, &entry).expect("an entry of this release");
-    (replica, engine)
+fn check_entry(name: &str, form: EntryForm, items: Vec<Item>) {
+    let golden = golden(name);
+    assert_eq!(batch(form, &items), golden, "older releases read what this one writes");
+    let read = Batch::decode(&golden).expect("an entry of an older version");
+    assert_eq!(read, Batch { writer: WRITER, number: 1, settings: 42, items });
 }
 
 #[test]
 fn an_entry_of_version_1_is_read_and_written() {
-    let golden = golden("entry-v1.batch");
-    let read = Batch::decode(&golden).expect("an entry of version 1");
-    let (writer, settings) = (0x0123_4567_89ab_cdef, 42);
-    assert_eq!(read, Batch { writer, number: 1, settings, items: items() });
-    assert_eq!(batch(), golden, "older releases read what this one writes");
+    check_entry("entry-v1.batch", EntryForm::Alerts, items());
 }
 
 #[test]
-fn a_snapshot_of_version_1_is_read() {
-    let golden = golden("replica-v1.snapshot");
-    let (read, read_engine) =
-        Replica::restore(&golden[..], Settings::default(), 100).expect("a snapshot of version 1");
-    let (replica, engine) = replica();
+fn an_entry_of_version_2_is_read_and_written() {
+    check_entry("entry-v2.batch", EntryForm::Cases, items_with_cases());
+}
+
+/// A replica that read one entry of a form, and its snapshot.
+fn check_snapshot(name: &str, form: EntryForm, items: &[Item]) {
+    let mut engine = AlertEngine::new(Settings::default(), 100);
+    let mut cases = CaseEngine::new(CaseSettings::default());
+    let mut replica = Replica::default();
+    replica.begin(1_700_000_000_000);
+    let at = Timestamp::from_millis(1_700_000_001_000);
+    let entry = Entry { position: 5, at, bytes: batch(form, items).into(), behind: 0 };
+    let engines = Engines { alerts: &mut engine, cases: &mut cases };
+    replica.apply(engines, &entry).expect("an entry of this release");
+    let golden = golden(name);
+    let (settings, of_cases) = (Settings::default(), CaseSettings::default());
+    let (read, read_engine, read_cases) =
+        Replica::restore(&golden[..], settings, 100, of_cases).expect("an older snapshot");
     assert_eq!(read.position(), 5);
-    assert_eq!(read.digest(&read_engine), replica.digest(&engine));
+    assert_eq!(read_cases.len(), usize::from(form == EntryForm::Cases));
+    assert_eq!(read.digest(&read_engine, &read_cases), replica.digest(&engine, &cases));
+    let mut written = Vec::new();
+    replica.snapshot(&engine, &cases).write(&mut written).expect("a vector takes everything");
+    assert_eq!(written[12..14], golden[12..14], "the version of the head");
+}
+
+#[test]
+fn a_snapshot_of_version_1_is_read_and_so_is_written_without_cases() {
+    check_snapshot("replica-v1.snapshot", EntryForm::Alerts, &items());
+}
+
+#[test]
+fn a_snapshot_of_version_2_is_read() {
+    check_snapshot("replica-v2.snapshot", EntryForm::Cases, &items_with_cases());
 }

@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pounce_alerts::alert::ChangeKind;
 use pounce_alerts::{AlertEngine, AuthorHash, Observation, Settings, Signal, TextHash};
+use pounce_cases::{
+    ActionKind, CaseAction, CaseChangeKind, CaseEngine, CaseError, CaseId, CaseSettings,
+};
 use pounce_replication::{
-    Batch, Entry, Fate, Item, LoggedObservation, Outbox, OutboxLimits, Outcome, Replica,
+    Batch, Engines, Entry, EntryForm, Fate, Item, LoggedObservation, NewerVersion, Outbox,
+    OutboxLimits, Outcome, Replica,
 };
 use pounce_types::post::{PostId, Timestamp, Topic};
 use pounce_types::score::{DiscontentSource, Sentiment, Severity};
@@ -44,7 +48,7 @@ fn complaint(n: u64) -> LoggedObservation {
         signal: signal("r1").id(),
         near_text: None,
     };
-    LoggedObservation { observation, oldest_in_flight: None, advocate: None }
+    LoggedObservation { observation, oldest_in_flight: None, advocate: None, respond_within: None }
 }
 
 fn limits() -> OutboxLimits {
@@ -61,7 +65,7 @@ struct Writer(Outbox<()>);
 
 impl Writer {
     fn new(nonce: u64) -> Self {
-        Self(Outbox::new(nonce, 7, limits()))
+        Self(Outbox::new(EntryForm::Cases, nonce, 7, limits()))
     }
 
     fn batch(&mut self, items: &[Item]) -> Bytes {
@@ -81,24 +85,31 @@ impl Writer {
 struct Machine {
     replica: Replica,
     engine: AlertEngine,
+    cases: CaseEngine,
 }
 
 impl Machine {
     fn new() -> Self {
         let mut replica = Replica::default();
         replica.begin(START);
-        Self { replica, engine: AlertEngine::new(Settings::default(), 100) }
+        let cases = CaseEngine::new(CaseSettings::default());
+        Self { replica, engine: AlertEngine::new(Settings::default(), 100), cases }
     }
 
     /// Applies an entry that the log took in `seconds` after the start.
     fn apply(&mut self, position: u64, seconds: u64, bytes: &Bytes) -> pounce_replication::Applied {
         let at = Timestamp::from_millis(START + seconds * 1000);
         let entry = Entry { position, at, bytes: bytes.clone(), behind: 0 };
-        self.replica.apply(&mut self.engine, &entry).expect("an entry of this release")
+        self.read(&entry).expect("an entry of this release")
+    }
+
+    fn read(&mut self, entry: &Entry) -> Result<pounce_replication::Applied, NewerVersion> {
+        let engines = Engines { alerts: &mut self.engine, cases: &mut self.cases };
+        self.replica.apply(engines, entry)
     }
 
     fn digest(&self) -> u64 {
-        self.replica.digest(&self.engine)
+        self.replica.digest(&self.engine, &self.cases)
     }
 }
 
@@ -129,12 +140,12 @@ fn an_entry_that_was_appended_twice_counts_once() {
 fn a_newer_entry_stops_a_replica_and_a_damaged_one_is_skipped() {
     let mut machine = Machine::new();
     let before = machine.digest();
-    // Field 1, the version, is 2.
-    let newer = Bytes::from_static(&[8, 2, 24, 1]);
+    // Field 1, the version, is 3.
+    let newer = Bytes::from_static(&[8, 3, 24, 1]);
     let at = Timestamp::from_millis(START);
     let entry = Entry { position: 1, at, bytes: newer, behind: 0 };
-    let error = machine.replica.apply(&mut machine.engine, &entry).expect_err("newer");
-    assert_eq!(error.to_string(), "the entry has version 2; this release reads up to 1");
+    let error = machine.read(&entry).expect_err("newer");
+    assert_eq!(error.to_string(), "the entry has version 3; this release reads up to 2");
     assert_eq!((machine.digest(), machine.replica.position()), (before, 0));
     let applied = machine.apply(1, 0, &Bytes::from_static(b"\xff\xff"));
     assert!(matches!(applied.fate, Fate::Damaged(_)), "{applied:?}");
@@ -237,13 +248,15 @@ fn a_replica_that_was_restored_goes_on_as_the_one_that_was_not() {
     for (position, n) in (1..).zip((0..30).step_by(10)) {
         machine.apply(position, 20 * n, &writer.complaints(n..n + 10));
     }
-    machine.apply(4, 620, &writer.batch(&[Item::Observation(held)]));
+    machine.apply(4, 620, &writer.batch(&[Item::Observation(held), flagged(70), flagged(71)]));
     machine.apply(5, 650, &writer.batch(&[]));
     let mut bytes = Vec::new();
-    let snapshot = machine.replica.snapshot(&machine.engine);
+    let snapshot = machine.replica.snapshot(&machine.engine, &machine.cases);
     snapshot.write(&mut bytes).expect("a vector takes everything");
-    let restored = Replica::restore(&bytes[..], Settings::default(), 100).expect("its own");
-    let mut other = Machine { replica: restored.0, engine: restored.1 };
+    let restore =
+        |bytes: &[u8]| Replica::restore(bytes, Settings::default(), 100, CaseSettings::default());
+    let (replica, engine, cases) = restore(&bytes).expect("its own");
+    let mut other = Machine { replica, engine, cases };
     assert_eq!(other.digest(), machine.digest());
     let copy = writer.complaints(31..60);
     for (position, seconds) in [(6, 1200), (7, 1201), (8, 2000)] {
@@ -251,7 +264,7 @@ fn a_replica_that_was_restored_goes_on_as_the_one_that_was_not() {
         assert_eq!(other.digest(), machine.digest());
     }
     for end in [0, 7, 11, 40, bytes.len() - 1] {
-        Replica::restore(&bytes[..end], Settings::default(), 100).expect_err("cut");
+        restore(&bytes[..end]).expect_err("cut");
     }
 }
 
@@ -259,7 +272,8 @@ fn a_replica_that_was_restored_goes_on_as_the_one_that_was_not() {
 fn what_waits_is_bounded_in_bytes_and_in_age() {
     let began = Instant::now();
     let later = |seconds| began + Duration::from_secs(seconds);
-    let mut outbox = Outbox::new(1, 0, OutboxLimits { bytes_max: 2000, ..limits() });
+    let mut outbox =
+        Outbox::new(EntryForm::Alerts, 1, 0, OutboxLimits { bytes_max: 2000, ..limits() });
     let mut dropped = 0;
     for n in 0..200 {
         dropped += outbox.push(&Item::Observation(complaint(n)), n, later(n));
@@ -299,6 +313,44 @@ fn another_models_signal_counts_once_nobody_uses_the_old_one() {
     assert_eq!(in_force(&machine), "r2");
 }
 
+/// A complaint that opens a case.
+fn flagged(n: u64) -> Item {
+    Item::Observation(LoggedObservation {
+        respond_within: Some(Duration::from_secs(900)),
+        ..complaint(n)
+    })
+}
+
+fn claim(id: CaseId, by: &str) -> Item {
+    let kind = ActionKind::Claim { lease: Duration::from_secs(900) };
+    Item::Case(CaseAction { id, by: by.to_owned(), kind })
+}
+
+#[test]
+fn of_two_replicas_that_claim_a_case_at_once_the_log_lets_one_win() {
+    let mut machine = Machine::new();
+    let [mut one, mut two] = [1, 2].map(Writer::new);
+    let applied = machine.apply(1, 0, &one.batch(&[flagged(0), flagged(0)]));
+    let [opened] = &applied.case_changes[..] else { panic!("one case: {applied:?}") };
+    assert_eq!(opened.change.kind, CaseChangeKind::Opened);
+    assert_eq!(opened.position.map(|at| (at.origin, at.number)), Some((START, 1)));
+    let id = opened.change.case.id;
+    let first = one.batch(&[claim(id, "ann")]);
+    let won = machine.apply(2, 1, &first);
+    assert!(matches!(won.outcomes[..], [Outcome::Case(Ok(_))]), "{won:?}");
+    let lost = machine.apply(3, 1, &two.batch(&[claim(id, "bob")]));
+    let [Outcome::Case(Err(CaseError::Claimed { by, .. }))] = &lost.outcomes[..] else {
+        panic!("told by whom: {lost:?}")
+    };
+    assert_eq!((&**by, lost.case_changes.len()), ("ann", 0));
+    assert_eq!(machine.apply(4, 1, &first).fate, Fate::Repeated, "a retry changes nothing");
+    // Deadlines and leases end by the time of the log, whoever writes the entry.
+    let applied = machine.apply(5, 902, &two.batch(&[]));
+    let kinds: Vec<_> = applied.case_changes.iter().map(|change| change.change.kind).collect();
+    assert_eq!(kinds, [CaseChangeKind::LeaseEnded, CaseChangeKind::Overdue]);
+    assert_eq!(machine.replica.last_case_change().number, 4);
+}
+
 proptest! {
     #[test]
     fn items_come_back_as_they_were_written(
@@ -312,6 +364,7 @@ proptest! {
                 logged.observation.discontent = negative.then_some(Severity::High);
                 logged.observation.author = None;
                 logged.observation.near_text = negative.then(|| TextHash::from_bits(n));
+                logged.respond_within = negative.then(|| Duration::from_millis(n));
                 logged.advocate = advocate.filter(|p| !p.is_nan());
                 logged.oldest_in_flight = negative.then_some(Timestamp::from_millis(n));
                 Item::Observation(logged)
@@ -319,8 +372,8 @@ proptest! {
             .chain([Item::Release { topic: topic(), oldest_in_flight: None }])
             .chain([Item::Signal(signal("r1"))])
             .collect();
-        let bytes = Outbox::<()>::new(5, 9, OutboxLimits { batch_items_max: 100, ..limits() });
-        let mut outbox = bytes;
+        let limits = OutboxLimits { batch_items_max: 100, ..limits() };
+        let mut outbox = Outbox::<()>::new(EntryForm::Cases, 5, 9, limits);
         for item in &items {
             outbox.push(item, (), Instant::now());
         }
@@ -337,6 +390,6 @@ proptest! {
             bytes: bytes.into(),
             behind: 0,
         };
-        let _ = machine.replica.apply(&mut machine.engine, &entry);
+        let _ = machine.read(&entry);
     }
 }

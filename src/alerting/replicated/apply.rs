@@ -11,10 +11,11 @@ use super::writer::Writer;
 use crate::alerting::advocates::Advocates;
 use crate::alerting::metrics as alerting_metrics;
 use crate::alerting::monitor::{AlertMonitor, Told};
+use crate::cases::monitor::{CaseMonitor, CasesTold};
 use pounce_replication::log::Extent;
 use pounce_replication::{
-    Applied, Entry, Fate, LogError, NewerVersion, ObservationLog, Outcome, Published, Replica,
-    ReplicaSnapshot, RestoreError, SnapshotStore,
+    Applied, Engines, Entry, Fate, LogError, NewerVersion, ObservationLog, Outcome, Published,
+    Replica, ReplicaSnapshot, RestoreError, SnapshotStore,
 };
 use pounce_types::post::Timestamp;
 
@@ -30,15 +31,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often an entry that can't be read is tried again: a newer release may replace this process.
 const NEWER_PAUSE: Duration = Duration::from_secs(30);
 
-/// Drives the alert engine by the log.
+/// Drives the engines of alerts and cases by the log.
 pub(crate) struct Applier<L> {
     log: L,
     writer: Writer,
     monitor: AlertMonitor,
+    cases: CaseMonitor,
     advocates: Advocates,
     replica: Replica,
-    /// Digest of this process's alert settings.
-    settings: u64,
     /// When the log was made that `replica` has read.
     created: Option<u64>,
     /// When this process looked which signal is in force, by the time of the log.
@@ -56,21 +56,21 @@ enum Stopped {
 }
 
 impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
-    /// Drives the engine of `monitor`, which is empty.
+    /// Drives the engines of `monitor` and `cases`, which are empty.
     pub(crate) fn new(
         log: L,
         writer: Writer,
         monitor: AlertMonitor,
+        cases: CaseMonitor,
         advocates: Advocates,
-        settings: u64,
     ) -> Self {
         Self {
             log,
             writer,
             monitor,
+            cases,
             advocates,
             replica: Replica::default(),
-            settings,
             created: None,
             offered_at: Timestamp::MIN,
             publishing: JoinSet::new(),
@@ -158,6 +158,7 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
         }
         self.created = Some(extent.created);
         self.replica.begin(extent.created);
+        self.cases.begin(self.replica.last_case_change());
         let missing = extent.first.saturating_sub(self.replica.position() + 1);
         if missing > 0 {
             metrics::entries(EntryResult::Missing, missing);
@@ -178,12 +179,7 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
         let Some((label, bytes)) = newest else {
             if anew {
                 self.replica.begin_anew();
-                let published = publish(
-                    self.log.clone(),
-                    self.monitor.read(|engine| self.replica.snapshot(engine)),
-                    extent.created,
-                    0,
-                );
+                let published = publish(self.log.clone(), self.snapshot(), extent.created, 0);
                 if published.await.map_err(Stopped::Log)? == Published::Outdated {
                     let told = "another process published a snapshot meanwhile".to_owned();
                     return Err(Stopped::Log(LogError::Refused(told)));
@@ -199,9 +195,11 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
             let (settings, topics_max) = engine.terms();
             (settings.clone(), topics_max)
         });
-        let restored =
-            tokio::task::spawn_blocking(move || Replica::restore(&bytes[..], settings, topics_max));
-        let (mut replica, engine) = restored
+        let of_cases = self.cases.spec().settings;
+        let restored = tokio::task::spawn_blocking(move || {
+            Replica::restore(&bytes[..], settings, topics_max, of_cases)
+        });
+        let (mut replica, engine, cases) = restored
             .await
             .expect("a panic of the restore ends the task")
             .map_err(Stopped::Restore)?;
@@ -214,6 +212,7 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
             "began with a snapshot of the observation log"
         );
         self.monitor.replace(engine, replica.last_change());
+        self.cases.replace(cases, replica.last_case_change());
         self.replica = replica;
         Ok(())
     }
@@ -223,7 +222,7 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
         while self.publishing.try_join_next().is_some() {}
         let Some(created) = self.created.filter(|_| self.publishing.is_empty()) else { return };
         let position = self.replica.position();
-        let snapshot = self.monitor.read(|engine| self.replica.snapshot(engine));
+        let snapshot = self.snapshot();
         let published = publish(self.log.clone(), snapshot, created, position);
         self.publishing.spawn(async move {
             match published.await {
@@ -239,24 +238,25 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
         });
     }
 
+    /// Nobody else changes the engines meanwhile.
+    fn snapshot(&self) -> ReplicaSnapshot {
+        self.monitor.read(|alerts| self.cases.read(|cases| self.replica.snapshot(alerts, cases)))
+    }
+
     /// Applies one entry.
     fn apply(&mut self, entry: &Entry) -> Result<(), NewerVersion> {
         let (replica, nonce) = (&mut self.replica, self.writer.nonce());
-        let applied = self.monitor.apply(|engine| {
-            let applied = replica.apply(engine, entry);
-            let told = applied.as_ref().map_or_else(
-                |_| Told::default(),
-                |applied| Told {
-                    changes: applied.changes.clone(),
-                    counted: applied.writer == nonce,
-                },
-            );
-            (applied, told)
+        let applied = self.monitor.apply(|alerts| {
+            self.cases.apply(|cases| {
+                let applied = replica.apply(Engines { alerts, cases }, entry);
+                let (told, cases_told) = told_of(applied.as_ref().ok(), nonce);
+                ((applied, told), cases_told)
+            })
         });
         let applied = applied.inspect_err(|_| metrics::entries(EntryResult::Newer, 1))?;
         self.offer_signal();
         metrics::position(self.replica.position());
-        metrics::other_settings(self.replica.other_settings(self.settings));
+        metrics::other_settings(self.replica.other_settings(self.writer.settings()));
         metrics::entries(
             match &applied.fate {
                 Fate::Counted => EntryResult::Applied,
@@ -308,10 +308,20 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
                         alerting_metrics::alert_acknowledged(acknowledged.alert.kind, waited);
                     }
                 }
-                Outcome::Acknowledged(Err(_)) | Outcome::Done => {}
+                Outcome::Acknowledged(Err(_)) | Outcome::Case(_) | Outcome::Done => {}
             }
         }
     }
+}
+
+/// What is to be told of an entry, if it was applied; `nonce` is this process's own.
+fn told_of(applied: Option<&Applied>, nonce: u64) -> (Told, CasesTold) {
+    let Some(applied) = applied else { return Default::default() };
+    let counted = applied.writer == nonce;
+    (
+        Told { changes: applied.changes.clone(), counted },
+        CasesTold { changes: applied.case_changes.clone(), counted },
+    )
 }
 
 /// Encodes a snapshot and makes it the newest.

@@ -12,9 +12,10 @@ use tokio::sync::{Notify, oneshot};
 use super::metrics;
 use super::unsent::UnsentBatch;
 use pounce_alerts::{Acknowledged, AlertEngine, Observation, Signal, UnknownAlert};
+use pounce_cases::{Acted, CaseAction, CaseError, CaseSettings};
 use pounce_replication::{
-    Advocate, Applied, Fate, Item, LoggedObservation, Outbox, OutboxLimits, Outcome, SealedBatch,
-    WriterInFlight, WriterTicket,
+    Advocate, Applied, EntryForm, Fate, Item, LoggedObservation, Outbox, OutboxLimits, Outcome,
+    SealedBatch, WriterInFlight, WriterTicket,
 };
 use pounce_types::post::{Timestamp, Topic};
 
@@ -30,17 +31,21 @@ const BEHIND_MAX: u64 = 64;
 /// ... if it was so within this time.
 const BEHIND_FOR_MAX: Duration = Duration::from_secs(5);
 
+/// A customer who waited for longer has turned elsewhere.
+const CASE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Items of a batch that leaves without waiting for more.
 pub(super) const BATCH_ITEMS: usize = 100;
 
-/// An observation older than the lateness would count no more. 64 MiB are about 500,000.
-fn limits(lateness: Duration) -> OutboxLimits {
-    OutboxLimits {
-        batch_items_max: 1000,
-        batch_bytes_max: 256 << 10,
-        bytes_max: 64 << 20,
-        age_max: lateness,
-    }
+/// 64 MiB are about 500,000 observations.
+fn limits(age_max: Duration) -> OutboxLimits {
+    OutboxLimits { batch_items_max: 1000, batch_bytes_max: 256 << 10, bytes_max: 64 << 20, age_max }
+}
+
+/// How long an observation is worth keeping: one older than the lateness would count no more, but
+/// still opens a case, if there are cases.
+pub(crate) fn age_max(lateness: Duration, cases: bool) -> Duration {
+    if cases { lateness.max(CASE_AGE_MAX) } else { lateness }
 }
 
 /// The log does not answer: nobody knows yet what comes of it.
@@ -57,6 +62,15 @@ pub(crate) enum AcknowledgeError {
     LogSilent,
 }
 
+/// Why nothing could be done with a case.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CaseActionError {
+    #[error(transparent)]
+    Case(#[from] CaseError),
+    #[error("the observation log can't be reached: whether it was done is not known yet")]
+    LogSilent,
+}
+
 type Waiting = Option<oneshot::Sender<Outcome>>;
 
 /// Takes in items for the log. Cheap to clone.
@@ -67,6 +81,8 @@ pub(crate) struct Writer {
 
 struct Inner {
     nonce: u64,
+    /// Digest of this process's settings of alerts, and of cases where there are any.
+    settings: u64,
     signal: Signal,
     // std Mutex: held for a few map operations, never across an await.
     state: Mutex<State>,
@@ -108,17 +124,21 @@ struct Breaker {
 
 impl Writer {
     /// A writer for an engine like this one, with a nonce that nobody else has. Its decisions of
-    /// discontent rest on `signal`, which it tells first, after what an earlier process left.
+    /// discontent rest on `signal`, which it tells first, after what an earlier process left. With
+    /// `cases`, its posts may open cases.
     /// # Errors
     /// If the system has no random bytes.
     pub(crate) fn of(
         engine: &AlertEngine,
         signal: Signal,
+        cases: Option<CaseSettings>,
         unsent: &[UnsentBatch],
     ) -> std::io::Result<Self> {
         let nonce = getrandom::u64()?;
-        let (settings, lateness) = (engine.settings_digest(), engine.lateness());
-        let mut outbox = Outbox::new(nonce, settings, limits(lateness));
+        let form = if cases.is_some() { EntryForm::Cases } else { EntryForm::Alerts };
+        let settings = engine.settings_digest() ^ cases.map_or(0, |cases| cases.digest());
+        let limits = limits(age_max(engine.lateness(), cases.is_some()));
+        let mut outbox = Outbox::new(form, nonce, settings, limits);
         for batch in unsent {
             outbox.put_back(&batch.bytes, batch.items, Instant::now());
         }
@@ -134,6 +154,7 @@ impl Writer {
         };
         let inner = Inner {
             nonce,
+            settings,
             signal,
             state: Mutex::new(state),
             added: Notify::new(),
@@ -182,6 +203,15 @@ impl Writer {
         }
     }
 
+    /// Does something with a case on every replica.
+    pub(crate) async fn act_on_case(&self, action: CaseAction) -> Result<Acted, CaseActionError> {
+        let pending = self.push(&mut self.state(), &Item::Case(action));
+        match pending.outcome().await {
+            Ok(Outcome::Case(acted)) => Ok(*acted?),
+            Ok(_) | Err(LogSilent) => Err(CaseActionError::LogSilent),
+        }
+    }
+
     /// Whether this process has applied all that the log holds, or nearly so.
     pub(crate) fn is_caught_up(&self) -> bool {
         self.state().is_caught_up(Instant::now())
@@ -189,6 +219,10 @@ impl Writer {
 
     pub(super) fn nonce(&self) -> u64 {
         self.inner.nonce
+    }
+
+    pub(super) fn settings(&self) -> u64 {
+        self.inner.settings
     }
 
     /// Completes when nothing was applied for `max`. Safe to drop.
@@ -372,13 +406,19 @@ pub(crate) struct LogAdmission {
 }
 
 impl LogAdmission {
-    /// Has the post counted, which was scored; `advocate` is P(positive) if it was flagged as one.
-    pub(crate) fn observe(mut self, observation: Observation, advocate: Option<f32>) -> Pending {
+    /// Has the post counted, which was scored; `advocate` is P(positive) if it was flagged as one,
+    /// `respond_within` is set if it opens or joins a case.
+    pub(crate) fn observe(
+        mut self,
+        observation: Observation,
+        advocate: Option<f32>,
+        respond_within: Option<Duration>,
+    ) -> Pending {
         let Some(ticket) = self.ticket.take() else { return Pending(None) };
         let mut state = self.writer.state();
         let oldest_in_flight = state.in_flight.append(&ticket);
-        let item = Item::Observation(LoggedObservation { observation, oldest_in_flight, advocate });
-        self.writer.push(&mut state, &item)
+        let logged = LoggedObservation { observation, oldest_in_flight, advocate, respond_within };
+        self.writer.push(&mut state, &Item::Observation(logged))
     }
 }
 

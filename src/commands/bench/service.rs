@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use metrics_exporter_prometheus::PrometheusHandle;
+use pounce::cases::monitor::CaseSpec;
 use pounce::config::Config;
 use pounce::lifecycle::drain::{DrainSender, Phase};
 use pounce::recent::posts::RecentPosts;
 use pounce::server::{Server, ServerError, ServerParts};
 use pounce_alerts::AlertEngine;
+use pounce_cases::{CaseEngine, CaseSettings};
 use pounce_client::{Client, Reply, StreamSpec};
 use pounce_inference::model::Model;
 use pounce_inference::scorer::Scorer;
@@ -140,6 +142,8 @@ impl Service {
             scorer,
             workers,
             warm,
+            cases: CaseSpec::off(),
+            case_engine: CaseEngine::new(CaseSettings::default()),
             engine: AlertEngine::new(config.alerts.clone(), config.topics_max),
             state: None,
             observations: None,

@@ -1,0 +1,68 @@
+//! A watch of cases: what there is, or what was missed, and then each change.
+
+use std::sync::Arc;
+
+use futures::Stream;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::wire::{CaseFilter, show_change, show_present};
+use crate::cases::monitor::{CaseMonitor, CaseNews, CaseNumbered, CaseWatch};
+use pounce_cases::Case;
+use pounce_proto::WatchCasesCurrent;
+use pounce_proto::watch_cases_response::Message;
+use pounce_replication::ChangePosition;
+
+/// How a watch begins: with the changes that it missed, or with the cases that are not closed.
+struct Begun {
+    missed: Vec<Arc<CaseNumbered>>,
+    present: Vec<Arc<Case>>,
+    resumed: bool,
+    /// Every change after those.
+    changes: CaseWatch,
+}
+
+fn begin(cases: &CaseMonitor, seen: Option<ChangePosition>) -> Begun {
+    if let Some((missed, changes)) = seen.and_then(|seen| cases.watch_after(seen)) {
+        return Begun { missed, present: Vec::new(), resumed: true, changes };
+    }
+    let (present, changes) = cases.watch();
+    Begun { missed: Vec::new(), present, resumed: false, changes }
+}
+
+/// The messages of a watch that goes on after `seen`. Ends when all that is known is replaced: the
+/// watcher comes again.
+pub(super) fn watch(
+    cases: &CaseMonitor,
+    filter: CaseFilter,
+    seen: Option<ChangePosition>,
+) -> impl Stream<Item = Message> + Send + use<> {
+    let Begun { missed, present, resumed, mut changes } = begin(cases, seen);
+    async_stream::stream! {
+        for case in present.into_iter().filter(|case| filter.passes(case)) {
+            yield Message::Change(show_present(&case));
+        }
+        for change in missed.iter().filter(|change| filter.passes(&change.change.case)) {
+            yield Message::Change(show_change(change));
+        }
+        drop(missed);
+        yield Message::Current(WatchCasesCurrent { resumed });
+        loop {
+            match changes.recv().await {
+                Ok(CaseNews::Changed(change))
+                    if filter.passes(&change.change.case) && !was_seen(&change, seen) =>
+                {
+                    yield Message::Change(show_change(&change));
+                }
+                Ok(CaseNews::Changed(_)) => {}
+                Err(RecvError::Lagged(missed)) => yield Message::Missed(missed),
+                Ok(CaseNews::Replaced) | Err(RecvError::Closed) => break,
+            }
+        }
+    }
+}
+
+/// Whether a watcher saw a change on a replica that was ahead of this one.
+fn was_seen(change: &CaseNumbered, seen: Option<ChangePosition>) -> bool {
+    let both = change.position.zip(seen);
+    both.is_some_and(|(of, seen)| of.origin == seen.origin && of.number <= seen.number)
+}
