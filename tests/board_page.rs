@@ -5,8 +5,10 @@ mod support;
 use std::time::Duration;
 
 use pounce::auth::tokens::{self, NewToken, Scope};
+use pounce::cases::monitor::CaseSpec;
 use pounce::lifecycle::drain::Phase;
 use pounce_proto::{Post, ScoreRequest};
+use pounce_types::score::Severity;
 use serde_json::{Value, json};
 use support::{Service, Spec, angry, eventually, metric, post};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -116,7 +118,7 @@ async fn the_page_and_its_files_are_held_to_a_strict_policy() {
     let linked = page.body.split('"').filter(|word| word.starts_with("board/"));
     let mut files: Vec<String> = linked.map(|path| format!("/{path}")).collect();
     files.extend(
-        ["dom", "feed", "filter", "posts", "alerts", "panels"]
+        ["dom", "feed", "filter", "posts", "alerts", "cases", "panels"]
             .map(|name| format!("/board/{name}.js")),
     );
     assert!(files.len() >= 7, "{files:?}");
@@ -145,7 +147,8 @@ async fn the_state_tells_what_fires_and_why() {
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
     let state = answer.json();
-    assert_eq!(state["you"], json!({ "may_acknowledge": false, "post_url": null }));
+    let you = json!({ "may_acknowledge": false, "may_act": false, "name": null, "post_url": null });
+    assert_eq!(state["you"], you);
 
     let alert = &state["alerts"]["firing"][0];
     assert_eq!((&alert["topic"], &alert["kind"]), (&json!("acme"), &json!("share")));
@@ -190,7 +193,16 @@ async fn texts_are_shown_only_where_asked_for_and_are_cut() {
 
     // With an alert come the texts of its posts, however many were flagged since.
     feed(&service, None, (1..100).map(angry).collect()).await;
-    let state = get(&service, "/board/state").await.json();
+    // What is shown may be a second old.
+    let fires = async {
+        loop {
+            let state = get(&service, "/board/state").await.json();
+            if state["alerts"]["firing_total"] != 0 {
+                return state;
+            }
+        }
+    };
+    let state = tokio::time::timeout(LIMIT, fires).await.expect("an alert opens");
     let evidence = &state["alerts"]["firing"][0]["evidence"];
     let (ids, texts) = (&evidence["sample_post_ids"], &evidence["sample_texts"]);
     assert_eq!(ids.as_array().map(Vec::len), texts.as_array().map(Vec::len));
@@ -245,7 +257,10 @@ async fn hostile_names_travel_as_json_strings_on_one_line() {
 async fn changes_come_as_events_without_being_asked_for() {
     let service = start(false).await;
     let mut events = Events::open(&service, "").await;
-    assert_eq!(events.next("you").await, Some(json!({ "may_acknowledge": false })));
+    assert_eq!(
+        events.next("you").await,
+        Some(json!({ "may_acknowledge": false, "may_act": false, "name": null, "post_url": null }))
+    );
     let alerts = events.next("alerts").await.expect("alerts");
     assert_eq!(alerts["firing_total"], 0);
     feed(&service, None, (0..60).map(angry).collect()).await;
@@ -377,6 +392,12 @@ async fn with_tokens_each_scope_opens_its_own_door() {
     let (by, note) = (&alert["acknowledged_by"], &alert["acknowledged_note"]);
     assert_eq!((by, note), (&json!("ann"), &json!("calling")));
 
+    // Cases are for tokens of their own.
+    assert_eq!(state["cases"], Value::Null);
+    let claim = json!({ "id": "0".repeat(32), "action": "claim" }).to_string();
+    let headers = format!("content-type: application/json\r\n{write}");
+    assert_eq!(call(&service, "POST", "/board/cases", &headers, &claim).await.status, 403);
+
     // A token that is taken away takes its open stream with it.
     let mut events = Events::open(&service, &bearer(&reader)).await;
     events.next("you").await.expect("a part");
@@ -385,6 +406,48 @@ async fn with_tokens_each_scope_opens_its_own_door() {
     std::fs::write(&file, left.join("\n")).expect("written");
     tokens.look();
     while events.line().await.is_some() {}
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_claim_a_case_on_the_page_one_is_told_who_has_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tokens");
+    let add = |name: &str| {
+        let scopes = [Scope::Score, Scope::AlertsRead, Scope::CasesRead, Scope::CasesWrite];
+        let made = NewToken::make(name, &scopes, None).expect("a token");
+        made.append_to(&file).expect("appended");
+        made.token
+    };
+    let [ann, bob] = ["ann", "bob"].map(add);
+    let tokens = Some(tokens::open(file.clone(), None).expect("good"));
+    let cases = CaseSpec { severity_min: Some(Severity::Low), ..CaseSpec::off() };
+    let service =
+        Service::start(Spec { board: Some(true), tokens, cases, ..Spec::default() }).await;
+    let bearer = |token: &str| format!("authorization: Bearer {token}\r\n");
+    let act = async |token: &str, body: &Value| {
+        let headers = format!("content-type: application/json\r\n{}", bearer(token));
+        call(&service, "POST", "/board/cases", &headers, &body.to_string()).await
+    };
+    feed(&service, Some(&ann), vec![angry(0), angry(1)]).await;
+    let state = call(&service, "GET", "/board/state", &bearer(&ann), "").await.json();
+    assert_eq!((&state["you"]["may_act"], &state["you"]["name"]), (&json!(true), &json!("ann")));
+    assert_eq!((&state["cases"]["on"], &state["cases"]["total"]), (&json!(true), &json!(2)));
+    let case = &state["cases"]["cases"][0];
+    assert_eq!((&case["texts"], &case["state"]), (&json!(["bad service 0"]), &json!("open")));
+    let claim = json!({ "id": case["id"], "action": "claim" });
+    assert_eq!(act(&ann, &claim).await.status, 204);
+    let lost = act(&bob, &claim).await;
+    assert_eq!(lost.status, 409);
+    assert!(
+        lost.json()["error"].as_str().is_some_and(|told| told.contains("claimed by ann until"))
+    );
+    let close = json!({ "id": case["id"], "action": "close" });
+    assert_eq!(act(&ann, &close).await.status, 400, "an outcome is missing");
+    let close = json!({ "id": case["id"], "action": "close", "outcome": "answered" });
+    assert_eq!(act(&ann, &close).await.status, 204);
+    let state = call(&service, "GET", "/board/state", &bearer(&bob), "").await.json();
+    assert_eq!(state["cases"]["total"], 1);
     service.stop().await;
 }
 

@@ -12,7 +12,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, content type, content.
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("/", HTML, include_str!("assets/index.html")),
     ("/board/style.css", CSS, include_str!("assets/style.css")),
     ("/board/icon.svg", SVG, include_str!("assets/icon.svg")),
@@ -24,6 +24,7 @@ const FILES: [(&str, &str, &str); 12] = [
     ("/board/groups.js", JS, include_str!("assets/groups.js")),
     ("/board/posts.js", JS, include_str!("assets/posts.js")),
     ("/board/alerts.js", JS, include_str!("assets/alerts.js")),
+    ("/board/cases.js", JS, include_str!("assets/cases.js")),
     ("/board/panels.js", JS, include_str!("assets/panels.js")),
 ];
 

@@ -22,14 +22,16 @@ use crate::lifecycle::drain::Phase;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// The events for one watcher, until the drain begins or its token is taken
-/// away; `place` is its own among those that may watch.
+/// away; `place` is its own among those that may watch. `callers` are the watcher as let in for
+/// alerts, and for cases if it may see them.
 pub(super) fn events(
     page: Arc<Page>,
-    mut caller: Caller,
+    mut callers: [Caller; 2],
     place: OwnedSemaphorePermit,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + Send> {
     let mut drain = page.parts.drain.clone();
-    let you = page.you(&caller);
+    let seen_by = callers[0].clone();
+    let you = page.you(&seen_by);
     let events = async_stream::stream! {
         let _place = place;
         yield Ok(event("you", &you));
@@ -40,17 +42,20 @@ pub(super) fn events(
             ticks.tick().await;
             let view = page.view().await;
             let before = sent.replace(Arc::clone(&view));
-            for (place, (name, part)) in view.parts().into_iter().enumerate() {
-                if before.as_ref().is_none_or(|before| before.parts()[place].1 != part) {
+            for (place, (name, scope, part)) in view.parts().into_iter().enumerate() {
+                let is_new = before.as_ref().is_none_or(|before| before.parts()[place].2 != part);
+                if is_new && seen_by.may(scope) {
                     yield Ok(event(name, part));
                 }
             }
         }
     };
     let over = async move {
+        let [first, second] = &mut callers;
         tokio::select! {
             () = drain.reached(Phase::Draining) => {}
-            () = caller.taken_away() => {}
+            () = first.taken_away() => {}
+            () = second.taken_away() => {}
         }
     };
     Sse::new(events.take_until(Box::pin(over))).keep_alive(KeepAlive::new().interval(KEEPALIVE))

@@ -3,8 +3,8 @@
 //!
 //! One static page, its style and its scripts, all part of the binary; data by
 //! JSON and by server-sent events. Where tokens are asked for, data needs
-//! `alerts:read` and acknowledging `alerts:write`; where not, the page is
-//! read-only.
+//! `alerts:read`, acknowledging `alerts:write`, cases `cases:read` and acting on them
+//! `cases:write`; where not, the page is read-only.
 
 mod assets;
 mod live;

@@ -68,9 +68,10 @@ impl Page {
         }
         let kept = last.take().filter(|made| now - made.topics_at < TOPICS_AGE_MAX);
         let topics_at = kept.as_ref().map_or(now, |made| made.topics_at);
-        let monitor = &self.parts.monitor;
+        let (monitor, cases) = (&self.parts.monitor, &self.parts.cases);
         let view = Arc::new(View {
             alerts: monitor.read(|engine| view::alerts(engine, &self.recent)),
+            cases: cases.read(|engine| view::cases(cases.spec().is_on(), engine, &self.recent)),
             posts: view::posts(&self.recent),
             service: view::service(&self.parts, &self.recent),
             topics: kept
@@ -82,9 +83,15 @@ impl Page {
 
     /// What the caller may do, and where posts are, as JSON.
     pub(super) fn you(&self, caller: &Caller) -> String {
-        // Without tokens nobody is known, and an acknowledgement must say who.
-        let may = self.parts.tokens.is_some() && caller.may(Scope::AlertsWrite);
-        json!({ "may_acknowledge": may, "post_url": self.post_url }).to_string()
+        // Without tokens nobody is known, and who acts must say who they are.
+        let may = |scope| self.parts.tokens.is_some() && caller.may(scope);
+        json!({
+            "may_acknowledge": may(Scope::AlertsWrite),
+            "may_act": may(Scope::CasesWrite),
+            "name": caller.token_name(),
+            "post_url": self.post_url,
+        })
+        .to_string()
     }
 
     pub(super) fn let_in(&self, scope: Scope, headers: &HeaderMap) -> Result<Caller, Status> {

@@ -1,4 +1,4 @@
-//! The dashboard's HTTP routes: its state, its events and acknowledging.
+//! The dashboard's HTTP routes: its state, its events, acknowledging, and acting on cases.
 
 use std::sync::Arc;
 
@@ -16,9 +16,11 @@ use super::page::Page;
 use super::{assets, live};
 use crate::alerting::service::acknowledge;
 use crate::auth::tokens::Scope;
+use crate::care::action::{Actor, Wish};
 use crate::lifecycle::drain::Phase;
 use crate::parts::Parts;
 use crate::recent::posts::RecentPosts;
+use pounce_cases::Outcome;
 
 /// Bytes of a request.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
@@ -30,6 +32,7 @@ pub(crate) fn routes(parts: Parts, recent: RecentPosts, post_url: Option<String>
         .route("/board/state", get(state))
         .route("/board/events", get(events))
         .route("/board/acknowledgements", post(take))
+        .route("/board/cases", post(act))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(Arc::new(page))
         .merge(assets::routes())
@@ -37,7 +40,7 @@ pub(crate) fn routes(parts: Parts, recent: RecentPosts, post_url: Option<String>
 
 async fn state(State(page): State<Arc<Page>>, headers: HeaderMap) -> Result<Response, Refused> {
     let caller = page.let_in(Scope::AlertsRead, &headers)?;
-    let (you, whole) = (page.you(&caller), page.view().await.whole());
+    let (you, whole) = (page.you(&caller), page.view().await.whole(&caller));
     let body = format!("{{\"you\":{you},{}", &whole[1..]);
     let kind = (header::CONTENT_TYPE, "application/json");
     Ok(([kind, NO_STORE, assets::NO_SNIFF], body).into_response())
@@ -45,8 +48,11 @@ async fn state(State(page): State<Arc<Page>>, headers: HeaderMap) -> Result<Resp
 
 const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
-async fn events(State(page): State<Arc<Page>>, headers: HeaderMap) -> Result<Response, Refused> {
-    let caller = page.let_in(Scope::AlertsRead, &headers)?;
+async fn events(
+    State(page): State<Arc<Page>>,
+    request_headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let caller = page.let_in(Scope::AlertsRead, &request_headers)?;
     if page.parts.drain.phase() >= Phase::Draining {
         return Err(Status::unavailable("the server drains").into());
     }
@@ -55,7 +61,12 @@ async fn events(State(page): State<Arc<Page>>, headers: HeaderMap) -> Result<Res
     // Proxies must not wait for the end of the stream.
     let unbuffered = (header::HeaderName::from_static("x-accel-buffering"), "no");
     let headers = [NO_STORE, assets::NO_SNIFF, unbuffered];
-    Ok((headers, live::events(page, caller, place)).into_response())
+    // Where the scope is taken away that cases need, so is the stream that shows them.
+    let of_cases = match caller.may(Scope::CasesRead) {
+        true => page.let_in(Scope::CasesRead, &request_headers)?,
+        false => caller.clone(),
+    };
+    Ok((headers, live::events(page, [caller, of_cases], place)).into_response())
 }
 
 /// Somebody takes an alert.
@@ -85,6 +96,73 @@ async fn take(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Somebody does something with a case.
+#[derive(Deserialize)]
+struct Acting {
+    id: String,
+    action: ActionName,
+    /// With `close`.
+    outcome: Option<OutcomeName>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ActionName {
+    Claim,
+    Release,
+    Close,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OutcomeName {
+    Answered,
+    NoAnswerNeeded,
+    FalseAlarm,
+    CouldNotReach,
+}
+
+impl From<OutcomeName> for Outcome {
+    fn from(name: OutcomeName) -> Self {
+        match name {
+            OutcomeName::Answered => Self::Answered,
+            OutcomeName::NoAnswerNeeded => Self::NoAnswerNeeded,
+            OutcomeName::FalseAlarm => Self::FalseAlarm,
+            OutcomeName::CouldNotReach => Self::CouldNotReach,
+        }
+    }
+}
+
+async fn act(
+    State(page): State<Arc<Page>>,
+    headers: HeaderMap,
+    acting: Result<Json<Acting>, JsonRejection>,
+) -> Result<Response, Refused> {
+    let caller = page.let_in(Scope::CasesWrite, &headers)?;
+    if page.parts.tokens.is_none() {
+        return Err(Status::permission_denied("read-only: the server has no tokens").into());
+    }
+    let Json(Acting { id, action, outcome }) = match acting {
+        Ok(acting) => acting,
+        Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
+    };
+    let wish = match (action, outcome) {
+        (ActionName::Claim, None) => Wish::Claim,
+        (ActionName::Release, None) => Wish::Release,
+        (ActionName::Close, Some(outcome)) => {
+            Wish::Close { outcome: outcome.into(), note: String::new() }
+        }
+        _ => {
+            let says = "outcome is required with the action close, and with no other";
+            return Err(Status::invalid_argument(says).into());
+        }
+    };
+    let (cases, counter) = (page.parts.cases.clone(), page.parts.counter.clone());
+    Actor { cases, counter }.act(&caller, &id, String::new(), wish).await?;
+    page.forget_last().await;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 /// A status of the gRPC side, as HTTP has it.
 struct Refused(Status);
 
@@ -100,7 +178,8 @@ impl IntoResponse for Refused {
             Code::InvalidArgument => StatusCode::BAD_REQUEST,
             Code::Unauthenticated => StatusCode::UNAUTHORIZED,
             Code::PermissionDenied => StatusCode::FORBIDDEN,
-            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::NotFound | Code::Unimplemented => StatusCode::NOT_FOUND,
+            Code::FailedPrecondition => StatusCode::CONFLICT,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         let answer = failure(code, self.0.message());

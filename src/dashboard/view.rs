@@ -1,4 +1,4 @@
-//! What the page shows, as JSON in four parts that change at their own pace.
+//! What the page shows, as JSON in parts that change at their own pace.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,13 @@ use crate::recent::posts::{Flagged, RecentPosts};
 use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::Alert;
 use pounce_alerts::status::{ShareHistory, TopicStatus, WindowStatus};
-use pounce_client::json::show_alert;
+use pounce_cases::{Case, CaseEngine, CaseOrder};
+use pounce_client::json::{show_alert, show_case};
 
 use crate::alerting::wire;
+use crate::auth::caller::Caller;
+use crate::auth::tokens::Scope;
+use crate::care::wire as care_wire;
 use crate::lifecycle::drain::Phase;
 use crate::parts::Parts;
 use crate::wire::rfc3339;
@@ -23,6 +27,8 @@ pub(super) const TOPICS_MAX: usize = 50;
 pub(super) const FIRING_MAX: usize = 100;
 /// Places of a topic that are shown, those that fire first.
 const PLACES_MAX: usize = 5;
+/// Cases that are shown, the earliest deadline first.
+const CASES_MAX: usize = 50;
 /// Resolved alerts that are shown, newest first.
 const RESOLVED_MAX: usize = 10;
 
@@ -30,25 +36,28 @@ const RESOLVED_MAX: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) alerts: Arc<str>,
+    pub(super) cases: Arc<str>,
     pub(super) posts: Arc<str>,
     pub(super) service: Arc<str>,
     pub(super) topics: Arc<str>,
 }
 
 impl View {
-    /// The parts with the names they travel under.
-    pub(super) fn parts(&self) -> [(&'static str, &Arc<str>); 4] {
+    /// The parts with the names they travel under, and what each asks of a token.
+    pub(super) fn parts(&self) -> [(&'static str, Scope, &Arc<str>); 5] {
         [
-            ("alerts", &self.alerts),
-            ("posts", &self.posts),
-            ("service", &self.service),
-            ("topics", &self.topics),
+            ("alerts", Scope::AlertsRead, &self.alerts),
+            ("cases", Scope::CasesRead, &self.cases),
+            ("posts", Scope::AlertsRead, &self.posts),
+            ("service", Scope::AlertsRead, &self.service),
+            ("topics", Scope::AlertsRead, &self.topics),
         ]
     }
 
-    /// All parts as one JSON object.
-    pub(super) fn whole(&self) -> String {
-        let parts = self.parts().map(|(name, part)| format!("\"{name}\":{part}"));
+    /// The parts that a caller may see, as one JSON object.
+    pub(super) fn whole(&self, caller: &Caller) -> String {
+        let parts = self.parts().into_iter().filter(|(_, scope, _)| caller.may(*scope));
+        let parts: Vec<_> = parts.map(|(name, _, part)| format!("\"{name}\":{part}")).collect();
         format!("{{{}}}", parts.join(","))
     }
 }
@@ -68,6 +77,28 @@ pub(super) fn alerts(engine: &AlertEngine, recent: &RecentPosts) -> Arc<str> {
     let (firing, resolved) = (shown(false, FIRING_MAX), shown(true, RESOLVED_MAX));
     let firing_total: u64 = engine.firing().iter().sum();
     text(&json!({ "firing_total": firing_total, "firing": firing, "resolved": resolved }))
+}
+
+/// The cases that are not closed; with the texts of their posts as far as these are remembered.
+pub(super) fn cases(on: bool, engine: &CaseEngine, recent: &RecentPosts) -> Arc<str> {
+    if !on {
+        return text(&json!({ "on": false }));
+    }
+    let open = |case: &Case| case.closing.is_none();
+    let page = engine.page(CaseOrder::Deadline, open, None, CASES_MAX);
+    let shown = page.cases.iter().map(|case| {
+        let mut shown = show_case(&care_wire::show_case(case));
+        if let Some(texts) = recent.texts(&case.topic, &case.post_ids) {
+            shown["texts"] = json!(texts);
+        }
+        shown
+    });
+    text(&json!({
+        "on": true,
+        "cases": shown.collect::<Vec<_>>(),
+        "total": engine.unclosed().iter().sum::<usize>(),
+        "overdue": engine.overdue(),
+    }))
 }
 
 /// The topics that fire, then those with most discontent.

@@ -42,7 +42,7 @@ async function open(server, options = {}) {
   page.faults = [];
   page.on("console", (message) => {
     // The browser notes every refused call by itself: the page tells of them in words.
-    const refusal = /status of (401|403|503)/.test(message.text());
+    const refusal = /status of (401|403|409|503)/.test(message.text());
     if (message.type() === "error" && !refusal) page.faults.push(message.text());
   });
   page.on("pageerror", (error) => page.faults.push(String(error)));
@@ -97,10 +97,12 @@ test("what happens shows up by itself, first what fires and why", async () => {
   assert.match(await page.title(), /^\(1\) /);
   assert.match(await page.locator("#announcer").textContent(), /New alert on northwind rail: \d+ of/);
   assert.equal(await alert.getByRole("button").count(), 0, "read-only without tokens");
-  await page.getByText("Read-only").waitFor();
+  await page.getByText("Read-only: to acknowledge").waitFor();
 
   const topic = page.locator(".topic").filter({ hasText: "northwind rail" });
   await topic.waitFor();
+  // Topics are looked at every five seconds: the first look may come before the last posts.
+  await page.locator(".topic").nth(3).waitFor();
   assert.equal(await page.locator(".topic").count(), 4);
   assert.match(await topic.locator("path.share").getAttribute("d"), /^M[\d. ]+L/);
   assert.equal(await page.locator(".topic h3").first().innerText(), "northwind rail", "what fires goes first");
@@ -249,6 +251,112 @@ test("alerts stand under their topics, what is overdue first, and lead to their 
   await page.getByText("None of the topics that are listed").waitFor();
   await page.setViewportSize(PHONE);
   await fits(page);
+  await check(page);
+});
+
+/** Posts of now, which open cases: three with time left, and one whose time is over. */
+function unanswered() {
+  const at = (minutes) => new Date(Date.now() - minutes * 60_000).toISOString();
+  const text = "worst service ever, nobody answers, I want my money back";
+  return [
+    { id: "k-1", topic: "kite mobile", author: "one", text: `${text} 1`, posted_at: at(3) },
+    { id: "k-2", topic: "kite mobile", author: "one", text: `${text} 2`, posted_at: at(2) },
+    { id: "b-1", topic: "corner bank", place: "Lisbon", author: "two", text: `${text} 3`, posted_at: at(1) },
+    { id: "n-1", topic: "northwind rail", author: "three", text: `${text} 4`, posted_at: at(18) },
+    { id: "a-1", topic: "acorn books", author: "four", text: `${text} 5`, posted_at: at(8) },
+  ];
+}
+
+const CARE = "alerts:read,cases:read,cases:write";
+
+/** A page of somebody who holds a token. */
+async function openAs(server, token, options) {
+  const page = await open(server, options);
+  await page.getByLabel("Token", { exact: true }).fill(token);
+  await page.keyboard.press("Enter");
+  await page.locator(".case").first().waitFor();
+  return page;
+}
+
+test("two race for a case: one has it, the other is told, and a key closes it", async () => {
+  const scopes = { feeder: "score", ann: CARE, bob: CARE, reader: "alerts:read,cases:read", other: "alerts:read" };
+  const flags = ["--cases", "low", "--discontent", "0,0,0", "--board-texts"];
+  const server = await start({ scopes, flags });
+  await server.feed(unanswered(), server.tokens.feeder);
+  const ann = await openAs(server, server.tokens.ann);
+  const bob = await openAs(server, server.tokens.bob);
+  await ann.getByText("Cases: 4 open, 1 overdue").waitFor();
+  const order = await ann.locator(".case h3").allInnerTexts();
+  assert.deepEqual(order, ["northwind rail", "acorn books", "kite mobile", "corner bank · Lisbon"], "overdue first");
+  assert.match(await ann.locator(".case.late .countdown").innerText(), /^[23]:\d\d late$/);
+  const counting = ann.locator(".case").nth(1).locator(".countdown");
+  const before = await counting.innerText();
+  await ann.waitForFunction(
+    (shown) => document.querySelectorAll(".case .countdown")[1].textContent !== shown, before);
+  assert.equal(await ann.locator(".case").nth(2).locator("q").count(), 2, "texts, because --board-texts is on");
+  await accessible(ann);
+  await fits(ann);
+
+  // Both press C at the same moment.
+  await Promise.all([ann, bob].map((page) => page.locator(".case").first().focus()));
+  await Promise.all([ann, bob].map((page) => page.keyboard.press("c")));
+  const pages = { ann, bob };
+  const mine = async (page) => (await page.locator(".case .holder").first().innerText()).startsWith("yours until");
+  await ann.waitForFunction(() => document.querySelector(".case .holder").textContent !== "free");
+  await bob.waitForFunction(() => document.querySelector(".case .holder").textContent !== "free");
+  const holds = { ann: await mine(ann), bob: await mine(bob) };
+  assert.deepEqual(Object.values(holds).sort(), [false, true], "one has it");
+  const [winner, loser] = holds.ann ? ["ann", "bob"] : ["bob", "ann"];
+  await pages[loser].getByText(`${winner} has it until`).waitFor();
+  await pages[loser].locator(".case .fault").filter({ hasText: `claimed by ${winner} until` }).waitFor();
+  assert.equal(await pages[loser].locator(".case").first().getByRole("button").count(), 0, "nothing to press");
+  await picture(pages[winner], "cases.png");
+
+  await pages[winner].locator(".case").first().focus();
+  await pages[winner].keyboard.press("a");
+  await ann.getByText("Cases: 3 open").waitFor();
+  await bob.getByText("Cases: 3 open").waitFor();
+  const focused = await pages[winner].evaluate(() => document.activeElement.querySelector("h3")?.textContent);
+  assert.equal(focused, "acorn books", "the focus goes to the next case");
+  await pages[winner].keyboard.press("ArrowDown");
+  await pages[winner].keyboard.press("f");
+  await bob.getByText("Cases: 2 open").waitFor();
+  await ann.waitForFunction(() => document.querySelectorAll(".case").length === 2);
+
+  // Who hears the page instead of seeing it is told of a new case.
+  const [first] = unanswered();
+  await server.feed([{ ...first, id: "l-1", topic: "lark air", author: "five" }], server.tokens.feeder);
+  await ann.waitForFunction(() => /New case .* on lark air/.test(document.getElementById("announcer").textContent));
+  assert.equal(await ann.locator("#announcer").getAttribute("aria-live"), "polite");
+  const label = await ann.locator(".case").filter({ hasText: "lark air" }).getAttribute("aria-label");
+  assert.match(label, /^Case on lark air, \w+ severity, 1 post, answer by .*, free$/);
+
+  const reader = await openAs(server, server.tokens.reader);
+  await reader.getByText("Read-only: to claim").waitFor();
+  assert.equal(await reader.locator(".case").first().getByRole("button").count(), 0);
+  const other = await open(server);
+  await other.getByLabel("Token", { exact: true }).fill(server.tokens.other);
+  await other.keyboard.press("Enter");
+  await other.locator("#service .rate").waitFor();
+  assert.equal(await other.locator(".case").count(), 0, "cases need a scope of their own");
+  for (const page of [ann, bob, reader, other]) await check(page);
+});
+
+test("cases are worked on with a thumb", async () => {
+  const server = await start({ scopes: { feeder: "score", ann: CARE }, flags: ["--cases", "low", "--discontent", "0,0,0"] });
+  await server.feed(unanswered(), server.tokens.feeder);
+  const page = await openAs(server, server.tokens.ann, {
+    viewport: PHONE, colorScheme: "dark", reducedMotion: "reduce", isMobile: true, hasTouch: true,
+  });
+  const bank = page.locator(".case").filter({ hasText: "corner bank" });
+  await bank.getByRole("button", { name: "Claim" }).tap();
+  await bank.getByText("yours until").waitFor();
+  const { height } = await bank.getByRole("button", { name: "Answered" }).boundingBox();
+  assert.ok(height >= 40, `${height} px are too low for a thumb`);
+  await fits(page);
+  await accessible(page);
+  await bank.getByRole("button", { name: "Could not reach" }).tap();
+  await bank.waitFor({ state: "detached" });
   await check(page);
 });
 

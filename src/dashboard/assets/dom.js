@@ -37,11 +37,13 @@ export function say(node, text) {
  */
 export function keep(parent, items, key, create, update) {
   const known = new Map([...parent.children].map((child) => [child.boardKey, child]));
+  const names = new Set(items.map(key));
+  // First, so that no other child has to move for it: a node that moves loses the focus.
+  for (const [name, child] of known) if (!names.has(name)) child.remove();
   let before = null;
   for (const item of items) {
     const name = key(item);
     let child = known.get(name);
-    known.delete(name);
     if (!child) {
       child = create(item);
       child.boardKey = name;
@@ -51,7 +53,6 @@ export function keep(parent, items, key, create, update) {
     if (next !== child) parent.insertBefore(child, next);
     before = child;
   }
-  for (const gone of known.values()) gone.remove();
 }
 
 /** A share of 1 as percent. */

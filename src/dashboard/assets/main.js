@@ -3,6 +3,7 @@
 import { say, show } from "./dom.js";
 import { follow, token } from "./feed.js";
 import { showAlerts } from "./alerts.js";
+import { showCases } from "./cases.js";
 import { onFilter, passes, tellHidden } from "./filter.js";
 import { setPostUrl } from "./posts.js";
 import { showPosts, showService, showTopics } from "./panels.js";
@@ -10,12 +11,14 @@ import { showPosts, showService, showTopics } from "./panels.js";
 const $ = (id) => document.getElementById(id);
 /** The newest of each part. */
 const parts = {};
+const NOBODY = { may_acknowledge: false, may_act: false, name: null };
 let state = "wait";
 
 /** Draws what depends on time, on the filter, or on several parts. */
 function draw() {
   const reader = { may: parts.you?.may_acknowledge ?? false, passes };
   if (parts.alerts) showAlerts(parts.alerts, parts.topics?.topics, reader);
+  if (parts.cases) showCases(parts.cases, parts.you ?? NOBODY, passes);
   if (parts.posts) showPosts(parts.posts, passes);
   if (parts.topics) showTopics(parts.topics, passes);
   const names = new Set([...(parts.alerts?.firing ?? []), ...(parts.topics?.topics ?? [])].map(({ topic }) => topic));
