@@ -69,7 +69,7 @@ def topic_rule(name: str) -> str:
 
 
 def of_fleet(gauge: str, by: str = "") -> str:
-    """A number of topic alerts: of replicas that share a log that of one, of others the sum."""
+    """A number of alerts or cases: of replicas that share a log that of one, of others the sum."""
     grouped = f" by ({by})" if by else ""
     return (
         f"max{grouped} ({gauge}{{{HERE}}} and on (namespace, instance) pounce_log_position) "
@@ -227,6 +227,64 @@ ROWS = {
             "From the end of the minute that opened an alert, in event time, to its opening, over the last day.",
             "s",
             quantiles("pounce_alert_detection_delay_seconds", by="kind", window="1d")[:2],
+        ),
+    ],
+    "Cases": [
+        Panel(
+            "Cases answered in time",
+            "Of the cases that were due in the last day, the share that got a response by the deadline, 15 minutes "
+            "after their first post was published. The objective is 90 %. Cases whose post came too late, and cases "
+            "that needed no response, count for neither.",
+            "percentunit",
+            [
+                (
+                    f'sum(rate(pounce_cases_due_total{{{HERE},result="in_time"}}[1d])) '
+                    f'/ sum(rate(pounce_cases_due_total{{{HERE},result=~"in_time|late"}}[1d]))',
+                    "in time",
+                )
+            ],
+            top=1.0,
+        ),
+        Panel(
+            "Cases not closed",
+            "By severity. Replicas that share a log have the same ones; otherwise the sum is shown.",
+            "short",
+            [(of_fleet("pounce_cases_open", by="severity"), "{{severity}}")],
+            stacked=True,
+        ),
+        Panel(
+            "Cases overdue",
+            "Cases whose deadline passed and that nobody closed, by topic.",
+            "short",
+            [(of_fleet("pounce_cases_overdue", by="topic"), "{{topic}}")],
+            stacked=True,
+        ),
+        Panel(
+            "Time to claim",
+            "From a case's opening to its first claim, over the last day.",
+            "s",
+            quantiles("pounce_case_claim_seconds", window="1d")[:2],
+            limit=900,
+        ),
+        Panel(
+            "Time to close",
+            "From a case's opening to its closing, over the last day.",
+            "s",
+            quantiles("pounce_case_close_seconds", window="1d")[:2],
+            limit=900,
+        ),
+        Panel(
+            "Share of false alarms",
+            "Of the cases closed in the last day, the share whose flag was wrong: what is left of 100 % is the model's "
+            "precision as its users live it.",
+            "percentunit",
+            [
+                (
+                    f'sum by (severity) (rate(pounce_cases_closed_total{{{HERE},outcome="false_alarm"}}[1d])) '
+                    f"/ sum by (severity) (rate(pounce_cases_closed_total{{{HERE}}}[1d]))",
+                    "{{severity}}",
+                )
+            ],
         ),
     ],
     "Posts": [

@@ -9,8 +9,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SERVICES = ["alert_service", "scoring_service"]
-MESSAGES = ["alert", "event", "post"]
+SERVICES = ["alert_service", "care_service", "scoring_service"]
+MESSAGES = ["alert", "case", "event", "post"]
 
 
 class Generate(BuildHookInterface[Any]):

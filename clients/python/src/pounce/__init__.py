@@ -7,8 +7,11 @@ from ._client import Client
 from ._errors import AddressError, ClosedError, GaveUp, PounceError, Refused, Unreachable
 from ._job import Reply
 from ._watch import Connected, Forgotten, Lost, Missed, Watched
+from ._watch_cases import Gone, WatchedCase
 from .v1.alert_pb2 import Alert, AlertChange, AlertChangeKind, AlertKind, AlertState
 from .v1.alert_service_pb2 import Advocate, AlertFilter
+from .v1.care_service_pb2 import CaseFilter, CaseOrder
+from .v1.case_pb2 import Case, CaseChange, CaseChangeKind, CaseOutcome, CaseState
 from .v1.event_pb2 import Flag, Rejection, RejectionCode, ScoredEvent, Sentiment, Severity
 from .v1.post_pb2 import Author, Post
 from .v1.scoring_service_pb2 import GetModelResponse, Thresholds
@@ -23,6 +26,13 @@ __all__ = [
     "AlertKind",
     "AlertState",
     "Author",
+    "Case",
+    "CaseChange",
+    "CaseChangeKind",
+    "CaseFilter",
+    "CaseOrder",
+    "CaseOutcome",
+    "CaseState",
     "Client",
     "ClosedError",
     "Connected",
@@ -30,6 +40,7 @@ __all__ = [
     "Forgotten",
     "GaveUp",
     "GetModelResponse",
+    "Gone",
     "Lost",
     "Missed",
     "Post",
@@ -44,4 +55,5 @@ __all__ = [
     "Thresholds",
     "Unreachable",
     "Watched",
+    "WatchedCase",
 ]

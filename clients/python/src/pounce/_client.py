@@ -16,6 +16,8 @@ from ._errors import ClosedError, Fault, fault_of, passing
 from ._job import Job, Reply, reply_of
 from ._scoring import Scoring
 from ._watch import LIVED, PAGE_SIZE, Connected, Lost, Missed, Told, Watched
+from ._watch_cases import PAGE_SIZE as CASES_PAGE_SIZE
+from ._watch_cases import CasesTold, WatchedCase
 from .v1.alert_pb2 import Alert
 from .v1.alert_service_pb2 import (
     AcknowledgeAlertRequest,
@@ -23,6 +25,16 @@ from .v1.alert_service_pb2 import (
     ListAlertsRequest,
     WatchAlertsRequest,
 )
+from .v1.care_service_pb2 import (
+    CaseFilter,
+    CaseOrder,
+    ClaimCaseRequest,
+    CloseCaseRequest,
+    ListCasesRequest,
+    ReleaseCaseRequest,
+    WatchCasesRequest,
+)
+from .v1.case_pb2 import Case, CaseOutcome, CaseState
 from .v1.event_pb2 import ScoredEvent
 from .v1.post_pb2 import Post
 from .v1.scoring_service_pb2 import (
@@ -199,6 +211,102 @@ class Client:
                 backoff.reset()
             self.sleep(backoff.pause())
 
+    def cases(
+        self,
+        filter: CaseFilter | None = None,
+        *,
+        states: Iterable[CaseState.ValueType] = (),
+        overdue: bool = False,
+        order: CaseOrder.ValueType = CaseOrder.CASE_ORDER_DEADLINE,
+    ) -> list[Case]:
+        """Cases in `states` (none: open and claimed), those with the earliest deadline first; with
+        `overdue` only those whose deadline passed.
+        """
+        cases: list[Case] = []
+        request = ListCasesRequest(
+            filter=filter, states=states, overdue=overdue, order=order, page_size=CASES_PAGE_SIZE
+        )
+        while True:
+            page = self._call(lambda server: server.care.ListCases, request)
+            cases += page.cases
+            if not page.next_page_token:
+                return cases
+            request.page_token = page.next_page_token
+
+    def claim_case(self, case_id: str, *, by: str = "") -> Case:
+        """Takes a case for a limited time; again, to renew it. `by` is your name where the server
+        asks for no tokens. Raises Refused, which says who has the case or closed it.
+        """
+        request = ClaimCaseRequest(id=case_id, by=by)
+        return self._call(lambda server: server.care.ClaimCase, request).case
+
+    def release_case(self, case_id: str, *, by: str = "") -> Case:
+        """Gives a case back. One that nobody has stays as it is."""
+        request = ReleaseCaseRequest(id=case_id, by=by)
+        return self._call(lambda server: server.care.ReleaseCase, request).case
+
+    def close_case(
+        self, case_id: str, outcome: CaseOutcome.ValueType, *, by: str = "", note: str = ""
+    ) -> Case:
+        """Closes a case that nobody else has. Raises Refused if somebody closed it otherwise."""
+        request = CloseCaseRequest(id=case_id, by=by, outcome=outcome, note=note)
+        return self._call(lambda server: server.care.CloseCase, request).case
+
+    def watch_cases(self, filter: CaseFilter | None = None) -> Generator[WatchedCase]:
+        """Tells of cases, whatever happens to the connection: first those that are not closed, then
+        each change.
+
+        When the server drains, restarts or is lost, a new stream is opened, as often as it takes,
+        and goes on after the last change if it can. Raises Unreachable or Refused if the first call
+        fails or a later one is refused for good.
+        """
+        request = WatchCasesRequest(filter=filter)
+        told, backoff, opening = CasesTold(), Backoff(), Opening(self._timeout)
+        connected = lost = missed = False
+        while True:
+            began = time.monotonic()
+            server = self.next_server()
+            request.resume_after = told.begin()
+            call = None
+            try:
+                if lost:
+                    self.model_of(server, opening.seconds())
+                call = server.care.WatchCases(request, metadata=self._metadata)
+                # The stream is open once its headers are here; they are also where it failed.
+                call.initial_metadata()
+                if call.is_active():
+                    connected, lost = True, False
+                    opening.reset()
+                    yield Connected()
+                for response in call:
+                    if response.HasField("current") and not response.current.resumed:
+                        if ended := told.ended():
+                            yield from told.end(ended, self._closed_cases(server, filter))
+                    elif (news := told.hear(response)) is not None:
+                        yield news
+                        if missed := isinstance(news, Missed):
+                            break
+                fault = Fault(grpc.StatusCode.UNAVAILABLE, "the service ended the watch")
+            except grpc.RpcError as error:
+                fault = passing(fault_of(error))
+            finally:
+                if call is not None:
+                    call.cancel()
+            self.check_open()
+            if missed:
+                # A new stream tells what the changes led to.
+                missed = False
+                told.forget_position()
+                continue
+            if not connected or not fault.is_passing:
+                fault.throw()
+            if not lost:
+                lost = True
+                yield Lost(fault.message)
+            if time.monotonic() - began >= LIVED:
+                backoff.reset()
+            self.sleep(backoff.pause())
+
     def model_of(self, server: Server, timeout: float) -> GetModelResponse:
         """Waits until a server can be reached and answers. For this package alone.
 
@@ -243,6 +351,19 @@ class Client:
             alerts += page.alerts
             if not page.next_page_token:
                 return alerts
+            request.page_token = page.next_page_token
+
+    def _closed_cases(self, server: Server, filter: CaseFilter | None) -> list[Case]:
+        """All closed cases, as one server knows them."""
+        cases: list[Case] = []
+        request = ListCasesRequest(
+            filter=filter, states=[CaseState.CASE_STATE_CLOSED], page_size=CASES_PAGE_SIZE
+        )
+        while True:
+            page = server.care.ListCases(request, metadata=self._metadata, timeout=self._timeout)
+            cases += page.cases
+            if not page.next_page_token:
+                return cases
             request.page_token = page.next_page_token
 
     def _call(

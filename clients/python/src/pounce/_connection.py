@@ -11,6 +11,7 @@ import grpc
 
 from ._errors import AddressError
 from .v1.alert_service_pb2_grpc import AlertServiceStub
+from .v1.care_service_pb2_grpc import CareServiceStub
 from .v1.scoring_service_pb2_grpc import ScoringServiceStub
 
 # Bytes of a message from the service: a batch of events is the largest.
@@ -105,6 +106,7 @@ class Server:
         self.channel = channel
         self.scoring = ScoringServiceStub(channel)
         self.alerts = AlertServiceStub(channel)
+        self.care = CareServiceStub(channel)
 
 
 class AsyncServer:
@@ -114,3 +116,4 @@ class AsyncServer:
         self.channel = channel
         self.scoring = ScoringServiceStub(channel)
         self.alerts = AlertServiceStub(channel)
+        self.care = CareServiceStub(channel)

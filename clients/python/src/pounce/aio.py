@@ -17,6 +17,8 @@ from ._connection import OPTIONS, Access, AsyncServer, Metadata, Turns
 from ._errors import ClosedError, Fault, fault_of
 from ._job import Job, Reply, reply_of
 from ._watch import LIVED, PAGE_SIZE, Connected, Lost, Missed, Told, Watched
+from ._watch_cases import PAGE_SIZE as CASES_PAGE_SIZE
+from ._watch_cases import CasesTold, WatchedCase
 from .v1.alert_pb2 import Alert
 from .v1.alert_service_pb2 import (
     AcknowledgeAlertRequest,
@@ -24,6 +26,16 @@ from .v1.alert_service_pb2 import (
     ListAlertsRequest,
     WatchAlertsRequest,
 )
+from .v1.care_service_pb2 import (
+    CaseFilter,
+    CaseOrder,
+    ClaimCaseRequest,
+    CloseCaseRequest,
+    ListCasesRequest,
+    ReleaseCaseRequest,
+    WatchCasesRequest,
+)
+from .v1.case_pb2 import Case, CaseOutcome, CaseState
 from .v1.event_pb2 import ScoredEvent
 from .v1.post_pb2 import Post
 from .v1.scoring_service_pb2 import (
@@ -189,6 +201,92 @@ class Client:
                 backoff.reset()
             await self.sleep(backoff.pause())
 
+    async def cases(
+        self,
+        filter: CaseFilter | None = None,
+        *,
+        states: Iterable[CaseState.ValueType] = (),
+        overdue: bool = False,
+        order: CaseOrder.ValueType = CaseOrder.CASE_ORDER_DEADLINE,
+    ) -> list[Case]:
+        """As `pounce.Client.cases`."""
+        cases: list[Case] = []
+        request = ListCasesRequest(
+            filter=filter, states=states, overdue=overdue, order=order, page_size=CASES_PAGE_SIZE
+        )
+        while True:
+            page = await self._call(lambda server: server.care.ListCases, request)
+            cases += page.cases
+            if not page.next_page_token:
+                return cases
+            request.page_token = page.next_page_token
+
+    async def claim_case(self, case_id: str, *, by: str = "") -> Case:
+        """As `pounce.Client.claim_case`."""
+        request = ClaimCaseRequest(id=case_id, by=by)
+        return (await self._call(lambda server: server.care.ClaimCase, request)).case
+
+    async def release_case(self, case_id: str, *, by: str = "") -> Case:
+        """Gives a case back. One that nobody has stays as it is."""
+        request = ReleaseCaseRequest(id=case_id, by=by)
+        return (await self._call(lambda server: server.care.ReleaseCase, request)).case
+
+    async def close_case(
+        self, case_id: str, outcome: CaseOutcome.ValueType, *, by: str = "", note: str = ""
+    ) -> Case:
+        """As `pounce.Client.close_case`."""
+        request = CloseCaseRequest(id=case_id, by=by, outcome=outcome, note=note)
+        return (await self._call(lambda server: server.care.CloseCase, request)).case
+
+    async def watch_cases(self, filter: CaseFilter | None = None) -> AsyncGenerator[WatchedCase]:
+        """As `pounce.Client.watch_cases`."""
+        request = WatchCasesRequest(filter=filter)
+        told, backoff = CasesTold(), Backoff()
+        connected = lost = missed = False
+        while True:
+            began = time.monotonic()
+            server = self.next_server()
+            request.resume_after = told.begin()
+            call = server.care.WatchCases(request, metadata=self._metadata)
+            self.opened(call)
+            try:
+                # The stream is open once its headers are here.
+                await call.wait_for_connection()
+                connected, lost = True, False
+                yield Connected()
+                async for response in call:
+                    if response.HasField("current") and not response.current.resumed:
+                        if ended := told.ended():
+                            for end in told.end(ended, await self._closed_cases(server, filter)):
+                                yield end
+                    elif (news := told.hear(response)) is not None:
+                        yield news
+                        if missed := isinstance(news, Missed):
+                            break
+                fault = Fault(grpc.StatusCode.UNAVAILABLE, "the service ended the watch")
+            except grpc.RpcError as error:
+                fault = fault_of(error)
+            except asyncio.CancelledError:
+                # Also what grpc raises where the client is closed meanwhile.
+                self.check_open()
+                raise
+            finally:
+                call.cancel()
+            self.check_open()
+            if missed:
+                # A new stream tells what the changes led to.
+                missed = False
+                told.forget_position()
+                continue
+            if not connected or not fault.is_passing:
+                fault.throw()
+            if not lost:
+                lost = True
+                yield Lost(fault.message)
+            if time.monotonic() - began >= LIVED:
+                backoff.reset()
+            await self.sleep(backoff.pause())
+
     def next_server(self) -> AsyncServer:
         """The server of the next stream. For this package alone."""
         self.check_open()
@@ -233,6 +331,21 @@ class Client:
             alerts += page.alerts
             if not page.next_page_token:
                 return alerts
+            request.page_token = page.next_page_token
+
+    async def _closed_cases(self, server: AsyncServer, filter: CaseFilter | None) -> list[Case]:
+        """All closed cases, as one server knows them."""
+        cases: list[Case] = []
+        request = ListCasesRequest(
+            filter=filter, states=[CaseState.CASE_STATE_CLOSED], page_size=CASES_PAGE_SIZE
+        )
+        while True:
+            page = await server.care.ListCases(
+                request, metadata=self._metadata, timeout=self._timeout
+            )
+            cases += page.cases
+            if not page.next_page_token:
+                return cases
             request.page_token = page.next_page_token
 
     async def _call(
