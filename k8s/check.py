@@ -221,6 +221,9 @@ def chart_lints() -> str:
             except helm_python.HelmValuesError:
                 continue
             raise Wrong(f"the schema takes {values}")
+        linked = chart.render({"monitoring": {"runbook": "https://wiki.example/runbook"}}, name="pounce")
+        rules = linked["pounce/templates/monitoring.yaml"]
+        expect("runbook_url: https://wiki.example/runbook#" in rules and "runbook_url: docs/" not in rules, "links of the runbook stay")
     return f"{', '.join(lines)}; {len(refused)} bad values are refused"
 
 
