@@ -66,6 +66,19 @@ def test_a_call_goes_to_a_server_that_can_be_reached(shared: Server) -> None:
         client.score(ANGRY)
 
 
+def test_recorded_posts_ask_nobody_to_respond(shared: Server) -> None:
+    with pounce.Client(shared.address) as client:
+        assert client.score(ANGRY).HasField("respond_by")
+        recorded = [
+            client.score(ANGRY, history=True),
+            *client.score_batch([ANGRY], history=True),
+            *client.score_stream([ANGRY], history=True),
+        ]
+    for event in recorded:
+        assert isinstance(event, pounce.ScoredEvent)
+        assert event.flags and not event.HasField("respond_by")
+
+
 def test_a_name_leads_to_its_servers(shared: Server) -> None:
     port = shared.address.rsplit(":", 1)[1]
     with pounce.Client(f"dns:///localhost:{port}") as client:
