@@ -46,6 +46,10 @@ struct Flags {
     /// Minutes of the trial `soak`
     #[arg(long, default_value_t = 60, value_name = "MINUTES")]
     minutes: usize,
+    /// Posts a second of the trial `soak` [default: 70 % of what the server can do]; latency is then
+    /// not judged, since such a rate is for a machine that has other work
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
     /// Folder to write the figures and the plot of the trial `soak` to
     #[arg(long, value_name = "DIR")]
     plot: Option<std::path::PathBuf>,
@@ -93,7 +97,7 @@ async fn main() -> Outcome<()> {
             }
             Trial::Floods => floods::run().await?,
             Trial::Texts => texts::run().await?,
-            Trial::Soak => soak::run(flags.minutes, flags.plot.as_deref()).await?,
+            Trial::Soak => soak::run(flags.minutes, flags.rate, flags.plot.as_deref()).await?,
         }
     }
     Ok(())
