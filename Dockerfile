@@ -10,10 +10,10 @@ ARG RUST_VERSION=1.95.0
 
 # --- tools -------------------------------------------------------------------------
 FROM rust:${RUST_VERSION}-slim-bookworm AS chef
-# jemalloc is built with make.
+# jemalloc and librdkafka are built with make, librdkafka against the OpenSSL that the base image has.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends make \
+    && apt-get install -y --no-install-recommends libssl-dev make pkg-config \
     && rm -rf /var/lib/apt/lists/*
 # Builds dependencies apart from the sources, in a layer that only Cargo.lock changes.
 RUN cargo install cargo-chef --version 0.1.78 --locked
@@ -45,9 +45,9 @@ CMD ["serve"]
 # --- slim --------------------------------------------------------------------------
 FROM chef AS build-slim
 COPY --from=recipe /src/recipe.json .
-RUN cargo chef cook --release --locked --recipe-path recipe.json
+RUN cargo chef cook --release --locked --features bridge-kafka --recipe-path recipe.json
 COPY . .
-RUN cargo build --release --locked --bin pounce
+RUN cargo build --release --locked --features bridge-kafka --bin pounce
 
 FROM runtime AS slim
 LABEL org.opencontainers.image.description="Streaming sentiment over gRPC, engines in Rust alone"
@@ -74,9 +74,9 @@ RUN if [ "${TORCH_CUDA}" != cpu ]; then \
     fi \
     && python3 scripts/libtorch.py
 COPY --from=recipe /src/recipe.json .
-RUN cargo chef cook --release --locked --features torch --recipe-path recipe.json
+RUN cargo chef cook --release --locked --features torch,bridge-kafka --recipe-path recipe.json
 COPY . .
-RUN cargo build --release --locked --features torch --bin pounce \
+RUN cargo build --release --locked --features torch,bridge-kafka --bin pounce \
     && mkdir /libtorch \
     && cp -a .cache/libtorch/lib/*.so* /libtorch/ \
     && rm -f /libtorch/libtorch_python.so \

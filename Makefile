@@ -2,6 +2,8 @@
 
 .DEFAULT_GOAL := help
 ARGS ?=
+# What tests build: all that the default build has, and the bridge to Kafka.
+export BUILD_FEATURES ?= --features bridge-kafka
 SECONDS ?= 600
 TOOLS := .cache/tools
 DENY_VERSION := 0.20.2
@@ -17,7 +19,7 @@ MACHETE := $(TOOLS)/bin/cargo-machete
 SEMVER := $(TOOLS)/bin/cargo-semver-checks
 NATS := $(TOOLS)/nats/bin/nats-server
 
-include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk tests/standard_clients/standard_clients.mk)
+include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk tests/standard_clients/standard_clients.mk examples/typescript/typescript.mk)
 
 .PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak fuzz interleavings
 
@@ -30,23 +32,23 @@ demo: ## Serve, replay made-up posts, show a first alert; ARGS=--once to end by 
 serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for libtorch
 	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
 
-test: lint proto test-rust test-demo test-board test-alertmanager deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard clients/python/python.mk),test-python) $(if $(wildcard tests/standard_clients/standard_clients.mk),test-standard-clients) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
+test: lint proto test-rust test-demo test-board test-alertmanager deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard clients/python/python.mk),test-python) $(if $(wildcard tests/standard_clients/standard_clients.mk),test-standard-clients) $(if $(wildcard examples/typescript/typescript.mk),test-typescript) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
 
 lint: $(TYPOS) $(MACHETE) lint-workflows ## Check format, spelling, clippy, docs, unused dependencies, workflows
 	$(TYPOS)
 	cargo fmt --all --check
 	$(MACHETE)
-	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	cargo clippy --locked --workspace $(BUILD_FEATURES) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace $(BUILD_FEATURES) --no-deps --quiet
 
 lint-workflows: ## Check .github/workflows with actionlint
 	scripts/lint_workflows
 
 test-rust: $(NATS) ## Run the tests of all crates
-	cargo test --locked --workspace
+	cargo test --locked --workspace $(BUILD_FEATURES)
 
 test-demo: ## Run `make demo` with a debug build; fails unless its alert fires
-	cargo build --locked
+	cargo build --locked $(BUILD_FEATURES)
 	POUNCE=target/debug/pounce scripts/demo --once
 
 test-board: ## Test the dashboard in headless Chromium; PICTURES=docs renews its pictures
@@ -71,9 +73,10 @@ proto: $(BUF) ## Lint the messages; fail on a breaking change since the last tag
 	  git archive "$$base" proto buf.yaml | $(BUF) breaking --against '-#format=tar'; \
 	else echo "breaking: not checked, $$base has no interface"; fi
 
-trials: ## Try the promises on a release build: order, restarts, kills, floods, memory; names and flags in ARGS
+trials: $(NATS) ## Try the promises on a release build: order, restarts, kills, floods, memory; names and flags in ARGS
 	cargo build --release --locked
 	cargo run --release --locked --example trials -- $(ARGS)
+	POUNCE_TRIAL_POSTS=20000 cargo test --locked $(BUILD_FEATURES) --test bridge_kills -- --nocapture
 
 soak: ## Load a release build at 70 % for an hour: memory, descriptors, latency; flags in ARGS
 	cargo build --release --locked
@@ -99,7 +102,7 @@ semver: ## Compare the client's public interface with its last release, or with 
 	else echo "semver: nothing to compare with yet, no tag has crates/pounce-client"; fi
 
 test-alertmanager: $(NATS) ## Run notifications with a real Alertmanager, fetched from Debian if need be
-	cargo build --locked
+	cargo build --locked $(BUILD_FEATURES)
 	scripts/alertmanager_test
 
 .PHONY: check-k8s check-live test-alertmanager
@@ -107,7 +110,7 @@ check-k8s: ## Check manifests, rules, dashboards and the Dockerfile
 	k8s/check
 
 check-live: $(NATS) ## Check rules and dashboards with a real Prometheus and a server under load
-	cargo build --locked
+	cargo build --locked $(BUILD_FEATURES)
 	k8s/check --live --pounce target/debug/pounce --seconds 20
 
 $(DENY):

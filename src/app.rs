@@ -2,11 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use pounce_alerts::{AlertEngine, HashKey};
 use pounce_cases::CaseEngine;
@@ -21,6 +19,7 @@ use crate::alerting::state::StateDir;
 use crate::auth::tokens;
 use crate::config::{Config, ConfigError};
 use crate::lifecycle::reload::FileError;
+use crate::lifecycle::signals::Signals;
 use crate::metrics;
 use crate::notifications::sender::Notifier;
 use crate::recent::posts::RecentPosts;
@@ -229,47 +228,4 @@ async fn bind(flag: &'static str, addr: SocketAddr) -> Result<TcpListener, AppEr
 fn open_state(folder: &Path) -> Result<StateDir, AppError> {
     StateDir::open(folder)
         .map_err(|source| AppError::State { folder: folder.display().to_string(), source })
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-/// What asked the process to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// SIGTERM: an orchestrator takes us out of its endpoints meanwhile.
-    Terminate,
-    /// SIGINT: a person waits at a terminal.
-    Interrupt,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The next signal. Safe to drop.
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Terminate,
-            _ = self.interrupt.recv() => Asked::Interrupt,
-        }
-    }
-
-    /// Waits for the first signal and gives the notice it asks for; a second one ends the
-    /// process at once.
-    async fn wish_to_end(mut self, notice: Duration) -> Duration {
-        let asked = self.next().await;
-        tokio::spawn(async move {
-            self.next().await;
-            tracing::warn!("second signal: exiting at once");
-            std::process::exit(130);
-        });
-        if asked == Asked::Terminate { notice } else { Duration::ZERO }
-    }
 }

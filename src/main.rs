@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use pounce::app;
 use pounce::config::{ConfigError, ServeFlags};
 use pounce::telemetry;
+use pounce_bridge::ends::RunError;
 
 /// Tensors come and go with every batch. jemalloc keeps their pages while batches follow; mimalloc
 /// gave them back and faulted them in again, for a tenth of the processor's time.
@@ -44,6 +45,8 @@ enum Command {
     Topics(commands::topics::TopicsFlags),
     /// Send recorded posts in event time and show the alerts that they open
     Replay(commands::replay::ReplayFlags),
+    /// Score posts from a message broker and write their events to one
+    Bridge(Box<commands::bridge::BridgeFlags>),
     /// Check the settings of `serve` without running it
     CheckConfig(Box<ServeFlags>),
     /// Measure engines side by side, and the service beside its bare engine
@@ -81,6 +84,7 @@ async fn main() -> ExitCode {
         Command::Cases(flags) => report(Box::pin(commands::cases::run(*flags)).await),
         Command::Topics(flags) => report(commands::topics::run(flags).await),
         Command::Replay(flags) => report(Box::pin(commands::replay::run(flags)).await),
+        Command::Bridge(flags) => report(Box::pin(commands::bridge::run(*flags)).await),
         Command::CheckConfig(flags) => commands::check_config::run(*flags),
         Command::Healthcheck(flags) => report(commands::healthcheck::run(flags).await),
         Command::Rules(flags) => report(commands::rules::run(&flags)),
@@ -104,7 +108,9 @@ async fn serve(flags: ServeFlags) -> ExitCode {
 
 fn report(outcome: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
-        let code = if error.is::<ConfigError>() { BAD_CONFIGURATION } else { 1 };
+        let bridge = error.downcast_ref::<RunError>().is_some_and(RunError::is_configuration);
+        let configuration = error.is::<ConfigError>() || bridge;
+        let code = if configuration { BAD_CONFIGURATION } else { 1 };
         fail(error.as_ref(), code)
     })
 }

@@ -14,7 +14,7 @@ use pounce_types::clock::now;
 /// How often histogram samples are folded into buckets between scrapes.
 pub const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Installs the recorder of this process. Histogram samples pile up until
+/// Installs the recorder of the service. Histogram samples pile up until
 /// [`PrometheusHandle::run_upkeep`] is called, which is due every [`UPKEEP`].
 /// # Errors
 /// If a recorder was installed before.
@@ -26,11 +26,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .chain(alerting::metrics::BUCKETS)
         .chain(alerting::replicated::metrics::BUCKETS)
         .chain(cases::metrics::BUCKETS);
-    let mut builder = PrometheusBuilder::new();
-    for (name, bounds) in buckets {
-        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)?;
-    }
-    let handle = builder.install_recorder()?;
+    let handle = recorder(buckets)?;
     let started = Duration::from_millis(now().millis());
     // Series exist before anything happens, or `rate()` misses the first event.
     pounce_inference::metrics::register();
@@ -51,6 +47,28 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("pounce_model_info", "1; the labels tell the model");
     describe_gauge!("pounce_engine_info", "1; the labels tell the engine and its kernel");
     Ok(handle)
+}
+
+/// Installs the recorder of `pounce bridge`, as [`install`] does.
+/// # Errors
+/// If a recorder was installed before.
+pub fn install_bridge(version: &'static str) -> Result<PrometheusHandle, BuildError> {
+    let handle = recorder(pounce_bridge::metrics::BUCKETS)?;
+    pounce_bridge::metrics::register();
+    transport::metrics::register_http();
+    describe_gauge!("pounce_bridge_build_info", "1; the label tells the version");
+    gauge!("pounce_bridge_build_info", "version" => version).set(1.0);
+    Ok(handle)
+}
+
+fn recorder<'a>(
+    buckets: impl IntoIterator<Item = (&'a str, &'a [f64])>,
+) -> Result<PrometheusHandle, BuildError> {
+    let mut builder = PrometheusBuilder::new();
+    for (name, bounds) in buckets {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)?;
+    }
+    builder.install_recorder()
 }
 
 /// The process serves this model.

@@ -10,7 +10,7 @@ $(PYTHON_STAMP): clients/python/requirements.txt clients/python/constraints.txt
 
 .PHONY: test-python
 test-python: $(PYTHON_STAMP) ## Test the Python client as an installed wheel with the real server; check its types and style
-	cargo build --locked
+	cargo build --locked $(BUILD_FEATURES)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall clients/python
 	cd clients/python && $(CURDIR)/$(PYTHON) -m ruff check && $(CURDIR)/$(PYTHON) -m ruff format --check && $(CURDIR)/$(PYTHON) -m mypy
 	$(PYTHON) -m pytest --quiet clients/python

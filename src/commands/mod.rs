@@ -3,6 +3,7 @@
 pub(crate) mod acknowledge;
 mod alert_line;
 pub(crate) mod bench;
+pub(crate) mod bridge;
 pub(crate) mod cases;
 pub(crate) mod check_config;
 mod clock;

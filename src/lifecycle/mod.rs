@@ -7,3 +7,4 @@ pub mod drain;
 pub mod health;
 pub(crate) mod metrics;
 pub mod reload;
+pub mod signals;

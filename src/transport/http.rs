@@ -55,7 +55,7 @@ async fn no_tokens_in_clear(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
+pub(super) async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
     const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, TYPE)], metrics.render())
 }

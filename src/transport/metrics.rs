@@ -83,11 +83,6 @@ pub(crate) fn register() {
     describe_counter!("grpc_server_msg_sent_total", "gRPC messages sent");
     describe_counter!("pounce_connections_refused_total", "Connections closed before a call");
     describe_gauge!("pounce_connections_open", "Open gRPC connections");
-    describe_counter!(
-        "pounce_http_connections_refused_total",
-        "Connections of the HTTP port closed before a request"
-    );
-    describe_gauge!("pounce_http_connections_open", "Open connections of the HTTP port");
     describe_gauge!(
         "pounce_tls_certificate_expiry_timestamp_seconds",
         "When the gRPC port's certificate expires, in seconds since 1970"
@@ -96,12 +91,24 @@ pub(crate) fn register() {
 
     for refusal in ConnectionRefusal::ALL {
         Port::Grpc.refused(refusal).absolute(0);
-        Port::Http.refused(refusal).absolute(0);
     }
     for refusal in MessageRefusal::ALL {
         counter!("pounce_messages_refused_total", "reason" => refusal.name()).absolute(0);
     }
     Port::Grpc.open().set(0.0);
+    register_http();
+}
+
+/// As [`register`], of the HTTP port alone.
+pub(crate) fn register_http() {
+    describe_counter!(
+        "pounce_http_connections_refused_total",
+        "Connections of the HTTP port closed before a request"
+    );
+    describe_gauge!("pounce_http_connections_open", "Open connections of the HTTP port");
+    for refusal in ConnectionRefusal::ALL {
+        Port::Http.refused(refusal).absolute(0);
+    }
     Port::Http.open().set(0.0);
 }
 

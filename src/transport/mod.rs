@@ -11,6 +11,7 @@ pub mod incoming;
 mod messages;
 pub(crate) mod metrics;
 mod peers;
+pub mod probe_port;
 pub mod tls;
 pub(crate) mod trust;
 mod windows;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use modules::{Crate, circles, parts, words};
 
 /// Words that only the files beside them may have in their code; a folder stands for its files.
-const RULES: [(&[&str], &[&str]); 9] = [
+const RULES: [(&[&str], &[&str]); 10] = [
     (&["rten", "rten_tensor"], &["crates/pounce-inference/src/engine/embedded.rs"]),
     (
         &["rust_bert", "tch"],
@@ -24,8 +24,13 @@ const RULES: [(&[&str], &[&str]); 9] = [
     ),
     (
         &["async_nats"],
-        &["crates/pounce-replication/src/jet_stream.rs", "crates/pounce-replication/src/store.rs"],
+        &[
+            "crates/pounce-bridge/src/nats/",
+            "crates/pounce-replication/src/jet_stream.rs",
+            "crates/pounce-replication/src/store.rs",
+        ],
     ),
+    (&["rdkafka"], &["crates/pounce-bridge/src/kafka/"]),
     (&["whatlang"], &["crates/pounce-inference/src/language.rs"]),
     (
         &["axum"],
@@ -34,6 +39,7 @@ const RULES: [(&[&str], &[&str]); 9] = [
             "src/http_api/",
             "src/transport/http.rs",
             "src/transport/http_server.rs",
+            "src/transport/probe_port.rs",
         ],
     ),
     (&["tokio_rustls"], &["src/transport/"]),

@@ -9,8 +9,8 @@ $(CLIENTS_STAMP): $(CLIENTS)/requirements.txt $(CLIENTS)/constraints.txt
 	touch $@
 
 .PHONY: test-standard-clients
-test-standard-clients: $(CLIENTS_STAMP) ## Test the server with clients that others wrote: curl, Hugging Face's, Triton's, schemathesis
-	cargo build --locked
+test-standard-clients: $(CLIENTS_STAMP) ## Test the server with clients that others wrote: curl, grpcurl, Hugging Face's, Triton's, schemathesis
+	cargo build --locked $(BUILD_FEATURES)
 	$(CLIENTS_VENV)/bin/ruff check $(CLIENTS)
 	$(CLIENTS_VENV)/bin/ruff format --check $(CLIENTS)
 	$(CLIENTS_VENV)/bin/python -m pytest --quiet $(CLIENTS)

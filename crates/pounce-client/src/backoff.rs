@@ -8,11 +8,20 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How long to wait before the next attempt.
-pub(super) struct Backoff(ExponentialBackoff);
+/// How long to wait before the next attempt: 50 ms, doubling up to 2 s, times a random factor of 1 to 2.
+#[derive(Debug)]
+pub struct Backoff(ExponentialBackoff);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    /// Before the first attempt.
+    #[must_use]
+    pub fn new() -> Self {
         let pauses = ExponentialBuilder::new()
             .with_min_delay(FIRST)
             .with_max_delay(LONGEST)
@@ -23,12 +32,12 @@ impl Backoff {
     }
 
     /// The last attempt succeeded: the next pause is short again.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         *self = Self::new();
     }
 
     /// Waits for this pause. Safe to drop.
-    pub(super) async fn wait(&mut self) {
+    pub async fn wait(&mut self) {
         tokio::time::sleep(self.0.next().unwrap_or(LONGEST)).await;
     }
 }

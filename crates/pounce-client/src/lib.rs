@@ -39,6 +39,7 @@ use futures::Stream;
 use tonic::transport::Channel;
 
 pub use self::access::{Access, Credential};
+pub use self::backoff::Backoff;
 pub use self::connection::{Line, line};
 pub use self::error::ClientError;
 pub use self::resume::{Reply, StreamSpec};
