@@ -26,8 +26,10 @@ CUSTOM = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule, "ScaledObj
 # Of KEDA 2.17, where the newest models on PyPI are of 2.16.
 NEWER = {".spec.fallback.behavior"}
 RECOMMENDED = ["name", "instance", "version", "part-of", "managed-by"]
-SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "server"}
-NATS_SELECTOR = {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": "nats"}
+SELECTORS = {
+    component: {"app.kubernetes.io/name": "pounce", "app.kubernetes.io/component": component}
+    for component in ("server", "nats", "bridge")
+}
 # Between the end of the drain and the kill: the snapshot, and calls that are cut off.
 GRACE_ROOM_SECONDS = 5
 CHART = ROOT / "helm/pounce"
@@ -60,10 +62,14 @@ def run(*command: str | Path) -> str:
 
 
 def render(folder: Path) -> dict[str, Path]:
-    """Each overlay as one file, and production once more with KEDA and with NATS."""
+    """Each overlay as one file, and production once more with KEDA, with NATS, and with bridges."""
     overlays = {path.name: path for path in sorted((K8S / "overlays").iterdir())}
     hpa = "- ../../components/hpa"
-    variants = {"KEDA": "- ../../components/keda", "NATS": f"{hpa}\n  - ../../components/nats"}
+    variants = {
+        "KEDA": "- ../../components/keda",
+        "NATS": f"{hpa}\n  - ../../components/nats",
+        "bridges": f"{hpa}\n  - ../../components/bridge",
+    }
     for name, components in variants.items():
         # Kustomize takes relative paths only, so the variant is made in a copy.
         shutil.copytree(K8S, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -137,7 +143,8 @@ def consistent(files: dict[str, Path]) -> str:
     """What no schema knows: numbers and names of different objects that must agree."""
     for name, file in files.items():
         by_kind = {kind: objects(file, kind) for kind in {item["kind"] for item in objects(file)}}
-        deployment = by_kind["Deployment"][0]
+        deployments = {item["metadata"]["name"]: item for item in by_kind["Deployment"]}
+        deployment = deployments["pounce"]
         pod = deployment["spec"]["template"]
         container = pod["spec"]["containers"][0]
         config = {
@@ -164,6 +171,8 @@ def consistent(files: dict[str, Path]) -> str:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             expect(("grpc" in container[probe]) != tls, f"{name}: {probe} must be gRPC exactly without TLS")
 
+        if bridge := deployments.get("pounce-bridge"):
+            bridges_agree(name, bridge, objects(file, "ConfigMap"))
         mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
         for variable, value in config.items():
             if value.startswith("/") and variable != "POUNCE_MODEL":
@@ -173,20 +182,22 @@ def consistent(files: dict[str, Path]) -> str:
         selected = [(item, item["spec"]["selector"]) for item in by_kind["Service"]]
         selected += [(item, item["spec"]["selector"]["matchLabels"]) for kind in ("Deployment", "StatefulSet", "PodDisruptionBudget", "PodMonitor") for item in by_kind.get(kind, [])]
         for item, selector in selected:
-            nats = item["metadata"]["labels"].get("app.kubernetes.io/component") == "nats"
-            expect(selector == (NATS_SELECTOR if nats else SELECTOR), f"{name}: {item['metadata']['name']} selects {selector}")
+            component = item["metadata"]["labels"].get("app.kubernetes.io/component", "server")
+            expect(selector == SELECTORS[component], f"{name}: {item['metadata']['name']} selects {selector}")
         for stateful in by_kind.get("StatefulSet", []):
-            expect(NATS_SELECTOR.items() <= stateful["spec"]["template"]["metadata"]["labels"].items(), f"{name}: the pods of NATS miss the selector")
+            expect(SELECTORS["nats"].items() <= stateful["spec"]["template"]["metadata"]["labels"].items(), f"{name}: the pods of NATS miss the selector")
             for claim in stateful["spec"]["volumeClaimTemplates"]:
                 changing = "app.kubernetes.io/version" in claim["metadata"].get("labels", {})
                 expect(not changing, f"{name}: a claim's template has a label that changes, and can't be updated")
-        expect(SELECTOR.items() <= pod["metadata"]["labels"].items(), f"{name}: the pods miss the selector")
-        for item in [*objects(file), pod]:
+        expect(SELECTORS["server"].items() <= pod["metadata"]["labels"].items(), f"{name}: the pods miss the selector")
+        for item in [*objects(file), *(item["spec"]["template"] for item in deployments.values())]:
             labels = item["metadata"].get("labels", {})
             lacking = [label for label in RECOMMENDED if f"app.kubernetes.io/{label}" not in labels]
             expect(not lacking, f"{name}: {item.get('kind', 'pod')} lacks the labels {lacking}")
         scalers = by_kind.get("HorizontalPodAutoscaler", []) + by_kind.get("ScaledObject", [])
-        expect(len(scalers) == ("replicas" not in deployment["spec"]), f"{name}: {len(scalers)} autoscalers")
+        for item in deployments.values():
+            own = [scaler for scaler in scalers if scaler["spec"]["scaleTargetRef"]["name"] == item["metadata"]["name"]]
+            expect(len(own) == ("replicas" not in item["spec"]), f"{name}: {item['metadata']['name']} has {len(own)} autoscalers")
     return f"{', '.join(files)}: workers, drain, ports, probes, mounts, selectors, labels, autoscalers"
 
 
@@ -281,6 +292,23 @@ def differing(one: object, other: object, path: str = "") -> Iterator[str]:
             yield from differing(*pair, f"{path}[{index}]")
     elif one != other:
         yield f"{path}: {one!r} is not {other!r}"
+
+
+def bridges_agree(name: str, bridge: dict, configs: list[dict]) -> None:
+    """Of the bridges: port, files, selector and the time to stop."""
+    pod = bridge["spec"]["template"]
+    container = pod["spec"]["containers"][0]
+    reference = container["envFrom"][0]["configMapRef"]["name"]
+    config = next(item["data"] for item in configs if item["metadata"]["name"] == reference)
+    port = container["ports"][0]["containerPort"]
+    expect(config["POUNCE_BRIDGE_HTTP_ADDR"] == f"0.0.0.0:{port}", f"{name}: the bridge's address is not its port")
+    room = pod["spec"]["terminationGracePeriodSeconds"] - int(config["POUNCE_BRIDGE_DRAIN_TIMEOUT"])
+    expect(room >= GRACE_ROOM_SECONDS, f"{name}: a bridge is killed while it stops")
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    for variable, value in config.items():
+        if value.startswith("/"):
+            expect(any(value.startswith(mount) for mount in mounts), f"{name}: nothing is mounted at {variable}")
+    expect(SELECTORS["bridge"].items() <= pod["metadata"]["labels"].items(), f"{name}: the bridge's pods miss the selector")
 
 
 def no_common_labels() -> str:

@@ -40,7 +40,7 @@ class Panel:
 
 
 # Rows that are folded until somebody looks for them.
-COLLAPSED = {"Observation log", "Engine", "Event time and life"}
+COLLAPSED = {"Observation log", "Bridge", "Engine", "Event time and life"}
 
 
 def calls(codes: str) -> str:
@@ -469,6 +469,49 @@ ROWS = {
             "For replicas that start: one is due every 30 s.",
             "short",
             [(f"sum by (result) (increase(pounce_log_snapshots_total{{{HERE}}}[10m]))", "{{result}} in 10 minutes")],
+        ),
+    ],
+    "Bridge": [
+        Panel(
+            "Bridge lag",
+            "Messages of the source that are not done: posts that wait in the broker, and those in flight.",
+            "short",
+            [(f"namespace:pounce_bridge_lag:posts{{{HERE}}}", "{{namespace}}")],
+        ),
+        Panel(
+            "Messages a second",
+            "Read by the bridges, and stored: as events, or as dead letters by the reason.",
+            "cps",
+            [
+                (f"sum(rate(pounce_bridge_received_total{{{HERE}}}[{RATE}]))", "read"),
+                (f"sum(rate(pounce_bridge_redelivered_total{{{HERE}}}[{RATE}]))", "read again"),
+                (f"sum(rate(pounce_bridge_events_total{{{HERE}}}[{RATE}]))", "events"),
+                (f"sum by (code) (rate(pounce_bridge_dead_letters_total{{{HERE}}}[{RATE}]))", "dead {{code}}"),
+            ],
+        ),
+        Panel(
+            "Time of a post through the bridge",
+            "From reading a message to acknowledging it.",
+            "s",
+            quantiles("pounce_bridge_post_duration_seconds"),
+        ),
+        Panel(
+            "Messages in flight",
+            "Of each bridge: read and not acknowledged. At --in-flight for long: the service or the sink is slow.",
+            "short",
+            [(f"pounce_bridge_in_flight{{{HERE}}}", "{{pod}} {{instance}}")],
+        ),
+        Panel(
+            "Bridges that are not ready",
+            "By what they can't use.",
+            "short",
+            [(f"count by (part) (pounce_bridge_ready{{{HERE}}}) - sum by (part) (pounce_bridge_ready{{{HERE}}})", "{{part}}")],
+        ),
+        Panel(
+            "Attempts to store that failed",
+            "They are made again until they succeed.",
+            "cps",
+            [(f"sum(rate(pounce_bridge_publish_failures_total{{{HERE}}}[{RATE}]))", "failed")],
         ),
     ],
     "Event time and life": [

@@ -64,9 +64,9 @@ def of_dashboard() -> list[Expression]:
 def of_autoscalers() -> list[Expression]:
     """What KEDA and prometheus-adapter ask."""
     adapter = yaml.safe_load((K8S / "prometheus-adapter.yaml").read_text())
-    scaled = yaml.safe_load((K8S / "components/keda/scaled-object.yaml").read_text())
+    scaled = [yaml.safe_load((K8S / "components" / name / "scaled-object.yaml").read_text()) for name in ("keda", "bridge")]
     queries = [("prometheus-adapter", rule["metricsQuery"]) for rule in adapter["rules"]["custom"]]
-    queries += [("KEDA", trigger["metadata"]["query"]) for trigger in scaled["spec"]["triggers"]]
+    queries += [("KEDA", trigger["metadata"]["query"]) for item in scaled for trigger in item["spec"]["triggers"]]
     return [Expression(where, filled(text)) for where, text in queries]
 
 

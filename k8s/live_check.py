@@ -49,7 +49,7 @@ START_SECONDS_MAX = 30
 class Prometheus:
     """A Prometheus of our own on a free loopback port, gone when the block ends."""
 
-    def __init__(self, targets: list[str], folder: Path) -> None:
+    def __init__(self, targets: list[str], folder: Path, bridges: list[str] | None = None) -> None:
         groups = expressions.rule_groups()
         for group in groups["groups"]:
             group.pop("interval", None)
@@ -57,7 +57,10 @@ class Prometheus:
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yaml"],
-            "scrape_configs": [{"job_name": "pounce", "static_configs": [{"targets": targets}]}],
+            "scrape_configs": [
+                {"job_name": "pounce", "static_configs": [{"targets": targets}]},
+                {"job_name": "pounce-bridge", "static_configs": [{"targets": bridges or []}]},
+            ],
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         with socket.socket() as free:
@@ -180,11 +183,11 @@ def check(prometheus: Prometheus, targets: list[str]) -> int:
     return failed
 
 
-def examine(targets: list[str], seconds: int, folder: Path) -> int:
+def examine(targets: list[str], bridges: list[str], seconds: int, folder: Path) -> int:
     """Collects and checks; the number of failures."""
-    with Prometheus(targets, folder) as prometheus:
+    with Prometheus(targets, folder, bridges) as prometheus:
         time.sleep(seconds)
-        return check(prometheus, targets)
+        return check(prometheus, targets + bridges)
 
 
 def main() -> None:
@@ -192,6 +195,7 @@ def main() -> None:
     words = argparse.ArgumentParser(prog="k8s/check --live", description=__doc__.splitlines()[0])
     where = words.add_mutually_exclusive_group(required=True)
     where.add_argument("--target", action="append", metavar="HOST:PORT", help="HTTP port of a server; repeat for more")
+    words.add_argument("--bridge", action="append", default=[], metavar="HOST:PORT", help="HTTP port of a bridge")
     where.add_argument("--pounce", type=Path, metavar="BINARY", help="start this one, under load of made-up posts")
     words.add_argument("--model", type=Path, default=Path("model"), metavar="DIR", help="its model (default model)")
     words.add_argument("--seconds", type=int, default=60, help="how long to scrape before looking (default 60)")
@@ -199,10 +203,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if given.target:
-            failed = examine(given.target, given.seconds, folder)
+            failed = examine(given.target, given.bridge, given.seconds, folder)
         else:
             with LoadedServer(given.pounce, given.model, given.seconds, folder) as server:
-                failed = examine([server.http], given.seconds, folder)
+                failed = examine([server.http], [server.bridge_http], given.seconds, folder)
     sys.exit(failed > 0)
 
 

@@ -58,12 +58,13 @@ class LoadedServer:
                 self.command, env=os.environ | settings, stdout=out, stderr=subprocess.STDOUT
             )
         try:
-            serving = self.wait_until_serving(log)
+            serving = self.wait_for_line(log, self.server, "serving")
         except BaseException:
             self.server.kill()
             self.nats.kill()
             raise
         self.http = serving["http"]
+        self.start_bridge(nats_port, serving["grpc"])
         self.feeders = [
             threading.Thread(target=self.feed, args=(f"http://{serving['grpc']}", number)) for number in range(STREAMS)
         ]
@@ -83,15 +84,39 @@ class LoadedServer:
             self.nats = subprocess.Popen([binary, *words], stdout=out, stderr=subprocess.STDOUT)
         return port
 
-    def wait_until_serving(self, log: Path) -> dict:
+    def start_bridge(self, nats_port: int, grpc: str) -> None:
+        """A bridge between two streams of that NATS, and somebody who publishes posts."""
+        for name, subjects in (("POSTS", ["posts"]), ("EVENTS", ["events", "events.dead"])):
+            nats_request(nats_port, f"$JS.API.STREAM.CREATE.{name}", json.dumps({"name": name, "subjects": subjects}))
+        url = f"nats://127.0.0.1:{nats_port}"
+        words = ["--from", f"{url}/POSTS", "--to", f"{url}/EVENTS", "--addr", f"http://{grpc}"]
+        log = self.folder / "bridge.log"
+        with log.open("w") as out:
+            self.bridge = subprocess.Popen(
+                [self.binary, "bridge", *words, "--http-addr", "127.0.0.1:0"], stdout=out, stderr=subprocess.STDOUT
+            )
+        self.bridge_http = self.wait_for_line(log, self.bridge, "bridging")["http"]
+        self.publisher = threading.Thread(target=self.publish, args=(nats_port,))
+        self.publisher.start()
+
+    def publish(self, nats_port: int) -> None:
+        """Posts into the bridge's source, one in ten of them bad."""
+        chance, sent = random.Random(7), 0
+        while not self.stop.is_set():
+            bad = {"text": ""} if sent % 10 == 0 else {}
+            nats_request(nats_port, "posts", json.dumps(post(chance, f"bridged-{sent}", False) | bad))
+            sent += 1
+            self.stop.wait(0.1)
+
+    def wait_for_line(self, log: Path, process: subprocess.Popen, message: str) -> dict:
         """The log line that names the addresses."""
         deadline = time.monotonic() + START_SECONDS_MAX
-        while time.monotonic() < deadline and self.server.poll() is None:
+        while time.monotonic() < deadline and process.poll() is None:
             for line in log.read_text().splitlines():
-                if '"message":"serving"' in line:
+                if f'"message":"{message}"' in line:
                     return json.loads(line)
             time.sleep(0.1)
-        raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+        raise RuntimeError(f"it did not start:\n{log.read_text()}")
 
     def feed(self, address: str, number: int) -> None:
         """One stream: a client reads posts from a pipe, at a steady rate."""
@@ -136,10 +161,30 @@ class LoadedServer:
         self.stop.set()
         for feeder in self.feeders:
             feeder.join()
+        self.publisher.join()
+        self.bridge.terminate()
+        self.bridge.wait(timeout=60)
         self.server.terminate()
         self.server.wait(timeout=60)
         self.nats.terminate()
         self.nats.wait(timeout=60)
+
+
+def nats_request(port: int, subject: str, body: str) -> None:
+    """One request in NATS' own protocol, answered without an error."""
+    payload = body.encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+        stream = line.makefile("rwb")
+        stream.write(b'CONNECT {"verbose":false}\r\nSUB answer 1\r\n')
+        stream.write(f"PUB {subject} answer {len(payload)}\r\n".encode() + payload + b"\r\n")
+        stream.flush()
+        while head := stream.readline():
+            if head.startswith(b"MSG "):
+                answer = stream.read(int(head.split()[-1]))
+                if b'"error"' in answer:
+                    raise RuntimeError(f"NATS refused {subject}: {answer.decode()}")
+                return
+    raise RuntimeError(f"NATS did not answer {subject}")
 
 
 def post(chance: random.Random, name: str, turned: bool) -> dict:
