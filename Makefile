@@ -21,7 +21,7 @@ NATS := $(TOOLS)/nats/bin/nats-server
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk tests/standard_clients/standard_clients.mk examples/typescript/typescript.mk examples/go/go.mk)
 
-.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak fuzz interleavings
+.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak fuzz interleavings test-kernels
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,15 @@ fuzz: ## Give bytes that nobody wrote to what reads from outside; SECONDS each (
 
 interleavings: ## Run scheduler and admission under many orders in which threads may run
 	cargo test --locked -p pounce-inference --no-default-features --features interleavings --lib interleavings
+
+# Needs rustup's nightly, rustup target aarch64-unknown-linux-gnu, gcc-aarch64-linux-gnu and qemu-user.
+KERNEL_TESTS := -p pounce-kernels -p pounce-bert --test products --test fixtures --test reference
+test-kernels: ## Test the bert engine under AddressSanitizer, and for arm64 in an emulator
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --locked --target-dir target/asan \
+		--target x86_64-unknown-linux-gnu $(KERNEL_TESTS)
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu max" \
+		cargo test --locked --target aarch64-unknown-linux-gnu $(KERNEL_TESTS)
 
 deny: $(DENY) ## Check licences and sources of dependencies, and advisories where reachable
 	$(DENY) --all-features check licenses bans sources
