@@ -442,3 +442,52 @@ async fn the_numbers_tell_how_fast_people_were_and_how_often_the_flag_was_wrong(
     }
     service.stop().await;
 }
+
+/// Runs `pounce cases` to its end, off the async threads; what it wrote, and its exit code.
+async fn command(service: &Service, words: &[&str]) -> (String, Option<i32>) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pounce"));
+    command.arg("cases").args(words).args(["--addr", &service.url()]).env_remove("RUST_LOG");
+    let run = tokio::task::spawn_blocking(move || command.output().expect("the binary runs"));
+    let output = run.await.expect("no panic");
+    let wrote = [output.stdout, output.stderr].concat();
+    (String::from_utf8(wrote).expect("UTF-8"), output.status.code())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_lists_claims_closes_and_exports() {
+    let service = start().await;
+    send(&service, Post { place: "Lisbon".into(), ..complaint(1, 1) }).await;
+    send(&service, complaint(2, 1)).await;
+    send(&service, complaint(3, 2)).await;
+    let (table, code) = command(&service, &[]).await;
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!((rows.len(), code), (3, Some(0)), "{table}");
+    assert!(rows[0].starts_with("due ") && rows[1].starts_with("in 1"), "{table}");
+    assert!(rows[1].contains("acme in Lisbon") && rows[1].ends_with("p1"), "{table}");
+
+    let (json, _) = command(&service, &["list", "--json", "--places", "lisbon"]).await;
+    let case: serde_json::Value = serde_json::from_str(&json).expect("one line");
+    let id = case["id"].as_str().expect("an id");
+    assert_eq!((&case["posts"], &case["state"]), (&2.into(), &"open".into()));
+    let (claimed, code) = command(&service, &["claim", id, "--by", "ann"]).await;
+    assert_eq!(code, Some(0), "{claimed}");
+    assert!(claimed.contains(r#""claimed_by":"ann""#), "{claimed}");
+    let (refused, code) = command(&service, &["claim", id, "--by", "bob"]).await;
+    assert_eq!(code, Some(1));
+    assert!(refused.contains("the case is claimed by ann until"), "{refused}");
+    command(&service, &["release", id, "--by", "ann"]).await;
+    let close = ["close", id, "--by", "bob", "--outcome", "false-alarm", "--note", "a joke"];
+    let (closed, code) = command(&service, &close).await;
+    assert_eq!(code, Some(0), "{closed}");
+    let (table, _) = command(&service, &["--states", "closed"]).await;
+    assert!(table.contains("false_alarm      bob"), "{table}");
+
+    let (lines, _) = command(&service, &["export"]).await;
+    let parse = |line| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    let exported: Vec<serde_json::Value> = lines.lines().map(parse).collect();
+    let of = |name: &str| exported.iter().map(|line| line[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("post_id"), ["p1", "p2"]);
+    assert_eq!(of("outcome"), ["false_alarm", "false_alarm"]);
+    assert!(!lines.contains("a joke"), "ids and outcomes alone");
+    service.stop().await;
+}

@@ -6,7 +6,7 @@ use pounce_types::post::Timestamp;
 use crate::commands::alert_line::subject;
 
 /// The names of the columns.
-pub(super) const HEAD: &str = "due          severity state    by               posts topic                    \
+pub(super) const HEAD: &str = "due          severity state            by               posts topic                    \
      case                             first post";
 
 /// A case as a row; `now` is the wall clock.
@@ -18,7 +18,7 @@ pub(super) fn row(case: &Case, now: Timestamp) -> String {
         None => case.state().name(),
     };
     format!(
-        "{:<12} {:<8} {:<8} {:<16} {:>5} {:<24} {:<32} {}",
+        "{:<12} {:<8} {:<16} {:<16} {:>5} {:<24} {:<32} {}",
         due(case, now),
         case.severity().name(),
         state,
@@ -71,6 +71,6 @@ mod tests {
         case.closing =
             Some(CaseClosing { outcome, by: "ann".to_owned(), ..CaseClosing::default() });
         let closed = row(&case, at(0));
-        assert!(closed.starts_with("-  ") && closed.contains("false_alarm ann"), "{closed}");
+        assert!(closed.starts_with("-  ") && closed.contains("false_alarm      ann"), "{closed}");
     }
 }
