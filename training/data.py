@@ -10,11 +10,12 @@ a near-identical text among them.
 import hashlib
 import json
 import logging
-import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 import posts
 from normalise import normalise
@@ -56,52 +57,49 @@ EMOTIONS = {
 
 @dataclass(frozen=True)
 class Source:
-    """One file: how it is labelled (`None`: not at all), how much of it validates, how often it
-    is drawn an epoch."""
+    """One file: what its labels answer (`None`: neither question), how much of it validates."""
 
     name: str
     labels: dict[str, Answers] | None
     held_out: float = 0.0
-    draws: float = 1.0
-    weight: float = 1.0
     words_min: int = 1
 
 
 SOURCES = [
     Source("semeval_train", THREE),
     Source("semeval_val", THREE, held_out=1.0),
-    Source("tweets_2009", THREE, held_out=0.08, weight=0.7),
-    Source("brands_sxsw", THREE, held_out=0.12, draws=0.5, weight=0.6),
-    Source("apple", THREE, held_out=0.15, draws=2.0),
-    Source("selfdriving", THREE, held_out=0.10, draws=0.5, weight=0.6),
-    Source("complaints", CARE, held_out=0.35, draws=3.0),
-    Source("care_airlines_set1", CARE, held_out=0.35, draws=3.0),
-    Source("care_telecom_set1", CARE, held_out=0.35, draws=3.0),
+    Source("tweets_2009", THREE, held_out=0.08),
+    Source("brands_sxsw", THREE, held_out=0.12),
+    Source("apple", THREE, held_out=0.15),
+    Source("selfdriving", THREE, held_out=0.10),
+    Source("complaints", CARE, held_out=0.35),
+    Source("care_airlines_set1", CARE, held_out=0.35),
+    Source("care_telecom_set1", CARE, held_out=0.35),
     Source("complaints_financial", CARE, held_out=0.25),
     Source("complaints_reviews", CARE, held_out=0.25),
-    Source("goemotions_train", EMOTIONS, draws=0.3, weight=0.5, words_min=3),
-    Source("sst2_train", THREE, held_out=0.01, draws=0.4, weight=0.5, words_min=6),
-    Source("tweet_emotion", EMOTIONS, weight=0.5),
-    Source("sarcasm", None, draws=2.0),
+    Source("goemotions_train", EMOTIONS, words_min=3),
+    Source("sst2_train", THREE, held_out=0.01, words_min=6),
+    Source("tweet_emotion", EMOTIONS),
+    Source("sarcasm", None),
+    Source("tweet_irony", None),
     Source("tweet_offensive", None),
-    Source("tweets_unlabelled", None, draws=0.4),
-    Source("stream_spotify", None, draws=0.5),
+    Source("tweets_unlabelled", None),
+    Source("stream_spotify", None),
     Source(HANDMADE, THREE, held_out=1.0),
 ]
 CARE_SETS = [source.name for source in SOURCES if source.labels is CARE]
-TWEETS = {"semeval_train", "tweets_2009", "brands_sxsw", "apple", "selfdriving"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A normalised post. `kind` and `pair`, which twins share, are set on made-up posts alone;
-    `meaning` is what a sarcastic post says, in its author's plain words; it is drawn `draws` times
-    as often as its source says."""
+    """A normalised post. `label` is what its set says of it, in the set's own words. `kind` and
+    `pair`, which twins share, are set on made-up posts alone; `meaning` is what a sarcastic post
+    says, in its author's plain words; it is drawn `draws` times as often as its source says."""
 
     text: str
     answers: Answers
     source: str
-    weight: float = 1.0
+    label: str = ""
     kind: str = ""
     pair: str = ""
     meaning: str = ""
@@ -119,18 +117,13 @@ def load(folder: Path) -> tuple[list[Row], list[Row]]:
     return _distinct(train, {k for row in held_out for k in _keys(row.text)}), held_out
 
 
-def epoch(rows: list[Row], seed: int, share: float | None = 1.0) -> list[Row]:
-    """One epoch's rows, shuffled: each source's draws (whole copies, then a random part) times
-    `share`; without one, all rows once."""
-    draws = {source.name: source.draws for source in SOURCES} | {OWN: 4.0}
-    rng = random.Random(seed)
-
-    def times(row):
-        return 1 if share is None else int(share * row.draws * draws[row.source] + rng.random())
-
-    chosen = [row for row in rows for _ in range(times(row))]
-    rng.shuffle(chosen)
-    return chosen
+def draw(rows: list[Row], draws: dict[str, float], seed: tuple[int, ...]) -> np.ndarray:
+    """Indices of an epoch's rows, shuffled: each as often as `draws` says of its source and the
+    row itself (whole copies, then perhaps one more); none of a source that isn't named."""
+    rng = np.random.default_rng(seed)
+    times = np.array([draws.get(row.source, 0.0) * row.draws for row in rows])
+    times = (times + rng.random(len(rows))).astype(int)
+    return rng.permutation(np.repeat(np.arange(len(rows)), times))
 
 
 def calibrates(row: Row) -> bool:
@@ -149,31 +142,32 @@ def _read(folder, source):
         record = json.loads(line)
         answers = _answers(record, source.labels)
         text = clean(record["text"])
-        if answers is not None and len(text.split()) >= source.words_min:
+        if len(text.split()) >= source.words_min:
             meaning = clean(record.get("rephrase") or "")
             kind, pair = record.get("kind", ""), ""
             if kind.startswith("pair_"):  # twins stand one after the other
                 twins, pair = twins + 1, f"{source.name}/{twins // 2}"
-            yield Row(text, answers, source.name, source.weight, kind, pair, meaning)
+            label = record.get("label", "")
+            yield Row(text, answers, source.name, label, kind, pair, meaning)
 
 
 def _own(part):
     def row(post):
         answers = Answers(LABELS.index(post.label), post.discontent)
         kept = {"kind": post.kind, "pair": post.pair, "draws": post.draws}
-        return Row(clean(post.text), answers, OWN, **kept)
+        return Row(clean(post.text), answers, OWN, post.label, **kept)
 
     return [row(post) for post in posts.posts(part)]
 
 
 def _answers(record, labels):
-    """The answers of a record; `None` if its labels are at odds."""
+    """The answers of a record; neither if its labels are at odds."""
     if labels is None:
         return UNLABELLED
     found = {labels[part] for part in record["label"].split(",")}
     found = found - {OF_CLASS[NEUTRAL]} if len(found) > 1 else found
     if len(found) > 1:
-        return None
+        return UNLABELLED
     answers = found.pop()
     if "complaint" in record:
         answers = answers._replace(discontent=int(record["complaint"]))

@@ -19,7 +19,7 @@ def logits(model, input_ids, attention_mask, dropout=0.0):
 def _hidden(bert, input_ids, attention_mask, dropout, wanted):
     """The last layer's vectors of the first `wanted` positions, `[batch, wanted, width]`."""
     embed, layers = bert.embeddings, bert.encoder.layer
-    positions = torch.arange(input_ids.shape[1])
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device)
     hidden = (
         embed.word_embeddings(input_ids)
         + embed.position_embeddings(positions)

@@ -6,6 +6,7 @@ int8 figures and the speed of `--against`, another model's folder, stand beside 
 """
 
 import argparse
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,19 +102,26 @@ def report(rows: list[data.Row], folder: Path, against: Path | None = None) -> s
 
     int8, fp32 = scored(Scorer(folder, Int8(folder))), scored(Scorer(folder, Fp32(folder)))
     other = against and scored(Scorer(against, Int8(against)))
-    models = {"int8": int8, "fp32": fp32} | ({"the other, int8": other} if other else {})
+    beside = against and f"{title(against)}, int8"
+    models = {"int8": int8, "fp32": fp32} | ({beside: other} if other else {})
     tables = [
         sentiment(true, models),
         discontent(true, models),
         made_up(true, models),
         thresholds(true, int8),
         flips(true, int8),
-        behaviours({"int8": int8} | ({"the other": other} if other else {})),
+        behaviours({"int8": int8} | ({beside: other} if other else {})),
         wrong(true, int8),
         agreement(int8, fp32),
         speed(true, int8.scorer, other and other.scorer),
     ]
     return "\n\n".join(tables)
+
+
+def title(folder: Path) -> str:
+    """What a folder's model is called in a table's head."""
+    said = json.loads((folder / "config.json").read_text())["pounce"]
+    return f"revision {said['revision']}"
 
 
 def sentiment(true: Validation, models: dict[str, Scored]) -> str:

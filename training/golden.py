@@ -27,7 +27,7 @@ def write(folder: Path, file: Path) -> None:
     `folder`."""
     normalise = SCHEMES[json.loads((folder / "config.json").read_text())["pounce"]["normalisation"]]
     raw = [*ODD, *(post.text for post in posts.posts("validation"))]
-    raw += [post.text for post in posts.posts("train")][::20]
+    raw += [post.text for post in posts.posts("train")][::60]
     raw = [text for text in dict.fromkeys(raw) if normalise(text)]
     probabilities = Scorer(folder, Fp32(folder), batch=1)(raw)
     file.parent.mkdir(parents=True, exist_ok=True)

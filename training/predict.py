@@ -1,39 +1,29 @@
-"""Networks in training, asked: texts to logits and probabilities."""
+"""Networks in training, asked: texts to logits."""
 
-import logging
-
+import numpy as np
 import torch
 
 import train
-from data import DISCONTENT, OUTPUTS
-
-log = logging.getLogger("predict")
 
 TOKENS_MAX = 128
+BATCH = {"cpu": 64, "cuda": 512}
 
 
-def logits(network, texts: list[str], batch: int = 64) -> torch.Tensor:
-    """`[texts, outputs]` logits."""
+def logits(network, texts: list[str], roughly: bool = False) -> torch.Tensor:
+    """`[texts, outputs]` logits, on the CPU; `roughly`: computed in bf16."""
     encoded = network.tokenise(texts, TOKENS_MAX)
-    order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
-    out = torch.zeros(len(texts), len(OUTPUTS))
+    return scored(network, train.Encoded.of(np.arange(len(texts)), encoded), roughly)
+
+
+def scored(network, posts: train.Encoded, roughly: bool = False) -> torch.Tensor:
+    """`[posts, outputs]` logits of posts that are encoded."""
+    device = next(network.model.parameters()).device
+    held, order, out = train.OnDevice(posts, device), np.argsort(-posts.lengths), []
+    size = BATCH[device.type]
     network.model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), batch):
-            index = order[start : start + batch]
-            out[index] = network.forward(*train.pad([encoded[i] for i in index])).float()
-            if start // batch % 200 == 199:
-                log.info("scored %d of %d", start + batch, len(texts))
-    return out
-
-
-def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Softmax of sentiment's logits, sigmoid of discontent's."""
-    sentiment = torch.softmax(logits[:, :DISCONTENT], -1)
-    return torch.cat([sentiment, torch.sigmoid(logits[:, DISCONTENT:])], -1)
-
-
-def roughly(network, texts: list[str]) -> torch.Tensor:
-    """`[texts, outputs]` probabilities in bf16, for a teacher's scores."""
-    with torch.autocast("cpu", torch.bfloat16):
-        return probabilities(logits(network, texts))
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=roughly):
+        for start in range(0, len(order), size):
+            out.append(network.forward(*held.batch(order[start : start + size])).float())
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return torch.cat(out).cpu()[back]

@@ -1,163 +1,193 @@
-"""Training: one loop for the teachers (labels) and the students (labels and the teachers' scores).
+"""Training: one loop for the teacher and the students.
 
-A post's loss is that of both answers, as far as they are known: cross-entropy of sentiment, binary
-cross-entropy of discontent. bf16 autocast, AdamW, warm-up and linear decay; batches of posts of
-like length, cut to a number of tokens. The state is saved every few minutes: a run that was
-interrupted goes on where it was.
+Every post has wanted probabilities, of labels or of a teacher; the loss is the cross-entropy to
+them (`heads.Heads.loss`). bf16 autocast, AdamW, a warm-up and a cosine; batches of posts of like
+length. On a CPU the state is saved every few minutes: a run that was interrupted goes on where it
+was.
 """
 
 import logging
 import math
 import random
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch.nn import functional as F
 
 import augment
-from data import DISCONTENT, OUTPUTS, UNKNOWN, Row, epoch
+import data
+from data import Row
+from heads import Heads
 
 log = logging.getLogger("train")
-CHECKPOINT_SECONDS = 120
-UNSCORED = torch.full((len(OUTPUTS),), math.nan)
+CHECKPOINT_SECONDS = 600
+POOL = 50  # batches whose posts are sorted by length together
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `distil` is the share of the loss that is the distance to the teacher's scores;
-    `cooldown` (step, steps) ends the run early: from that step the rate falls to 0 in so many.
-    `slips`, `renames` and `frames` are the shares of posts that augment.py changes. An epoch is
-    `share` of what the sources say (`data.epoch`)."""
+    """One run. `draws` is how often an epoch draws a row of each source; `slips`, `renames` and
+    `frames` are the shares of posts that augment.py changes. After `seconds` the run is over at the
+    latest: the rate falls by whichever of steps and time is nearer to its end."""
 
     name: str
     epochs: int
     rate: float
     seed: int
-    batch: int = 48
+    batch: int
+    draws: dict[str, float] = field(default_factory=dict)
     tokens_max: int = 72
     dropout: float = 0.1
     decay: float = 0.01
-    class_weights: tuple[float, float, float] = (1.3, 0.9, 1.0)
-    distil: float = 0.0
-    cooldown: tuple[int, int] | None = None
-    slips: float = 0.2
-    renames: float = 0.2
+    slips: float = 0.0
+    renames: float = 0.0
     frames: float = 0.0
-    share: float | None = 1.0
+    seconds: float = math.inf
+
+    def drawn(self, rows: list[Row], number: int) -> np.ndarray:
+        """Indices of the rows of the epoch of that number."""
+        return data.draw(rows, self.draws, (self.seed, number))
 
 
-def rows_of(rows: list[Row], plan: Plan, number: int) -> list[Row]:
-    """The rows that `plan` draws in its epoch of that number."""
-    return epoch(rows, plan.seed * 1000 + number, plan.share)
+@dataclass(frozen=True)
+class Encoded:
+    """The posts of an epoch: of which row each is, and its `lengths` ids one after the other."""
+
+    rows: np.ndarray
+    ids: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, encoded: list[list[int]]) -> "Encoded":
+        """Of lists of ids."""
+        lengths = np.array([len(ids) for ids in encoded])
+        return cls(rows, np.concatenate([np.array(ids, np.uint16) for ids in encoded]), lengths)
+
+    def save(self, file: Path) -> None:
+        """Writes it to `file`, whole or not at all."""
+        aside = file.with_suffix(".part.npz")
+        np.savez(aside, rows=self.rows, ids=self.ids, lengths=self.lengths)
+        aside.rename(file)
+
+    @classmethod
+    def load(cls, file: Path) -> "Encoded":
+        """Reads what `save` wrote."""
+        with np.load(file) as parts:
+            return cls(**parts)
+
+    def batches(self, size: int, seed: int) -> list[np.ndarray]:
+        """Index arrays of posts of like length, in random order."""
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(self.rows))
+        out = []
+        for start in range(0, len(order), size * POOL):
+            pool = order[start : start + size * POOL]
+            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            out += [pool[i : i + size] for i in range(0, len(pool), size)]
+        return [out[i] for i in rng.permutation(len(out))]
 
 
-def batches(rows, encode, size, seed):
-    """Index lists of posts of like length, in random order."""
-    rng = random.Random(seed)
-    lengths = [len(ids) for ids in encode]
-    out = []
-    order = list(range(len(rows)))
-    rng.shuffle(order)
-    for start in range(0, len(order), size * 50):
-        pool = sorted(order[start : start + size * 50], key=lambda i: lengths[i])
-        out += [pool[i : i + size] for i in range(0, len(pool), size)]
-    rng.shuffle(out)
-    return out
+class OnDevice:
+    """The ids of many posts on a device: batches are put together there."""
+
+    def __init__(self, encoded: Encoded, device: torch.device):
+        self.ids = torch.from_numpy(encoded.ids.astype(np.int32)).to(device)
+        self.lengths = torch.from_numpy(encoded.lengths.astype(np.int64)).to(device)
+        self.starts = self.lengths.cumsum(0) - self.lengths
+        self.widths = encoded.lengths
+
+    def batch(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """`[batch, width]` ids (0 behind the end) and mask (1 = token) of the posts `index`."""
+        width = int(self.widths[index].max())
+        index = torch.from_numpy(index).to(self.ids.device)
+        along = torch.arange(width, device=self.ids.device)
+        mask = along < self.lengths[index][:, None]
+        places = (self.starts[index][:, None] + along).clamp(max=len(self.ids) - 1)
+        return (self.ids[places] * mask).long(), mask.long()
 
 
-def pad(encoded, pad_id=0):
-    """`[batch, sequence]` ids and mask of lists of ids."""
-    width = max(map(len, encoded))
-    ids = torch.tensor([row + [pad_id] * (width - len(row)) for row in encoded])
-    lengths = torch.tensor([len(row) for row in encoded])
-    return ids, (torch.arange(width) < lengths[:, None]).long()
+def encode(rows: list[Row], plan: Plan, number: int, tokenise) -> Encoded:
+    """The posts of an epoch, changed by chance and tokenised."""
+    drawn = plan.drawn(rows, number)
+    rng = random.Random(plan.seed * 77 + number)
+    shares = (plan.slips, plan.renames, plan.frames)
+    texts = [augment.changed(rows[i].text, rng, *shares) for i in drawn]
+    return Encoded.of(drawn, tokenise(texts, plan.tokens_max))
 
 
-def loss_of(scores, answers, weights, plan, teacher=None):
-    """The loss of `[batch, outputs]` logits: of the labels, `[batch, 2]` with `UNKNOWN` where
-    nobody was asked, and the distance (KL) to the teacher's `[batch, outputs]` probabilities; an
-    answer that it hasn't given is NaN."""
-    logp, logit = F.log_softmax(scores[:, :DISCONTENT].float(), -1), scores[:, DISCONTENT].float()
-    sentiment, discontent = answers.unbind(-1)
-    index = sentiment.clamp(min=0)
-    exact = -logp.gather(1, index[:, None])[:, 0] * torch.tensor(plan.class_weights)[index]
-    unhappy = F.binary_cross_entropy_with_logits(
-        logit, discontent.clamp(min=0).float(), reduction="none"
-    )
-    hard = exact * (sentiment != UNKNOWN) + unhappy * (discontent != UNKNOWN)
-    hard = (hard * weights).mean()
-    if teacher is None:
-        return hard
-    given, taught = ~teacher.isnan(), teacher.nan_to_num(0.5)
-    apart = F.kl_div(logp, taught[:, :DISCONTENT], reduction="none").sum(-1)
-    wanted = taught[:, DISCONTENT]
-    unlike = F.binary_cross_entropy_with_logits(logit, wanted, reduction="none")
-    unlike = unlike - F.binary_cross_entropy(wanted, wanted, reduction="none")  # less its entropy
-    soft = (apart * given[:, 0] + unlike * given[:, DISCONTENT]).mean()
-    return (1 - plan.distil) * hard + plan.distil * soft
-
-
-def run(model, forward, tokenise, rows: list[Row], plan: Plan, folder: Path, teacher=None):
-    """Trains `model` in place; `teacher` maps the texts that it knows to `[outputs]` probabilities.
-
-    `forward(ids, mask, dropout)` gives logits; `tokenise(texts, tokens_max)` gives lists of ids.
-    """
+def run(
+    network,
+    heads: Heads,
+    rows: list[Row],
+    wanted: torch.Tensor,
+    plan: Plan,
+    folder: Path,
+    encoded: Callable[[int], Encoded] | None = None,
+) -> None:
+    """Trains `network` (models.Network, mpnet.Network) in place, on the device where its weights
+    are, to give each of `rows` its `wanted` probabilities, `[rows, outputs]`. `encoded` gives the
+    posts of an epoch where they were encoded elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
     state_file = folder / f"{plan.name}.pt"
-    epochs = [rows_of(rows, plan, number) for number in range(plan.epochs)]
-    steps_whole = sum(math.ceil(len(e) / plan.batch) for e in epochs)
-    steps_total = min(steps_whole, sum(plan.cooldown)) if plan.cooldown else steps_whole
+    model, device = network.model, next(network.model.parameters()).device
+    sizes = [len(plan.drawn(rows, number)) for number in range(plan.epochs)]
+    total = sum(math.ceil(size / plan.batch) for size in sizes)
     optimiser = torch.optim.AdamW(_groups(model, plan), fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda s: _slope(s, steps_whole, plan.cooldown)
-    )
-    done = 0
+    done, spent = 0, 0.0
     if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
+        state = torch.load(state_file, weights_only=True, map_location=device)
         model.load_state_dict(state["model"])
-        if state["done"] >= steps_total:
+        if state["ended"]:
             log.info("%s: done before", plan.name)
             return
         optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        done = state["done"]
+        done, spent = state["done"], state["spent"]
     model.train()
-    step, started, saved, shown = 0, time.monotonic(), time.monotonic(), 0.0
-    for number, rows_now in enumerate(epochs):
-        rng = random.Random(plan.seed * 77 + number)
-        shares = (plan.slips, plan.renames, plan.frames)
-        texts = [augment.changed(r.text, rng, *shares) for r in rows_now]
-        encoded = tokenise(texts, plan.tokens_max)
-        for batch in batches(rows_now, encoded, plan.batch, plan.seed + number):
+    wanted = wanted.to(device)
+    step, started = 0, time.monotonic() - spent
+    saved = time.monotonic()
+    for number in range(plan.epochs):
+        posts = encoded(number) if encoded else encode(rows, plan, number, network.tokenise)
+        held, at = OnDevice(posts, device), torch.from_numpy(posts.rows).to(device)
+        for batch in posts.batches(plan.batch, plan.seed + number):
+            spent = time.monotonic() - started
+            along = max(step / total, spent / plan.seconds)
             step += 1
-            if step <= done or step > steps_total:
+            if step <= done:
                 continue
+            if along >= 1:
+                break
             torch.manual_seed(plan.seed * 1_000_003 + step)
-            ids, mask = pad([encoded[i] for i in batch])
-            picked = [rows_now[i] for i in batch]
-            answers = torch.tensor([r.answers for r in picked])
-            weights = torch.tensor([r.weight for r in picked])
-            soft = teacher and torch.stack([teacher.get(r.text, UNSCORED) for r in picked])
-            with torch.autocast("cpu", torch.bfloat16):
-                scores = forward(ids, mask, plan.dropout)
-            loss = loss_of(scores, answers, weights, plan, soft)
+            for group in optimiser.param_groups:
+                group["lr"] = plan.rate * slope(along, 1 / total)
+            ids, mask = held.batch(batch)
+            with torch.autocast(device.type, torch.bfloat16):
+                logits = network.forward(ids, mask, plan.dropout)
+            loss = heads.loss(logits, wanted[at[torch.from_numpy(batch).to(device)]])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
-            schedule.step()
             optimiser.zero_grad()
-            shown += (loss.item() - shown) * max(0.01, 1 / (step - done))
-            now = time.monotonic()
-            if step % 100 == 0 or step == steps_total:
-                rate = (step - done) * plan.batch / (now - started)
-                left = (steps_total - step) * plan.batch / rate / 60
-                log.info("%s step %d/%d loss %.4f, %.0f posts/s, %.1f min left",
-                         plan.name, step, steps_total, shown, rate, left)  # fmt: skip
-            if now - saved > CHECKPOINT_SECONDS or step == steps_total:
-                saved = now
-                _save(state_file, model, optimiser, schedule, step)
+            if step % 100 == 0:
+                rate = (step - done) * plan.batch / (time.monotonic() - started)
+                log.info("%s epoch %d/%d step %d/%d loss %.4f, %.0f posts/s, %.0f %%",
+                         plan.name, number + 1, plan.epochs, step, total, loss.item(), rate,
+                         100 * along)  # fmt: skip
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                saved = time.monotonic()
+                _save(state_file, model, optimiser, step, spent)
+    log.info("%s: %d of %d steps in %.0f s", plan.name, step, total, time.monotonic() - started)
+    _save(state_file, model, None, step, spent)
+
+
+def slope(along: float, first: float = 0.0, warm: float = 0.06) -> float:
+    """The rate's factor when `along` (0 to 1) of the run is over: a warm-up, then half a cosine."""
+    if along < warm:
+        return (along + first) / warm
+    return 0.5 * (1 + math.cos(math.pi * (along - warm) / (1 - warm)))
 
 
 def _groups(model, plan):
@@ -172,24 +202,8 @@ def _groups(model, plan):
     ]
 
 
-def _slope(step, total, cooldown):
-    warm = max(1, int(0.06 * total))
-    slope = (step + 1) / warm if step < warm else max(0.0, (total - step) / (total - warm))
-    if cooldown and step >= cooldown[0]:
-        start, steps = cooldown
-        slope = (total - start) / (total - warm) * max(0.0, 1 - (step - start) / steps)
-    return slope
-
-
-def _save(path, model, optimiser, schedule, done):
+def _save(path, model, optimiser, done, spent):
     aside = path.with_suffix(".part")
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
-            "done": done,
-        },
-        aside,
-    )
+    state = {"model": model.state_dict(), "done": done, "spent": spent, "ended": not optimiser}
+    torch.save(state | ({"optimiser": optimiser.state_dict()} if optimiser else {}), aside)
     aside.rename(path)

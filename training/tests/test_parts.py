@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import math
 import random
 import re
 import tempfile
@@ -38,6 +37,7 @@ import scoring
 import teacher
 import train
 import vocabulary
+from heads import ANSWERS
 from normalise import SCHEMES, normalise, social_v2
 from tests import tiny
 
@@ -222,37 +222,37 @@ class Calibration(unittest.TestCase):
 
 
 class Loss(unittest.TestCase):
+    def loss(self, logits, *answers):
+        wanted = torch.from_numpy(teacher.targets(data.Row("", data.Answers(*answers), *self.SET)))
+        return ANSWERS.loss(torch.tensor([logits]), wanted[None, : ANSWERS.outputs]).item()
+
     def test_each_answer_is_taught_by_the_posts_whose_annotators_gave_it(self):
-        plan = train.Plan("p", 1, 1e-3, 1, class_weights=(1, 1, 1))
-
-        def loss(scores, *answers):
-            row = torch.tensor([data.Answers(*answers)])
-            return train.loss_of(torch.tensor([scores]), row, torch.ones(1), plan).item()
-
-        complaint = (data.UNKNOWN, 1)
+        self.SET = ["complaints"]
         for sentiment in ([9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]):
-            self.assertLess(loss([*sentiment, 20.0], *complaint), 1e-6)
-            self.assertGreater(loss([*sentiment, -20.0], *complaint), 3)
+            self.assertLess(self.loss([*sentiment, 20.0], data.UNKNOWN, 1), 1e-6)
+            self.assertGreater(self.loss([*sentiment, -20.0], data.UNKNOWN, 1), 3)
+        self.SET = ["semeval_train"]
         for discontent in (-20.0, 20.0):
-            self.assertLess(loss([20.0, 0, 0, discontent], data.NEGATIVE), 1e-6)
-            self.assertGreater(loss([0, 0, 20.0, discontent], data.NEGATIVE), 3)
-        self.assertGreater(loss([0, 0, 20.0, 20.0], *data.OF_CLASS[data.POSITIVE]), 3)
+            self.assertLess(self.loss([20.0, 0, 0, discontent], data.NEGATIVE), 1e-6)
+            self.assertGreater(self.loss([0, 0, 20.0, discontent], data.NEGATIVE), 3)
+        self.assertGreater(self.loss([0, 0, 20.0, 20.0], *data.OF_CLASS[data.POSITIVE]), 3)
+        self.SET = ["tweets_2009", "negative"]
+        self.assertEqual(self.loss([0, 0, 20.0, 20.0], data.NEGATIVE), 0)
 
-    def test_an_unlabelled_post_counts_by_the_teachers_scores_alone(self):
-        plan = train.Plan("p", 1, 1e-3, 1, distil=0.5)
-        answers, weight = torch.tensor([data.UNLABELLED]), torch.ones(1)
-        scores = torch.tensor([[1.0, 2, 3, -1]])
-        same = predict.probabilities(scores)
+    def test_it_is_least_at_the_wanted_probabilities(self):
+        logits = torch.tensor([[1.0, 2, 3, -1]])
+        same = ANSWERS.probabilities(logits)
+        least = ANSWERS.loss(logits, same)
+        for other in (same[:, [2, 1, 0, 3]], torch.cat([same[:, :3], 1 - same[:, 3:]], -1)):
+            entropy = ANSWERS.loss(other.logit(), other)
+            self.assertGreater(ANSWERS.loss(logits, other) - min(entropy, least), 0.1)
+        self.assertEqual(ANSWERS.loss(logits, torch.full((1, 4), torch.nan)), 0)
 
-        def loss(teacher):
-            return train.loss_of(scores, answers, weight, plan, teacher).item()
-
-        self.assertAlmostEqual(loss(same), 0, places=6)
-        self.assertGreater(loss(same[:, [2, 1, 0, 3]]), 0.1)
-        self.assertGreater(loss(torch.cat([same[:, :3], 1 - same[:, 3:]], -1)), 0.1)
-        self.assertEqual(loss(torch.full((1, 4), torch.nan)), 0)
-        half = torch.cat([torch.full((1, 3), torch.nan), 1 - same[:, 3:]], -1)
-        self.assertGreater(loss(half), 0.1)
+    def test_the_rate_rises_and_falls(self):
+        rates = [train.slope(along / 100) for along in range(101)]
+        self.assertEqual(rates.index(max(rates)), 6)
+        self.assertEqual((rates[0], rates[6]), (0.0, 1.0))
+        self.assertAlmostEqual(rates[100], 0.0)
 
 
 class Posts(unittest.TestCase):
@@ -277,6 +277,7 @@ class Behaviours(unittest.TestCase):
         terms = "|".join(map(re.escape, behaviour.words()))
         self.assertFalse([t for t in met if re.search(rf"\b(?:{terms})\b", t)])
         self.assertFalse(set(posts.SLOTS["identity"]) & behaviour.words())
+        self.assertFalse({word for group in names.PEOPLE for word in group} & behaviour.words())
         texts = {t for test in behaviour.tests() for one in test.sets for t in one}
         self.assertFalse({t.lower() for t in texts} & set(met))
 
@@ -320,24 +321,10 @@ class Teacher(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, "scores.bin"):
                 scores.Scores.read(file)
         for text in ("still no parcel", "@user Still no parcel!! http"):
-            np.testing.assert_allclose(read.of(text), said[0], atol=0.004)
-        np.testing.assert_allclose(read.of("opens at nine"), said[1], atol=0.004)
+            np.testing.assert_allclose(read.of(text), said[0], atol=0.01)
+        np.testing.assert_allclose(read.of("opens at nine"), said[1], atol=0.01)
         self.assertIsNone(read.of("opens at ten"))
         self.assertNotEqual(scores.key("😡"), scores.key("😍"))
-
-    def test_what_is_known_is_not_asked_again_and_time_is_kept(self):
-        network = tiny.network(1)
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            mock.patch.object(teacher, "CHUNK", 2),
-            mock.patch.object(predict, "roughly", wraps=predict.roughly) as asked,
-        ):
-            file = Path(folder) / "scores.bin"
-            teacher.ask(network, ["late", "great"], file, math.inf)
-            teacher.ask(network, ["late", "form", "great", "slow", "kind"], file, math.inf)
-            self.assertEqual([len(call.args[1]) for call in asked.call_args_list], [2, 2, 1])
-            teacher.ask(network, ["quick"], file, -math.inf)
-            self.assertEqual(len(scores.Scores.read(file)), 5)
 
     def test_what_a_sarcastic_post_means_is_scored_for_it(self):
         plain = data.Row("opens at nine", data.UNLABELLED, "tweets_unlabelled")
@@ -348,29 +335,34 @@ class Teacher(unittest.TestCase):
         )
         kept = scores.Scores()
         kept.add(["I hate waiting"], np.array([[0.9, 0.1, 0, 0.6]]))
-        lessons = make.lessons([plain, sarcastic, own], kept)
-        self.assertEqual(set(lessons), {"love waiting", "late"})
-        self.assertGreater(lessons["love waiting"][0], 0.85)
-        self.assertGreater(lessons["late"][3], 0.9)
+        lessons = make.lessons([sarcastic, own, plain], kept, labels=0.2)
+        self.assertGreater(lessons[0, data.NEGATIVE], 0.85)
+        self.assertGreater(lessons[1, data.DISCONTENT], 0.9)
+        self.assertTrue(lessons[2].isnan().all())
 
-    def test_weights_may_lie_between_a_base_and_what_went_on_from_it(self):
-        base, tuned = tiny.network(1, seed=1), tiny.network(1, seed=2)
-        start, end = base.model.classifier.weight.clone(), tuned.model.classifier.weight.clone()
-        models.between(base, tuned, 0.25)
-        wanted = 0.75 * start + 0.25 * end
-        torch.testing.assert_close(tuned.model.classifier.weight, wanted)
-        torch.testing.assert_close(base.model.classifier.weight, start)
+    def test_a_lesson_lies_between_the_score_and_the_label(self):
+        row = data.Row("where is it", data.Answers(discontent=1), "complaints")
+        kept = scores.Scores()
+        kept.add([row.text], np.array([[0.6, 0.3, 0.1, 0.5]]))
+        lesson = make.lessons([row], kept, labels=0.2)[0]
+        torch.testing.assert_close(lesson, torch.tensor([0.6, 0.3, 0.1, 0.6]), atol=0.02, rtol=0)
 
-    def test_a_base_teaches_what_it_was_taught(self):
-        care = data.Row("where is my parcel", data.Answers(discontent=1), "complaints")
-        tweet = data.Row("what a day", data.Answers(data.POSITIVE, 0), "semeval_train")
-        plan = dataclasses.replace(teacher.ONCE, name="p")
-        base = mock.Mock(side_effect=lambda texts: np.tile([0.6, 0.3, 0.1, 0.6], (len(texts), 1)))
-        wanted = {tweet.text: torch.tensor([0.2, 0.1, 0.7, 0.1])}
-        out = make.with_base(wanted, plan, [care, tweet], base)
-        nan = torch.nan
-        for row, said in ((care, [nan, nan, nan, 0.6]), (tweet, [0.4, 0.2, 0.4, 0.1])):
-            torch.testing.assert_close(out[row.text], torch.tensor(said), equal_nan=True)
+    def test_a_set_of_another_question_has_a_head_of_its_own_and_half_a_say(self):
+        said = np.full((2, teacher.HEADS.outputs), 0.5, np.float32)
+        said[:, :4] = [0.5, 0.3, 0.2, 0.4]
+        said[:, teacher.HEADS.places["sst2_train"]] = [0.1, 0.9]
+        said[:, teacher.HEADS.places["complaints_financial"]] = 0.8
+        got = teacher.answers(said, ["sst2_train", "complaints_financial"])
+        np.testing.assert_allclose(got[0], [0.285, 0.3, 0.415, 0.4], atol=1e-6)
+        np.testing.assert_allclose(got[1], [0.5, 0.3, 0.2, 0.6], atol=1e-6)
+
+    def test_labels_of_many_at_once_are_wanted_each(self):
+        row = data.Row("so sad, so proud", data.UNLABELLED, "goemotions_train", "pride,sadness")
+        wanted = teacher.targets(row)
+        self.assertTrue(np.isnan(wanted[: ANSWERS.outputs]).all())
+        chosen = wanted[teacher.HEADS.places["goemotions_train"]] == 1
+        said = {e for e, one in zip(teacher.HEADS.of["goemotions_train"].labels, chosen) if one}
+        self.assertEqual(said, {"pride", "sadness"})
 
     def test_it_learns_its_lessons_and_padding_means_nothing(self):
         words = Tokenizer.from_str(tiny.network(1).tokeniser.to_str())
@@ -383,13 +375,19 @@ class Teacher(unittest.TestCase):
             for n in range(20)
             for answers, word in zip(data.OF_CLASS, ("late", "form", "great"))
         ]
-        plan = dataclasses.replace(teacher.ONCE, name="tiny", rate=2e-2, epochs=6, batch=8)
-        lesson = teacher.Lesson(plan, {"semeval_train": 50})
-        self.assertEqual(len(teacher.sample(rows, lesson)), 50)
+        plan = dataclasses.replace(
+            teacher.PLAN, name="tiny", rate=2e-2, epochs=6, batch=8, draws={"semeval_train": 1.0}
+        )
         with tempfile.TemporaryDirectory() as folder:
             MPNetModel(config, add_pooling_layer=False).save_pretrained(folder)
             words.save(f"{folder}/tokenizer.json")
-            network = teacher.taught(Path(folder), rows, Path(folder), [lesson])
+            network = mpnet.network(Path(folder), teacher.HEADS.outputs, 1)
+            teacher.teach(network, rows, plan, Path(folder))
+            teacher.ask(network, rows, Path(folder) / "said.npy")
+            teacher.write(rows, [Path(folder) / "said.npy"] * 2, Path(folder) / "scores.bin")
+            kept = scores.Scores.read(Path(folder) / "scores.bin")
+        right = [kept.of(row.text)[:3].argmax() == row.answers.sentiment for row in rows]
+        self.assertGreater(np.mean(right), 0.9)
         alone = predict.logits(network, ["great word1"])
         among = predict.logits(network, ["great word1", "late form great " * 9])
         torch.testing.assert_close(among[:1], alone, atol=1e-5, rtol=1e-5)
@@ -428,15 +426,17 @@ class Robustness(unittest.TestCase):
 
 class Names(unittest.TestCase):
     def test_another_known_name_gives_the_same_ids_and_the_shipped_rows_the_same_vector(self):
-        tokeniser, additions = vocabulary.extended(models.MINILM / "tokenizer.json")
+        tokeniser, _ = vocabulary.extended(models.MINILM / "tokenizer.json")
         rng = random.Random(2)
         text = "on hold with Vodafone's line, dhl and Google too"
-        network = models.Network(tiny.network().model, tokeniser, additions.names)
+        network = models.Network(tiny.network().model, tokeniser, vocabulary.alike(tokeniser))
         ids = network.tokenise([text, robustness.known_name(text, rng)], 72)
         self.assertEqual(*ids)
         self.assertNotEqual(*network.tokenise([text, "on hold with my line, it and it too"], 72))
+        self.assertEqual(*network.tokenise(["a gay baker", "a Polish baker"], 72))
+        self.assertNotEqual(*network.tokenise(["a black coat", "a Polish coat"], 72))
         network = tiny.network()
-        network.alike = [7, 9, 11]
+        network.alike = [[7, 9, 11]]
         network.unite()
         rows = network.model.bert.embeddings.word_embeddings.weight
         self.assertTrue(torch.equal(rows[7], rows[11]))
