@@ -52,7 +52,7 @@ impl FlaggedPost {
     }
 }
 
-/// See the [module](self).
+/// All cases. It has no clock: whoever drives it says what time it is.
 #[derive(Debug, Clone)]
 pub struct CaseEngine {
     pub(crate) settings: CaseSettings,
