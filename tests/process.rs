@@ -30,7 +30,10 @@ fn bad_configuration_ends_with_one_clear_line_and_exit_code_2() {
     check_refused(&serve(&["--model", "no/such/folder"]), "no/such/folder");
     check_refused(&serve(&["--model", MODEL, "--workers", "0"]), "--workers");
     check_refused(&serve(&["--model", MODEL, "--labels", "good,bad"]), "--labels");
-    check_refused(&serve(&["--model", MODEL, "--labels", "a,b,c"]), "a, b, c");
+    check_refused(
+        &serve(&["--model", MODEL, "--labels", "a,b,c"]),
+        "3 labels, but the model has 4",
+    );
     check_refused(&serve(&["--model", MODEL, "--discontent", "0.9,0.8,0.7"]), "discontent_low");
     check_refused(&serve(&["--model", MODEL, "--message-bytes-max", "9"]), "--message-bytes-max");
 
@@ -77,6 +80,7 @@ fn a_damaged_model_is_told_by_its_file() {
     check_refused(&args, "pounce.thresholds.discontent.low must be");
     json["pounce"]["thresholds"] = serde_json::json!({});
     // A model that loads and gives another number of outputs than config.json names.
+    json["pounce"]["answers"] = Value::Null;
     json["id2label"] = serde_json::json!({"0": "negative", "1": "positive"});
     std::fs::write(&config, json.to_string()).expect("written");
     check_refused(&args, "1 posts and 2 labels");
