@@ -19,15 +19,18 @@ use binary::{Server, free_port, pounce};
 use futures::StreamExt;
 use nats::Nats;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
 /// Posts of a run of the test suite.
-const POSTS: usize = 1_200;
+const POSTS: usize = 3_000;
 /// One message in so many is no post.
 const BAD_EVERY: usize = 100;
+/// What is killed; without a word unless the name says so.
+const KINDS: [&str; 5] = ["bridge", "bridge, SIGTERM", "service", "service, SIGTERM", "NATS"];
 /// Pause between two kills, in milliseconds.
-const PAUSE: std::ops::Range<u64> = 400..2_000;
+const PAUSE: std::ops::Range<u64> = 200..1_500;
 /// The whole run without progress.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -138,13 +141,18 @@ async fn every_post_has_its_event_though_everything_is_killed_at_random() {
     });
 
     let (mut stored, mut next, mut kills) = (Stored::default(), 1, BTreeMap::new());
+    let mut kinds = Vec::new();
     let (mut reached, mut since) = (0, Instant::now());
     let began = Instant::now();
     let reader = context(&nats).await;
     while stored.events.len() + stored.dead.len() < posts {
         tokio::time::sleep(Duration::from_millis(rng.random_range(PAUSE))).await;
-        let what = ["bridge", "bridge, SIGTERM", "service", "service, SIGTERM", "NATS"]
-            [rng.random_range(0..5)];
+        // Each kind before any comes again.
+        if kinds.is_empty() {
+            kinds = KINDS.to_vec();
+            kinds.shuffle(&mut rng);
+        }
+        let what = kinds.pop().expect("just filled");
         *kills.entry(what).or_insert(0) += 1;
         match what {
             "bridge" | "bridge, SIGTERM" => {
