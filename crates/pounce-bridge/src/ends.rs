@@ -1,5 +1,10 @@
 //! The two ends of a bridge: opened by the kind of their addresses, then run.
 
+#![cfg_attr(
+    not(any(feature = "nats", feature = "kafka")),
+    allow(unused, reason = "a program without brokers has nothing to run")
+)]
+
 use std::sync::Arc;
 
 use pounce_client::Client;
@@ -125,7 +130,6 @@ struct Onward<'a> {
 }
 
 impl Onward<'_> {
-    #[allow(dead_code, reason = "a program without brokers has no source")]
     async fn run<S: Source>(self, source: &S) -> Result<(), RunError> {
         let Self { client, to, spec, status, stop } = self;
         match to.address.broker {
@@ -152,7 +156,6 @@ fn addressed<T>(flag: &'static str, parsed: Result<T, AddressError>) -> Result<T
     parsed.map_err(|source| RunError::Address { flag, source })
 }
 
-#[allow(dead_code, reason = "a program without brokers connects to none")]
 fn connected<T>(flag: &'static str, opened: Result<T, ConnectError>) -> Result<T, RunError> {
     opened.map_err(|source| RunError::Connect { flag, source })
 }
