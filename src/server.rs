@@ -300,6 +300,8 @@ impl Server {
         if let Some(writer) = self.writer {
             flush(writer, self.unsent).await;
         }
+        // One of them holds the state folder, which the next server may ask for at once.
+        self.background.shutdown().await;
         if let Some(state) = self.state {
             save(state, &self.parts).await;
         }

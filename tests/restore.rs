@@ -75,7 +75,7 @@ fn write_posts(file: &Path) {
     };
     let praise = serde_json::json!({
         "id": "praise", "author": "star", "followers": 50_000, "topic": "lark",
-        "text": "I love this so much, thank you, best service ever!",
+        "text": "The staff were lovely and my refund came in five minutes. Five stars!",
         "posted_at": 1_700_002_000,
     });
     let lines = (0..60).map(complaint).chain([praise]).map(|line| format!("{line}\n"));
