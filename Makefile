@@ -21,7 +21,7 @@ NATS := $(TOOLS)/nats/bin/nats-server
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk tests/standard_clients/standard_clients.mk examples/typescript/typescript.mk examples/go/go.mk)
 
-.PHONY: help demo serve test lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak fuzz interleavings test-kernels
+.PHONY: help demo serve test openssl-headers lint lint-workflows test-rust test-demo test-board try-replicas proto deny semver bench bench-load trials soak fuzz interleavings test-kernels
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,10 @@ demo: ## Serve, replay made-up posts, show a first alert; ARGS=--once to end by 
 serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for libtorch
 	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
 
-test: lint proto test-rust test-demo test-board test-alertmanager deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard clients/python/python.mk),test-python) $(if $(wildcard tests/standard_clients/standard_clients.mk),test-standard-clients) $(if $(wildcard examples/typescript/typescript.mk),test-typescript) $(if $(wildcard examples/go/go.mk),test-go) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
+test: openssl-headers lint proto test-rust test-demo test-board test-alertmanager deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard training/training.mk),test-training) $(if $(wildcard clients/python/python.mk),test-python) $(if $(wildcard tests/standard_clients/standard_clients.mk),test-standard-clients) $(if $(wildcard examples/typescript/typescript.mk),test-typescript) $(if $(wildcard examples/go/go.mk),test-go) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
+
+openssl-headers: ## Install OpenSSL's headers where they are missing
+	scripts/openssl_headers
 
 lint: $(TYPOS) $(MACHETE) lint-workflows ## Check format, spelling, clippy, docs, unused dependencies, workflows
 	$(TYPOS)
