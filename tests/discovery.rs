@@ -20,6 +20,7 @@ const STREAM_AGE: Duration = Duration::from_millis(100);
 const CONNECTION_AGE: Duration = Duration::from_secs(1);
 /// Between two posts of a job.
 const PACE: Duration = Duration::from_millis(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 async fn server() -> Service {
     let mut spec = Spec::default();
@@ -100,6 +101,61 @@ async fn a_server_that_joins_gets_its_share_and_one_that_leaves_gets_nothing_mor
     for job in jobs {
         job.abort();
     }
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_lost_costs_one_call_and_gets_none_until_it_is_back() {
+    let [kept, lost, never] = [server().await, server().await, server().await];
+    let addrs = [kept.addr, lost.addr, never.addr];
+    never.stop().await;
+    let client = Client::balanced(&addrs.map(|addr| format!("http://{addr}")), &Access::default());
+    let client = client.expect("three addresses");
+    let failed = async || {
+        let calls = futures::stream::iter(0..100).then(|_| client.model());
+        calls.filter(|called| std::future::ready(called.is_err())).count().await
+    };
+    assert_eq!(failed().await, 0, "one that was never there costs nothing");
+    lost.stop().await;
+    assert!(failed().await <= 1, "the call that found the connection gone");
+    assert_eq!(failed().await, 0);
+
+    let spec = Spec { addr: addrs[1], ..Spec::default() };
+    let back = Service::start(spec).await;
+    let before = rows(&back);
+    let heard = async {
+        for n in 0.. {
+            let posts = futures::stream::iter([Ok(post(n, format!("good {n}")))]);
+            let replies = client.score_all(posts, StreamSpec::default());
+            assert!(replies.all(|reply| std::future::ready(reply.is_ok())).await);
+            if rows(&back) > before {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, heard).await.expect("it gets calls again");
+    kept.stop().await;
+    back.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_stream_goes_to_the_server_with_the_fewest() {
+    let servers = [Service::start(Spec::default()).await, Service::start(Spec::default()).await];
+    let addrs = servers.each_ref().map(|server| format!("http://{}", server.addr));
+    let client = Client::balanced(&addrs, &Access::default()).expect("two addresses");
+    let before = servers.each_ref().map(rows);
+    let mut jobs = Vec::new();
+    for job in 0..10 {
+        let posts = futures::stream::iter([Ok(post(job, format!("good {job}")))]);
+        let mut replies =
+            client.score_all(posts.chain(futures::stream::pending()), StreamSpec::default());
+        assert!(matches!(replies.next().await, Some(Ok(Reply::Event(_)))));
+        jobs.push(replies);
+    }
+    assert_eq!(servers.each_ref().map(rows), before.map(|rows| rows + 5));
+    drop(jobs);
     for server in servers {
         server.stop().await;
     }

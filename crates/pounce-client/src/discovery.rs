@@ -5,15 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Weak;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use tokio::sync::mpsc::Sender;
-use tonic::transport::channel::Change;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use super::access::{Access, endpoint};
+use super::balance::{Balanced, Servers};
 use super::error::ClientError;
 
 /// Servers to choose from.
@@ -22,9 +22,6 @@ pub(super) const SERVERS_MAX: usize = 256;
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The same while it has not been resolved.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Which of several targets, and which of its servers; none: the name itself.
-type Key = (usize, Option<SocketAddr>);
 
 /// Where calls may go.
 pub(super) enum Target {
@@ -75,40 +72,37 @@ impl Target {
     }
 }
 
-/// A channel to all of the targets.
-pub(super) fn channel(targets: Vec<Target>) -> Result<Channel, ClientError> {
-    let (channel, changes) = Channel::balance_channel(SERVERS_MAX);
+/// A connection to the servers of all targets.
+pub(super) fn balanced(targets: Vec<Target>) -> Result<Balanced, ClientError> {
+    let (mut servers, mut names) = (Vec::new(), Vec::new());
     for (number, target) in targets.into_iter().enumerate() {
         // Until a name is resolved, calls go to it as it is: they fail and tell why.
-        let (endpoint, name) = match target {
-            Target::Server(endpoint) => (*endpoint, None),
+        let endpoint = match target {
+            Target::Server(endpoint) => *endpoint,
             Target::Name(name, sets) => {
-                (endpoint(&name.url, &name.access, None)?, Some((name, sets)))
+                let itself = endpoint(&name.url, &name.access, None)?;
+                names.push((number, name, sets));
+                itself
             }
         };
-        // There is room: targets are no more than changes may wait.
-        let _ = changes.try_send(Change::Insert((number, None), endpoint));
-        if let Some((name, sets)) = name {
-            tokio::spawn(follow(number, name, sets, changes.clone()));
-        }
+        servers.push(((number, None), endpoint));
     }
-    Ok(channel)
+    let balanced = Balanced::new(servers);
+    for (number, name, sets) in names {
+        balanced.beside(follow(number, name, sets, balanced.servers()));
+    }
+    Ok(balanced)
 }
 
-/// Keeps the servers of a channel those of the last set. Ends with the sets, or with the channel.
+/// Keeps the servers of a name those of the last set. Ends with the sets, or with the connection.
 async fn follow(
     number: usize,
     name: Name,
     mut sets: BoxStream<'static, Vec<SocketAddr>>,
-    changes: Sender<Change<Key, Endpoint>>,
+    servers: Weak<Servers>,
 ) {
     let mut known = BTreeSet::new();
-    loop {
-        let set = tokio::select! {
-            () = changes.closed() => return,
-            set = sets.next() => set,
-        };
-        let Some(set) = set else { return };
+    while let Some(set) = sets.next().await {
         let now: BTreeSet<SocketAddr> = set.into_iter().take(SERVERS_MAX).collect();
         if now.is_empty() {
             // Rather the servers of before than none.
@@ -116,15 +110,12 @@ async fn follow(
         }
         let added = now.difference(&known).filter_map(|addr| {
             let endpoint = name.endpoint(*addr).ok()?;
-            Some(Change::Insert((number, Some(*addr)), endpoint))
+            Some(((number, Some(*addr)), endpoint))
         });
-        let itself = known.is_empty().then_some(Change::Remove((number, None)));
-        let gone = known.difference(&now).map(|addr| Change::Remove((number, Some(*addr))));
-        for change in added.chain(itself).chain(gone).collect::<Vec<_>>() {
-            if changes.send(change).await.is_err() {
-                return;
-            }
-        }
+        let itself = known.is_empty().then_some((number, None));
+        let gone = known.difference(&now).map(|addr| (number, Some(*addr)));
+        let Some(servers) = servers.upgrade() else { return };
+        servers.change(added.collect(), &itself.into_iter().chain(gone).collect::<Vec<_>>());
         known = now;
     }
 }

@@ -25,6 +25,7 @@
 
 mod access;
 mod backoff;
+mod balance;
 mod connection;
 mod discovery;
 mod error;
@@ -40,7 +41,7 @@ use tonic::transport::Channel;
 
 pub use self::access::{Access, Credential};
 pub use self::backoff::Backoff;
-pub use self::connection::{Line, line};
+pub use self::connection::{Connection, Line, line};
 pub use self::error::ClientError;
 pub use self::resume::{Reply, StreamSpec};
 pub use self::watch::{WatchSpec, Watched};
@@ -81,9 +82,10 @@ impl Client {
     }
 
     /// As [`Client::connect_with`], to several servers of one fleet: each call or
-    /// new stream goes to one of them, so that a job outlives whichever of them
-    /// drains or is lost. Of `dns:///name:50051` (plaintext) and `dns+https:///name:50051`
-    /// (TLS) these are all servers that the name resolves to, looked up every ten seconds.
+    /// new stream goes to the one with the fewest of this client, so that a job outlives
+    /// whichever of them drains or is lost. One that can't be reached gets none until it
+    /// can. Of `dns:///name:50051` (plaintext) and `dns+https:///name:50051` (TLS) these
+    /// are all servers that the name resolves to, looked up every ten seconds.
     /// Call it in a Tokio runtime.
     /// # Errors
     /// [`ClientError::Address`] or [`ClientError::Access`].
