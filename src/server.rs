@@ -35,9 +35,9 @@ use crate::notifications::sender::Notifier;
 use crate::parts::Parts;
 use crate::recent::posts::RecentPosts;
 use crate::scoring::backlog::Backlog;
-use crate::transport::grpc::{self, ServiceSpec};
+use crate::transport::grpc::{self, ServiceSpec, Services};
 use crate::transport::tls::Tls;
-use crate::transport::{http, http_server, incoming};
+use crate::transport::{grpc_web, http, http_server, incoming};
 use crate::{lifecycle, metrics};
 
 /// Time that calls cut off at the end of a drain have to tell their callers.
@@ -215,8 +215,10 @@ impl Server {
         }
         let scoring = grpc::scoring(&spec.service, &parts);
         let tls = spec.tls.is_some();
-        let router =
-            http::router(spec.metrics, parts.clone(), Arc::clone(&scoring), spec.post_url, tls);
+        let services = Services::new(&spec.service, &parts, Arc::clone(&scoring));
+        let web = grpc_web::router(&spec.service.web_origins, &services, tls);
+        let router = http::router(spec.metrics, parts.clone(), scoring, spec.post_url, tls);
+        let router = router.merge(web);
         let http_connections = incoming::http_connections(
             spec.http,
             spec.tls.clone(),
@@ -228,7 +230,7 @@ impl Server {
             grpc_addr,
             http_addr,
             http: tokio::spawn(http_server::serve(http_connections, router, drain)),
-            grpc: tokio::spawn(grpc::serve(connections, spec.service, parts.clone(), scoring)),
+            grpc: tokio::spawn(grpc::serve(connections, spec.service, parts.clone(), services)),
             parts,
             drain: drain_sender,
             workers: spec.workers,

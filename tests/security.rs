@@ -1,11 +1,14 @@
 //! Who gets in, and how much of the service they get: TLS, tokens, limits.
 
+#[path = "support/authority.rs"]
+mod authority;
 mod support;
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use authority::Authority;
 use futures::StreamExt;
 use pounce::auth::tokens::{self, NewToken, Scope, Tokens};
 use pounce::lifecycle::reload::{Look, Reloaded};
@@ -18,7 +21,6 @@ use pounce_proto::{
     GetModelRequest, Post, ScoreBatchRequest, ScoreRequest, ScoreStreamRequest,
     ScoreStreamResponse, StreamOptions,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::{Service, Spec, eventually, message, metric, post};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -29,45 +31,6 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_types::StatusExt;
-
-/// Vouches for certificates.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("signed").pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// A certificate for 127.0.0.1, and its key.
-    fn issue(&self) -> (String, String) {
-        self.issue_until(4000)
-    }
-
-    /// One that expires with the first day of `year`.
-    fn issue_until(&self, year: i32) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
-        params.not_after = rcgen::date_time_ymd(year, 1, 1);
-        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    fn trusted(&self) -> Access {
-        Access { ca: Some(self.pem.clone().into()), ..Access::default() }
-    }
-
-    fn trusted_as(&self, client: &Self) -> Access {
-        let (cert, key) = client.issue();
-        Access { identity: Some((cert.into(), key.into())), ..self.trusted() }
-    }
-}
 
 /// A folder with files of a server's TLS and tokens.
 struct Files(TempDir);

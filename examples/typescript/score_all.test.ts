@@ -1,11 +1,7 @@
 // The recipe against a real server: `make test-typescript`.
 
 import assert from "node:assert/strict";
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { createServer, type AddressInfo } from "node:net";
-import { createInterface } from "node:readline";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { create } from "@bufbuild/protobuf";
@@ -13,44 +9,9 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 
 import { PostSchema, type Post } from "./gen/pounce/v1/post_pb.ts";
 import { scoreAll } from "./score_all.ts";
+import { end, freePort, serve } from "./server.ts";
 
-const POUNCE = process.env.POUNCE ?? "target/debug/pounce";
-const MODEL = process.env.POUNCE_MODEL ?? "model";
 const POSTS = 400;
-const running = new Set<ChildProcess>();
-after(() => running.forEach((child) => child.kill("SIGKILL")));
-
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const { port } = listener.address() as AddressInfo;
-  listener.close();
-  return port;
-}
-
-/** A server that is ready. */
-async function serve(port: number, ...flags: string[]): Promise<ChildProcess> {
-  const addresses = ["--grpc-addr", `127.0.0.1:${port}`, "--http-addr", "127.0.0.1:0"];
-  const fixed = ["--model", MODEL, "--workers", "1", "--drain-notice", "0"];
-  const child = spawn(POUNCE, ["serve", ...addresses, ...fixed, ...flags], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  running.add(child);
-  for await (const line of createInterface(child.stderr!)) {
-    if (JSON.parse(line).message === "serving") {
-      child.stderr!.resume(); // So that the server never waits for a reader.
-      return child;
-    }
-  }
-  throw new Error("the server did not start");
-}
-
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  child.kill(signal);
-  const [code] = await once(child, "exit");
-  if (signal === "SIGTERM") assert.equal(code, 0, "a clean drain");
-  running.delete(child);
-}
 
 async function* posts(pause: number): AsyncGenerator<Post> {
   for (let n = 0; n < POSTS; n++) {
@@ -78,10 +39,10 @@ const every = Array.from({ length: POSTS }, (_, n) => `${n}`);
 
 test("a drain and a crash cost no post and answer none twice", async () => {
   const port = await freePort();
-  let server = await serve(port);
+  let server = await serve({ grpc: port });
   const replace = async (signal: NodeJS.Signals) => {
     await end(server, signal);
-    server = await serve(port);
+    server = await serve({ grpc: port });
   };
   const at = new Map([
     [100, () => replace("SIGTERM")],
@@ -93,7 +54,7 @@ test("a drain and a crash cost no post and answer none twice", async () => {
 
 test("streams that reach their age move on", async () => {
   const port = await freePort();
-  const server = await serve(port, "--stream-age-max", "1");
+  const server = await serve({ grpc: port }, "--stream-age-max", "1");
   assert.deepEqual(await score(port, 100, new Map()), every);
   await end(server, "SIGTERM");
 });

@@ -1,5 +1,5 @@
-# The TypeScript recipe, compiled and run against a real server.
+# The TypeScript recipes, compiled and run against a real server.
 .PHONY: test-typescript
-test-typescript: ## Compile the TypeScript recipe and run it through a drain, a crash and the age of streams
+test-typescript: ## Compile the TypeScript recipes and run them with a real server: drains, crashes, gRPC-Web
 	cargo build --locked $(BUILD_FEATURES)
 	scripts/typescript_test

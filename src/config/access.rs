@@ -1,12 +1,16 @@
-//! Encryption of the gRPC port, and who may call.
+//! Encryption of the ports, and who may call.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, within};
+use crate::transport::origin::Origin;
 use crate::transport::tls::TlsFiles;
+
+/// Origins that may be listed: each is compared with that of a request.
+const ORIGINS_MAX: usize = 64;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
@@ -28,6 +32,10 @@ pub(super) struct AccessFlags {
     /// Posts per second for each token, with a burst of one second; 0: no limit
     #[arg(long, env = "POUNCE_TOKEN_POSTS_PER_SECOND_MAX", default_value_t = 0, value_name = "N")]
     token_posts_per_second_max: u32,
+    /// Origins of web pages that may call over gRPC-Web, on the HTTP port, such as
+    /// https://board.example [default: none: gRPC-Web is off]
+    #[arg(long, env = "POUNCE_GRPC_WEB_ORIGINS", value_delimiter = ',', value_name = "ORIGIN,..")]
+    grpc_web_origins: Vec<String>,
 }
 
 /// Checked settings of access; what they mean is told at [`AccessFlags`].
@@ -35,6 +43,7 @@ pub(super) struct AccessConfig {
     pub(super) tls: Option<TlsFiles>,
     pub(super) tokens: Option<PathBuf>,
     pub(super) token_posts_per_second_max: Option<NonZeroU32>,
+    pub(super) web_origins: Vec<Origin>,
 }
 
 impl AccessFlags {
@@ -50,6 +59,22 @@ impl AccessFlags {
             tls: pair.map(|(cert, key)| TlsFiles { cert, key, client_ca }),
             tokens: self.tokens,
             token_posts_per_second_max,
+            web_origins: origins(&self.grpc_web_origins)?,
         })
     }
+}
+
+fn origins(listed: &[String]) -> Result<Vec<Origin>, ConfigError> {
+    let flag = "--grpc-web-origins";
+    within(flag, listed.len(), 0, ORIGINS_MAX)?;
+    let parsed = listed.iter().map(|origin| {
+        Origin::parse(origin).ok_or_else(|| ConfigError::OutOfRange {
+            flag,
+            value: origin.clone(),
+            range: "an origin as browsers send it, such as https://board.example or \
+                    http://localhost:3000: lower case, without a path, a default port or *"
+                .to_owned(),
+        })
+    });
+    parsed.collect()
 }

@@ -173,6 +173,7 @@ impl ServeFlags {
                 connections_max: calls.connections_max,
                 http_connections_max: calls.http_connections_max,
                 token_posts_per_second_max: access.token_posts_per_second_max,
+                web_origins: access.web_origins,
             },
             set_by_flags,
             tls: access.tls,

@@ -9,9 +9,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
+use tonic_health::server::HealthReporter;
 
 use super::calls::CountCalls;
 use super::messages::{BoundMessages, MessageLimits};
+use super::origin::Origin;
 use super::windows::{STREAM_WINDOW, connection_window};
 use crate::alerting::service::Alerts;
 use crate::auth::guard::Guard;
@@ -67,6 +69,8 @@ pub struct ServiceSpec {
     pub http_connections_max: usize,
     /// Posts a second of a token that has no limit of its own.
     pub token_posts_per_second_max: Option<NonZeroU32>,
+    /// Origins of pages that may call from a browser; none: gRPC-Web is off.
+    pub web_origins: Vec<Origin>,
 }
 
 impl ServiceSpec {
@@ -103,6 +107,68 @@ impl ServiceSpec {
     }
 }
 
+/// The services, and the layers around them that are one for the whole server, whichever port a call
+/// comes by.
+#[derive(Clone)]
+pub(super) struct Stack {
+    pub(super) routes: Routes,
+    pub(super) counted: CountCalls,
+    pub(super) guard: Guard,
+    pub(super) bounded: BoundMessages,
+}
+
+/// The services of a server.
+pub(crate) struct Services {
+    pub(super) stack: Stack,
+    reporter: HealthReporter,
+}
+
+impl Services {
+    /// Puts them together around the handlers of `scoring`.
+    pub(crate) fn new(spec: &ServiceSpec, parts: &Parts, scoring: Arc<Scoring>) -> Self {
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let bytes_max = spec.message_bytes_max;
+        let alerts = Alerts {
+            monitor: parts.monitor.clone(),
+            counter: parts.counter.clone(),
+            advocates: parts.advocates.clone(),
+            drain: parts.drain.clone(),
+        };
+        let alerts = AlertServiceServer::new(alerts).max_decoding_message_size(bytes_max);
+        let actor = Actor { cases: parts.cases.clone(), counter: parts.counter.clone() };
+        let care = Care { actor, drain: parts.drain.clone() };
+        let care = CareServiceServer::new(care).max_decoding_message_size(bytes_max);
+        let inference = Inference { scoring: Arc::clone(&scoring), health: parts.health.clone() };
+        let inference =
+            GrpcInferenceServiceServer::new(inference).max_decoding_message_size(bytes_max);
+        let scoring = ScoringServiceServer::from_arc(scoring).max_decoding_message_size(bytes_max);
+        let mut routes = Routes::new(scoring)
+            .add_service(alerts)
+            .add_service(care)
+            .add_service(inference)
+            .add_service(health_service);
+        if spec.reflection {
+            let known = || {
+                tonic_reflection::server::Builder::configure()
+                    .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+                    .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            };
+            let words = "the descriptor sets were written by the build";
+            // v1alpha too: the Python and Java libraries ask for nothing else.
+            routes = routes
+                .add_service(known().build_v1().expect(words))
+                .add_service(known().build_v1alpha().expect(words));
+        }
+        let stack = Stack {
+            routes,
+            counted: CountCalls::new(parts.calls.clone()),
+            guard: Guard::new(parts.tokens.clone()),
+            bounded: BoundMessages::new(spec.message_limits()),
+        };
+        Self { stack, reporter }
+    }
+}
+
 /// Serves gRPC on `incoming` until the drain has begun and all calls have
 /// ended.
 /// # Errors
@@ -111,50 +177,17 @@ pub(crate) async fn serve<I, IO, E>(
     incoming: I,
     spec: ServiceSpec,
     parts: Parts,
-    scoring: Arc<Scoring>,
+    services: Services,
 ) -> Result<(), tonic::transport::Error>
 where
     I: Stream<Item = Result<IO, E>>,
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let Services { stack, reporter } = services;
     parts.health.report_once(&reporter).await;
     let reporting = tokio::spawn(parts.health.clone().report(reporter));
-
-    let mut drain = parts.drain.clone();
-    let alerts = Alerts {
-        monitor: parts.monitor.clone(),
-        counter: parts.counter.clone(),
-        advocates: parts.advocates.clone(),
-        drain: drain.clone(),
-    };
-    let alerts = AlertServiceServer::new(alerts).max_decoding_message_size(spec.message_bytes_max);
-    let actor = Actor { cases: parts.cases.clone(), counter: parts.counter.clone() };
-    let care = Care { actor, drain: drain.clone() };
-    let care = CareServiceServer::new(care).max_decoding_message_size(spec.message_bytes_max);
-    let inference = Inference { scoring: Arc::clone(&scoring), health: parts.health.clone() };
-    let inference = GrpcInferenceServiceServer::new(inference)
-        .max_decoding_message_size(spec.message_bytes_max);
-    let scoring =
-        ScoringServiceServer::from_arc(scoring).max_decoding_message_size(spec.message_bytes_max);
-    let mut routes = Routes::new(scoring)
-        .add_service(alerts)
-        .add_service(care)
-        .add_service(inference)
-        .add_service(health_service);
-    if spec.reflection {
-        let known = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let words = "the descriptor sets were written by the build";
-        // v1alpha too: the Python and Java libraries ask for nothing else.
-        routes = routes
-            .add_service(known().build_v1().expect(words))
-            .add_service(known().build_v1alpha().expect(words));
-    }
+    let mut drain = parts.drain;
     let mut server = Server::builder();
     if let Some(age) = spec.connection_age_max {
         // Without a grace: calls end by themselves, streams at their own age.
@@ -166,10 +199,10 @@ where
         .max_concurrent_streams(spec.connection_streams_max)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(CountCalls::new(parts.calls.clone()))
-        .layer(Guard::new(parts.tokens))
-        .layer(BoundMessages::new(spec.message_limits()))
-        .add_routes(routes)
+        .layer(stack.counted)
+        .layer(stack.guard)
+        .layer(stack.bounded)
+        .add_routes(stack.routes)
         .serve_with_incoming_shutdown(incoming, async move {
             drain.reached(Phase::Draining).await;
         })

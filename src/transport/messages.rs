@@ -72,11 +72,19 @@ pub(crate) struct MessageLimits {
 pub(crate) struct BoundMessages {
     limits: MessageLimits,
     budget: Arc<Semaphore>,
+    /// Whether a request is one message, which is due at once, and its end right after it.
+    single: bool,
 }
 
 impl BoundMessages {
     pub(crate) fn new(limits: MessageLimits) -> Self {
-        Self { limits, budget: Arc::new(Semaphore::new(UNFINISHED_BYTES_MAX)) }
+        Self { limits, budget: Arc::new(Semaphore::new(UNFINISHED_BYTES_MAX)), single: false }
+    }
+
+    /// The same limits and the same budget for requests of one message: they have as long to arrive
+    /// and to end as a message has.
+    pub(super) fn single(&self) -> Self {
+        Self { single: true, ..self.clone() }
     }
 
     fn body(&self, path: &str, body: Body) -> BoundedBody {
@@ -99,6 +107,7 @@ impl BoundMessages {
             unfinished: 0,
             share: None,
             budget: Arc::clone(&self.budget),
+            single: self.single,
             waiting: None,
             arrival: Arrival::default(),
             over: false,
@@ -160,6 +169,7 @@ struct BoundedBody {
     /// What it holds of the budget.
     share: Option<OwnedSemaphorePermit>,
     budget: Arc<Semaphore>,
+    single: bool,
     /// A frame that came and waits for a share of the budget.
     waiting: Option<(Bytes, Acquire)>,
     arrival: Arrival,
@@ -183,7 +193,7 @@ impl HttpBody for BoundedBody {
         if let Poll::Ready(result) = &polled {
             this.arrival.came();
             this.over = !matches!(result, Some(Ok(_)));
-        } else if this.framing.is_inside() && this.arrival.is_late(context) {
+        } else if (this.single || this.framing.is_inside()) && this.arrival.is_late(context) {
             this.over = true;
             let refusal = match this.waiting.take() {
                 None => {

@@ -37,6 +37,7 @@ const RULES: [(&[&str], &[&str]); 10] = [
         &[
             "src/dashboard/",
             "src/http_api/",
+            "src/transport/grpc_web.rs",
             "src/transport/http.rs",
             "src/transport/http_server.rs",
             "src/transport/probe_port.rs",

@@ -205,6 +205,7 @@ impl Default for Spec {
                 connections_max: 128,
                 http_connections_max: 128,
                 token_posts_per_second_max: None,
+                web_origins: Vec::new(),
             },
             addr: ([127, 0, 0, 1], 0).into(),
             tls: None,

@@ -136,3 +136,21 @@ async fn time_in_which_nobody_reads_is_not_the_senders() {
     assert!(frame(&mut body).await.is_err());
     assert_eq!(began.elapsed(), ARRIVAL_MAX);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_one_message_must_begin_and_end_in_time() {
+    let layer = BoundMessages::new(LIMITS);
+    for frames in [vec![], part_of(3, 3)] {
+        // A stream may be silent between messages.
+        let mut stream = body(&layer, STREAM, frames.clone());
+        read_on(&mut stream);
+        let silent = tokio::time::timeout(ARRIVAL_MAX * 10, frame(&mut stream)).await;
+        assert!(silent.is_err(), "still open");
+        let mut single = body(&layer.single(), STREAM, frames);
+        read_on(&mut single);
+        let began = Instant::now();
+        let status = frame(&mut single).await.expect_err("too late");
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(began.elapsed().as_secs(), ARRIVAL_MAX.as_secs());
+    }
+}
