@@ -179,6 +179,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
             },
             // The log keeps the rest.
             state: state.take(),
+            alert_outcomes: spec.alert_outcomes,
         }),
         None => None,
     };

@@ -39,6 +39,8 @@ enum Command {
     Watch(commands::watch::WatchFlags),
     /// Acknowledge an alert: tell everybody who watches that you handle it
     Acknowledge(commands::acknowledge::AcknowledgeFlags),
+    /// Close alerts with an outcome, and export which were
+    Alerts(commands::alerts::AlertsFlags),
     /// List cases, the earliest deadline first; claim, release and close them
     Cases(Box<commands::cases::CasesFlags>),
     /// Show the topics that are counted, most discontent first, or one of them
@@ -81,6 +83,7 @@ async fn main() -> ExitCode {
         Command::Score(flags) => report(Box::pin(commands::score::run(flags)).await),
         Command::Watch(flags) => report(Box::pin(commands::watch::run(flags)).await),
         Command::Acknowledge(flags) => report(commands::acknowledge::run(flags).await),
+        Command::Alerts(flags) => report(commands::alerts::run(flags).await),
         Command::Cases(flags) => report(Box::pin(commands::cases::run(*flags)).await),
         Command::Topics(flags) => report(commands::topics::run(flags).await),
         Command::Replay(flags) => report(Box::pin(commands::replay::run(flags)).await),

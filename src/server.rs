@@ -24,7 +24,7 @@ use crate::alerting::replicated::apply::{self, Applier};
 use crate::alerting::replicated::unsent::{self, UnsentBatch};
 use crate::alerting::replicated::writer::Writer;
 use crate::alerting::replicated::{self, append};
-use crate::alerting::state::{self, StateDir};
+use crate::alerting::state::{self, StateDir, StateSnapshot};
 use crate::auth::tokens::Tokens;
 use crate::cases::monitor::{CaseMonitor, CaseSpec};
 use crate::lifecycle::calls::OpenCalls;
@@ -100,6 +100,8 @@ pub struct SharedLog {
     pub state: Option<StateDir>,
     /// Those of the process before.
     pub unsent: Vec<UnsentBatch>,
+    /// Whether people may close alerts through it: all replicas can read their outcomes.
+    pub alert_outcomes: bool,
 }
 
 /// Why a server ended without being asked to, or did not end well.
@@ -162,9 +164,10 @@ impl Server {
         let cases = CaseMonitor::new(spec.case_engine, spec.cases, labels);
         let (monitor, replicated) = match spec.observations {
             None => (AlertMonitor::new(spec.engine, signal)?, None),
-            Some(SharedLog { log, hash_key, state, unsent }) => {
+            Some(SharedLog { log, hash_key, state, unsent, alert_outcomes }) => {
                 let of_cases = spec.cases.is_on().then_some(spec.cases.settings);
-                let writer = Writer::of(&spec.engine, signal.clone(), of_cases, &unsent)?;
+                let own = signal.clone();
+                let writer = Writer::of(&spec.engine, own, of_cases, alert_outcomes, &unsent)?;
                 let monitor = AlertMonitor::replicated(spec.engine, signal.id(), hash_key);
                 (monitor, Some((log, writer, state)))
             }
@@ -428,7 +431,10 @@ async fn keep_state(state: StateDir, parts: Parts) {
 async fn save(state: StateDir, parts: &Parts) {
     let (monitor, cases) = (parts.monitor.clone(), parts.cases.clone());
     let saved = tokio::task::spawn_blocking(move || {
-        state.save(|| monitor.snapshot_with(|| cases.snapshot()))
+        state.save(|| {
+            let ((topics, outcomes), cases) = monitor.snapshot_with(|| cases.snapshot());
+            StateSnapshot { topics, outcomes, cases }
+        })
     })
     .await;
     match saved.map_err(std::io::Error::other).and_then(|saved| saved) {

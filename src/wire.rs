@@ -1,10 +1,12 @@
-//! Values that scoring and alerting both send, as messages.
+//! Values that several services send or take, as messages.
 
 use std::time::Duration;
 
 use pounce_proto as proto;
+use pounce_types::closing::{Closing, Outcome};
 use pounce_types::post::Timestamp;
 use pounce_types::score::Severity;
+use tonic::Status;
 
 pub(crate) fn show_severity(severity: Option<Severity>) -> proto::Severity {
     match severity {
@@ -12,6 +14,35 @@ pub(crate) fn show_severity(severity: Option<Severity>) -> proto::Severity {
         Some(Severity::Low) => proto::Severity::Low,
         Some(Severity::Medium) => proto::Severity::Medium,
         Some(Severity::High) => proto::Severity::High,
+    }
+}
+
+/// An outcome, which is required; one that is not known names the field.
+pub(crate) fn outcome(wire: i32) -> Result<Outcome, Status> {
+    match proto::CaseOutcome::try_from(wire) {
+        Ok(proto::CaseOutcome::Answered) => Ok(Outcome::Answered),
+        Ok(proto::CaseOutcome::NoAnswerNeeded) => Ok(Outcome::NoAnswerNeeded),
+        Ok(proto::CaseOutcome::FalseAlarm) => Ok(Outcome::FalseAlarm),
+        Ok(proto::CaseOutcome::CouldNotReach) => Ok(Outcome::CouldNotReach),
+        Ok(proto::CaseOutcome::Unspecified) => {
+            Err(Status::invalid_argument("outcome is required and must not be empty"))
+        }
+        Err(_) => Err(Status::invalid_argument("outcome has an unknown value")),
+    }
+}
+
+pub(crate) fn show_closing(closing: &Closing) -> proto::CaseClosing {
+    let outcome = match closing.outcome {
+        Outcome::Answered => proto::CaseOutcome::Answered,
+        Outcome::NoAnswerNeeded => proto::CaseOutcome::NoAnswerNeeded,
+        Outcome::FalseAlarm => proto::CaseOutcome::FalseAlarm,
+        Outcome::CouldNotReach => proto::CaseOutcome::CouldNotReach,
+    };
+    proto::CaseClosing {
+        outcome: outcome.into(),
+        by: closing.by.clone(),
+        note: closing.note.clone(),
+        at: Some(show_timestamp(closing.at)),
     }
 }
 

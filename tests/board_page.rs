@@ -60,6 +60,14 @@ async fn take(service: &Service, bearer: &str, body: &Value) -> Answer {
     call(service, "POST", "/board/acknowledgements", &headers, &body.to_string()).await
 }
 
+/// What a page is told of a reader without a token.
+fn nobody() -> Value {
+    json!({
+        "may_acknowledge": false, "may_close": false, "may_act": false, "name": null,
+        "post_url": null,
+    })
+}
+
 async fn start(texts: bool) -> Service {
     Service::start(Spec { board: Some(texts), ..Spec::default() }).await
 }
@@ -147,8 +155,7 @@ async fn the_state_tells_what_fires_and_why() {
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
     let state = answer.json();
-    let you = json!({ "may_acknowledge": false, "may_act": false, "name": null, "post_url": null });
-    assert_eq!(state["you"], you);
+    assert_eq!(state["you"], nobody());
 
     let alert = &state["alerts"]["firing"][0];
     assert_eq!((&alert["topic"], &alert["kind"]), (&json!("acme"), &json!("share")));
@@ -257,10 +264,7 @@ async fn hostile_names_travel_as_json_strings_on_one_line() {
 async fn changes_come_as_events_without_being_asked_for() {
     let service = start(false).await;
     let mut events = Events::open(&service, "").await;
-    assert_eq!(
-        events.next("you").await,
-        Some(json!({ "may_acknowledge": false, "may_act": false, "name": null, "post_url": null }))
-    );
+    assert_eq!(events.next("you").await, Some(nobody()));
     let alerts = events.next("alerts").await.expect("alerts");
     assert_eq!(alerts["firing_total"], 0);
     feed(&service, None, (0..60).map(angry).collect()).await;
@@ -330,6 +334,9 @@ async fn without_tokens_everybody_may_look_and_nobody_may_take() {
     let state = get(&service, "/board/state").await.json();
     let taking = json!({ "id": state["alerts"]["firing"][0]["id"], "by": "ann" });
     assert_eq!(take(&service, "", &taking).await.status, 403);
+    let closing = json!({ "id": taking["id"], "outcome": "answered" }).to_string();
+    let headers = "content-type: application/json\r\n";
+    assert_eq!(call(&service, "POST", "/board/closings", headers, &closing).await.status, 403);
     let state = get(&service, "/board/state").await.json();
     assert_eq!(state["alerts"]["firing"][0]["acknowledged_by"], Value::Null);
     service.stop().await;
@@ -387,15 +394,38 @@ async fn with_tokens_each_scope_opens_its_own_door() {
     }
     assert_eq!(take(&service, &write, &taking).await.status, 204);
     let state = call(&service, "GET", "/board/state", &write, "").await.json();
-    assert_eq!(state["you"]["may_acknowledge"], true);
+    assert_eq!(
+        (&state["you"]["may_acknowledge"], &state["you"]["may_close"]),
+        (&json!(true), &json!(true))
+    );
     let alert = &state["alerts"]["firing"][0];
     let (by, note) = (&alert["acknowledged_by"], &alert["acknowledged_note"]);
     assert_eq!((by, note), (&json!("ann"), &json!("calling")));
 
+    let headers = format!("content-type: application/json\r\n{write}");
+    let close = async |body: &Value, headers: &str| {
+        call(&service, "POST", "/board/closings", headers, &body.to_string()).await
+    };
+    let closing = json!({ "id": id, "outcome": "false_alarm" });
+    let reads = format!("content-type: application/json\r\n{}", bearer(&reader));
+    for (body, status) in [
+        (json!({ "id": id, "outcome": "fine" }), 422),
+        (json!({ "id": "none", "outcome": "answered" }), 404),
+        (closing.clone(), 204),
+        (closing.clone(), 204),
+        (json!({ "id": id, "outcome": "answered" }), 409),
+    ] {
+        assert_eq!(close(&body, &headers).await.status, status, "{body}");
+    }
+    assert_eq!(close(&closing, &reads).await.status, 403);
+    let state = call(&service, "GET", "/board/state", &write, "").await.json();
+    let alert = &state["alerts"]["firing"][0];
+    let (outcome, by) = (&alert["outcome"], &alert["closed_by"]);
+    assert_eq!((outcome, by), (&json!("false_alarm"), &json!("taker")));
+
     // Cases are for tokens of their own.
     assert_eq!(state["cases"], Value::Null);
     let claim = json!({ "id": "0".repeat(32), "action": "claim" }).to_string();
-    let headers = format!("content-type: application/json\r\n{write}");
     assert_eq!(call(&service, "POST", "/board/cases", &headers, &claim).await.status, 403);
 
     // A token that is taken away takes its open stream with it.

@@ -76,7 +76,9 @@ async fn posts_counted(service: &Service) -> u64 {
 
 fn bytes(engine: &pounce::alerting::monitor::AlertMonitor) -> Vec<u8> {
     let mut bytes = Vec::new();
-    engine.snapshot().write(&mut bytes).expect("a vector takes everything");
+    let (topics, outcomes) = engine.snapshot();
+    topics.write(&mut bytes).expect("a vector takes everything");
+    outcomes.write(&mut bytes).expect("a vector takes everything");
     bytes
 }
 
@@ -205,6 +207,7 @@ async fn posts_that_are_spread_over_replicas_count_as_if_one_had_them_all() {
         reader.catch_up().await;
         let mut read = Vec::new();
         reader.engine.snapshot().write(&mut read).expect("a vector takes everything");
+        reader.engine.closings().write(&mut read).expect("a vector takes everything");
         if read == bytes(&late.monitor) {
             break;
         }

@@ -112,6 +112,10 @@ fn after_a_kill_the_same_posts_open_no_second_alert_and_a_watch_repeats_nothing(
         assert_eq!(taken[0]["acknowledged_by"], "ann", "the first one stays");
     }
     assert_eq!(watch.line()["acknowledged_by"], "ann");
+    let close = ["alerts", "close", take[1], "--by", "bob", "--outcome", "no-answer-needed"];
+    let (closed, _) = finish(&[&close[..], &["--addr", &first.addr]].concat());
+    assert_eq!((&closed[0]["change"], &closed[0]["closed_by"]), (&"closed".into(), &"bob".into()));
+    assert_eq!(watch.line(), closed[0], "everybody who watches hears of it");
 
     // The next snapshot may have begun before all this was known; the one after
     // holds it.
@@ -137,6 +141,11 @@ fn after_a_kill_the_same_posts_open_no_second_alert_and_a_watch_repeats_nothing(
     let kinds: Vec<_> = changes.iter().map(|change| (&change["change"], &change["id"])).collect();
     assert_eq!(kinds, [(&Value::from("firing"), &id)], "what fired goes on, and nothing opens");
     assert_eq!(changes[0]["acknowledged_by"], "ann");
+    assert_eq!(changes[0]["outcome"], "no_answer_needed");
+    let (exported, _) = finish(&["alerts", "export", "--addr", &second.addr]);
+    let [line] = &exported[..] else { panic!("one alert was closed: {exported:?}") };
+    assert_eq!((&line["id"], &line["closed_by"]), (&id, &"bob".into()));
+    assert!(line["evidence"]["sample_post_ids"].as_array().is_some_and(|ids| !ids.is_empty()));
     second.drain();
     assert!(watch.word().contains("connection lost"));
     watch.child.kill().expect("it runs");

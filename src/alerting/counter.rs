@@ -3,11 +3,10 @@
 
 use crate::alerting::advocates::{Advocate, Advocates};
 use crate::alerting::monitor::{Admission, AlertMonitor};
-use crate::alerting::replicated::writer::{
-    AcknowledgeError, CaseActionError, LogAdmission, Pending, Writer,
-};
+use crate::alerting::replicated::error::{AcknowledgeError, CaseActionError, CloseAlertError};
+use crate::alerting::replicated::writer::{LogAdmission, Pending, Writer};
 use crate::cases::monitor::CaseMonitor;
-use pounce_alerts::{Acknowledged, Observation};
+use pounce_alerts::{Acknowledged, CloseAction, ClosedAlert, Observation};
 use pounce_cases::{Acted, CaseAction};
 use pounce_replication::Outcome;
 use pounce_types::post::{Timestamp, Topic};
@@ -105,6 +104,22 @@ impl Counter {
             None => Ok(self.monitor.acknowledge(id, by, note)?),
             Some(log) => log.acknowledge(id, by, note).await,
         }
+    }
+
+    /// Closes an alert.
+    pub(crate) async fn close_alert(
+        &self,
+        action: CloseAction,
+    ) -> Result<ClosedAlert, CloseAlertError> {
+        match &self.log {
+            None => Ok(self.monitor.close(&action)?),
+            Some(log) => log.close_alert(action).await,
+        }
+    }
+
+    /// Whether people may close alerts here.
+    pub(crate) fn may_close_alerts(&self) -> bool {
+        self.log.as_ref().is_none_or(Writer::may_close_alerts)
     }
 
     /// Does what somebody wants done with a case.

@@ -9,6 +9,7 @@ use metrics::{
 use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::{AlertChange, ChangeKind, Suppression};
 use pounce_alerts::key::AlertKind;
+use pounce_types::closing::Outcome;
 use pounce_types::post::Timestamp;
 use pounce_types::score::Severity;
 
@@ -28,6 +29,7 @@ pub(crate) fn register() {
         "Posts of a topic in a language that the model does not know: not counted"
     );
     describe_counter!("pounce_alerts_opened_total", "Topic alerts opened");
+    describe_counter!("pounce_alerts_closed_total", "Topic alerts closed, by severity and outcome");
     describe_counter!("pounce_alerts_suppressed_total", "Topic alerts held back");
     describe_counter!("pounce_board_forgotten_total", "What was dropped for want of room");
     describe_counter!("pounce_state_saves_total", "Writes of the state to its folder");
@@ -79,6 +81,11 @@ pub(crate) fn register() {
         state_saves_counter(written).absolute(0);
     }
     gauge!("pounce_watermark_timestamp_seconds").set(0.0);
+    for severity in Severity::ALL {
+        for outcome in Outcome::ALL {
+            alerts_closed_counter(severity, outcome).absolute(0);
+        }
+    }
     for kind in AlertKind::ALL {
         for severity in Severity::ALL {
             alerts_opened_counter(kind, severity).absolute(0);
@@ -115,21 +122,35 @@ const REPLAYED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An alert opened or changed; `now` is the wall clock.
 pub(crate) fn alert_changed(change: &AlertChange, now: Timestamp) {
-    if change.kind == ChangeKind::Opened {
-        let alert = &change.alert;
-        alerts_opened_counter(alert.kind, alert.severity).increment(1);
-        let delay = Duration::from_millis(now.millis().saturating_sub(alert.opened_at.millis()));
-        // Posts of long ago are being replayed: nobody waited for their alerts.
-        if delay < REPLAYED_AFTER {
-            histogram!("pounce_alert_detection_delay_seconds", "kind" => alert.kind.name())
-                .record(delay);
+    let alert = &change.alert;
+    match change.kind {
+        ChangeKind::Opened => {
+            alerts_opened_counter(alert.kind, alert.severity).increment(1);
+            let delay =
+                Duration::from_millis(now.millis().saturating_sub(alert.opened_at.millis()));
+            // Posts of long ago are being replayed: nobody waited for their alerts.
+            if delay < REPLAYED_AFTER {
+                histogram!("pounce_alert_detection_delay_seconds", "kind" => alert.kind.name())
+                    .record(delay);
+            }
         }
+        ChangeKind::Closed => {
+            if let Some(closing) = &alert.closing {
+                alerts_closed_counter(alert.severity, closing.outcome).increment(1);
+            }
+        }
+        ChangeKind::Escalated | ChangeKind::Acknowledged | ChangeKind::Resolved => {}
     }
 }
 
 fn alerts_opened_counter(kind: AlertKind, severity: Severity) -> metrics::Counter {
     let labels = [("kind", kind.name()), ("severity", severity.name())];
     counter!("pounce_alerts_opened_total", &labels)
+}
+
+fn alerts_closed_counter(severity: Severity, outcome: Outcome) -> metrics::Counter {
+    let labels = [("severity", severity.name()), ("outcome", outcome.name())];
+    counter!("pounce_alerts_closed_total", &labels)
 }
 
 /// Somebody took an alert, so long after it opened.

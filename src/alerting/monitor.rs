@@ -11,8 +11,8 @@ use super::{metrics, wire};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::key::AlertId;
 use pounce_alerts::{
-    Acknowledged, AlertEngine, HashKey, Observation, Observed, Signal, SignalId, Snapshot, Ticket,
-    UnknownAlert,
+    Acknowledged, AlertEngine, CloseAction, CloseError, ClosedAlert, Closings, HashKey,
+    Observation, Observed, Signal, SignalId, Snapshot, Ticket, UnknownAlert,
 };
 use pounce_client::json;
 use pounce_replication::{ChangePosition, NumberedChange, RecentChanges};
@@ -142,6 +142,17 @@ impl AlertMonitor {
         Ok(acknowledged)
     }
 
+    /// Closes an alert; tells of it unless that was done before.
+    pub(crate) fn close(&self, action: &CloseAction) -> Result<ClosedAlert, CloseError> {
+        let mut engine = self.engine();
+        let closed = engine.close(action, now())?;
+        if let Some(waited) = closed.waited {
+            metrics::alert_acknowledged(closed.alert.kind, waited);
+        }
+        self.tell(closed.told().as_slice());
+        Ok(closed)
+    }
+
     /// Looks at the engine.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&AlertEngine) -> T) -> T {
         look(&self.engine())
@@ -166,16 +177,17 @@ impl AlertMonitor {
         Some((missed, self.inner.changes.subscribe()))
     }
 
-    /// Everything that is known now. Posts do not wait for its encoding.
+    /// Everything that is known now, and the outcomes of alerts beside it. Posts do not wait for
+    /// the encoding.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> (Snapshot, Closings) {
         self.snapshot_with(|| ()).0
     }
 
     /// As [`AlertMonitor::snapshot`], with what `also` gives at the same moment.
-    pub(crate) fn snapshot_with<T>(&self, also: impl FnOnce() -> T) -> (Snapshot, T) {
+    pub(crate) fn snapshot_with<T>(&self, also: impl FnOnce() -> T) -> ((Snapshot, Closings), T) {
         let engine = self.engine();
-        (engine.snapshot(), also())
+        ((engine.snapshot(), engine.closings()), also())
     }
 
     /// Has `act` change the engine, which says what is to be told of it.

@@ -6,30 +6,34 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
 use crate::alerting::monitor::{AlertMonitor, Changes, News};
 use crate::alerting::page_token;
-use crate::alerting::replicated::writer::AcknowledgeError;
+use crate::alerting::replicated::error::{AcknowledgeError, CloseAlertError};
 use crate::alerting::wire::{
     Filter, show_advocate, show_alert, show_change, show_firing, show_topic,
 };
 use crate::auth::caller::Caller;
 use crate::lifecycle::drain::{Drain, Phase};
-use pounce_alerts::Acknowledged;
+use crate::wire::outcome;
 use pounce_alerts::alert::Alert;
+use pounce_alerts::{Acknowledged, CloseAction, CloseError, ClosedAlert};
 use pounce_proto::alert_service_server::AlertService;
 use pounce_proto::watch_alerts_response::Message;
 use pounce_proto::{
-    AcknowledgeAlertRequest, AcknowledgeAlertResponse, GetTopicRequest, GetTopicResponse,
-    ListAlertsRequest, ListAlertsResponse, ListTopicsRequest, ListTopicsResponse,
-    WatchAlertsRequest, WatchAlertsResponse,
+    AcknowledgeAlertRequest, AcknowledgeAlertResponse, CloseAlertRequest, CloseAlertResponse,
+    GetTopicRequest, GetTopicResponse, ListAlertsRequest, ListAlertsResponse, ListTopicsRequest,
+    ListTopicsResponse, WatchAlertsRequest, WatchAlertsResponse,
 };
 use pounce_replication::{ChangePosition, NumberedChange};
 use pounce_types::post::{Fault, NAME_BYTES_MAX, Place, Topic};
 
+/// Domain of the reasons in error details.
+const DOMAIN: &str = "pounce.v1.AlertService";
 /// Bytes of a note.
 pub(crate) const NOTE_BYTES_MAX: usize = 1024;
 /// Alerts of a page: with names and notes of any length they fit into the 4 MiB that clients
@@ -147,6 +151,18 @@ impl AlertService for Alerts {
         Ok(Response::new(AcknowledgeAlertResponse { alert }))
     }
 
+    async fn close_alert(
+        &self,
+        request: Request<CloseAlertRequest>,
+    ) -> Result<Response<CloseAlertResponse>, Status> {
+        let caller = Caller::of(request.extensions());
+        let CloseAlertRequest { id, by, outcome: wire, note } = request.into_inner();
+        let action = CloseAction { id, by, outcome: outcome(wire)?, note };
+        let closed = close(&self.counter, &caller, action).await?;
+        let alert = Some(show_alert(&closed.alert));
+        Ok(Response::new(CloseAlertResponse { alert }))
+    }
+
     async fn get_topic(
         &self,
         request: Request<GetTopicRequest>,
@@ -210,6 +226,46 @@ pub(crate) async fn acknowledge(
         AcknowledgeError::Unknown(_) => Status::not_found(error.to_string()),
         AcknowledgeError::LogSilent => Status::unavailable(error.to_string()),
     })
+}
+
+/// Closes an alert with an outcome, by whoever calls.
+pub(crate) async fn close(
+    counter: &Counter,
+    caller: &Caller,
+    action: CloseAction,
+) -> Result<ClosedAlert, Status> {
+    let by = acting(caller, action.by)?;
+    if action.note.len() > NOTE_BYTES_MAX {
+        let fault = Fault::TooLong { bytes: action.note.len(), max: NOTE_BYTES_MAX };
+        return Err(invalid("note", &fault));
+    }
+    let closed = counter.close_alert(CloseAction { by, ..action }).await;
+    closed.map_err(|error| match &error {
+        CloseAlertError::Close(CloseError::Unknown(_)) => Status::not_found(error.to_string()),
+        CloseAlertError::Close(CloseError::Closed { by, outcome }) => {
+            let known = [("by", by.as_str()), ("outcome", outcome.name())];
+            let known = known.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let details = ErrorDetails::with_error_info("CLOSED", DOMAIN, known);
+            Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
+        }
+        CloseAlertError::Off => Status::unimplemented(error.to_string()),
+        CloseAlertError::LogSilent => Status::unavailable(error.to_string()),
+    })
+}
+
+/// Who acts: the holder of the token, or, where no tokens are asked for, who they say they are.
+pub(crate) fn acting(caller: &Caller, by: String) -> Result<String, Status> {
+    match caller.token_name() {
+        Some(name) if by.is_empty() || by == name => Ok(name.to_owned()),
+        Some(name) => Err(Status::invalid_argument(format!(
+            "by must be empty or the name of your token, {name}"
+        ))),
+        None if by.trim().is_empty() => Err(invalid("by", &Fault::Missing)),
+        None if by.len() > NAME_BYTES_MAX => {
+            Err(invalid("by", &Fault::TooLong { bytes: by.len(), max: NAME_BYTES_MAX }))
+        }
+        None => Ok(by),
+    }
 }
 
 /// How a watch begins: with the changes that it missed, or with what fires.

@@ -11,17 +11,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::metrics;
-use pounce_alerts::{AlertEngine, Settings, Snapshot, SnapshotError};
+use pounce_alerts::{AlertEngine, Closings, Settings, Snapshot, SnapshotError};
 use pounce_cases::{CaseEngine, CaseSettings, CaseSnapshot, CaseSnapshotError};
 
 /// How often the state is written: what a killed process loses at most.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 const NAME: &str = "topics.snapshot";
+const OUTCOMES: &str = "outcomes.snapshot";
 const CASES: &str = "cases.snapshot";
 const LOCK: &str = ".lock";
 /// Bytes that are read or written at a time.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// What is kept, of one moment.
+pub struct StateSnapshot {
+    /// Topics and alerts.
+    pub topics: Snapshot,
+    /// How alerts were closed.
+    pub outcomes: Closings,
+    /// None: there are to be no cases.
+    pub cases: Option<CaseSnapshot>,
+}
 
 /// The folder in which the state is kept: of one server at a time.
 #[derive(Debug, Clone)]
@@ -63,8 +74,9 @@ impl StateDir {
             return Ok(AlertEngine::new(settings, topics_max));
         };
         match AlertEngine::restore(reader, settings.clone(), topics_max) {
-            Ok(engine) => {
+            Ok(mut engine) => {
                 tracing::info!(file = %file.display(), keys = engine.keys(), "state restored");
+                engine.restore_closings(self.restore_outcomes()?);
                 Ok(engine)
             }
             Err(SnapshotError::Unreadable(kind)) => Err(unreadable(&file, kind)),
@@ -75,6 +87,24 @@ impl StateDir {
                     "the saved state was set aside; topics start without a baseline"
                 );
                 Ok(AlertEngine::new(settings, topics_max))
+            }
+        }
+    }
+
+    /// The outcomes of alerts as they were written last; a damaged file is set aside.
+    fn restore_outcomes(&self) -> std::io::Result<Closings> {
+        let file = self.folder.join(OUTCOMES);
+        let Some(reader) = open(&file)? else { return Ok(Closings::default()) };
+        match Closings::read(reader) {
+            Ok(outcomes) => Ok(outcomes),
+            Err(SnapshotError::Unreadable(kind)) => Err(unreadable(&file, kind)),
+            Err(error) => {
+                let aside = self.set_aside(OUTCOMES)?;
+                tracing::error!(
+                    file = %file.display(), aside = %aside.display(), %error,
+                    "the saved outcomes of alerts were set aside; alerts are not closed"
+                );
+                Ok(Closings::default())
             }
         }
     }
@@ -102,14 +132,11 @@ impl StateDir {
         }
     }
 
-    /// Takes a snapshot of topics and, if there are to be any, cases, once no other is being
-    /// written, and replaces what was written before. Blocks.
+    /// Takes a snapshot, once no other is being written, and replaces what was written before.
+    /// Blocks.
     /// # Errors
     /// If the disk refuses; what was written before is then still there.
-    pub fn save(
-        &self,
-        snapshot: impl FnOnce() -> (Snapshot, Option<CaseSnapshot>),
-    ) -> std::io::Result<()> {
+    pub fn save(&self, snapshot: impl FnOnce() -> StateSnapshot) -> std::io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let saved = self.write(snapshot());
         metrics::state_saved(saved.is_ok());
@@ -117,9 +144,13 @@ impl StateDir {
     }
 
     /// Cases go first: a post that is known by its id is known to have its case.
-    fn write(&self, (topics, cases): (Snapshot, Option<CaseSnapshot>)) -> std::io::Result<()> {
+    fn write(&self, snapshot: StateSnapshot) -> std::io::Result<()> {
+        let StateSnapshot { topics, outcomes, cases } = snapshot;
         if let Some(cases) = cases {
             self.replace(CASES, |file| cases.write(file))?;
+        }
+        if !outcomes.is_empty() || self.path(OUTCOMES).exists() {
+            self.replace(OUTCOMES, |file| outcomes.write(file))?;
         }
         self.replace(NAME, |file| topics.write(file))
     }
@@ -199,13 +230,19 @@ mod tests {
         engine
     }
 
+    fn snapshot() -> StateSnapshot {
+        let engine = engine();
+        let (topics, outcomes) = (engine.snapshot(), engine.closings());
+        StateSnapshot { topics, outcomes, cases: None }
+    }
+
     #[test]
     fn a_board_comes_back_as_it_was_saved() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(&folder.path().join("new")).expect("writable");
         assert_eq!(restored(&state).keys(), 0);
-        state.save(|| (engine().snapshot(), None)).expect("saved");
-        state.save(|| (engine().snapshot(), None)).expect("saved again");
+        state.save(snapshot).expect("saved");
+        state.save(snapshot).expect("saved again");
         assert_eq!(restored(&state).keys(), 1);
     }
 
@@ -222,7 +259,7 @@ mod tests {
                 let state = state.clone();
                 threads.spawn(move || {
                     for _ in 0..10 {
-                        state.save(|| (engine().snapshot(), None)).expect("saved");
+                        state.save(snapshot).expect("saved");
                     }
                 });
             }

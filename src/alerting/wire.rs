@@ -3,7 +3,7 @@
 use tonic::Status;
 
 use crate::alerting::advocates::Advocate;
-use crate::wire::{show_duration, show_severity, show_timestamp};
+use crate::wire::{show_closing, show_duration, show_severity, show_timestamp};
 use pounce_alerts::alert::{Alert, ChangeKind, PlaceCounts};
 use pounce_alerts::key::AlertKind;
 use pounce_alerts::status::{TopicStatus, WindowStatus};
@@ -97,6 +97,7 @@ pub(crate) fn show_change(numbered: &NumberedChange) -> proto::AlertChange {
         ChangeKind::Opened => AlertChangeKind::Opened,
         ChangeKind::Escalated => AlertChangeKind::Escalated,
         ChangeKind::Acknowledged => AlertChangeKind::Acknowledged,
+        ChangeKind::Closed => AlertChangeKind::Closed,
         ChangeKind::Resolved => AlertChangeKind::Resolved,
     };
     proto::AlertChange {
@@ -152,6 +153,7 @@ pub(crate) fn show_alert(alert: &Alert) -> proto::Alert {
             note: taken.note.clone(),
             at: Some(show_timestamp(taken.at)),
         }),
+        closing: alert.closing.as_ref().map(show_closing),
     }
 }
 

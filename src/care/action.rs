@@ -6,13 +6,13 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::alerting::counter::Counter;
-use crate::alerting::replicated::writer::CaseActionError;
-use crate::alerting::service::{NOTE_BYTES_MAX, invalid};
+use crate::alerting::replicated::error::CaseActionError;
+use crate::alerting::service::{NOTE_BYTES_MAX, acting, invalid};
 use crate::auth::caller::Caller;
 use crate::cases::monitor::CaseMonitor;
 use crate::wire::rfc3339;
 use pounce_cases::{ActionKind, Case, CaseAction, CaseError, CaseId, Outcome};
-use pounce_types::post::{Fault, NAME_BYTES_MAX};
+use pounce_types::post::Fault;
 
 /// Domain of the reasons in error details.
 const DOMAIN: &str = "pounce.v1.CareService";
@@ -45,7 +45,7 @@ impl Actor {
         let id: CaseId = id
             .parse()
             .map_err(|_| invalid("id", &Fault::OutOfRange { range: "32 hexadecimal digits" }))?;
-        let by = name(caller, by)?;
+        let by = acting(caller, by)?;
         let kind = match wish {
             Wish::Claim => ActionKind::Claim { lease: self.cases.spec().lease },
             Wish::Release => ActionKind::Release,
@@ -67,21 +67,6 @@ impl Actor {
             return Ok(());
         }
         Err(Status::unimplemented("this server keeps no cases: it was started without --cases"))
-    }
-}
-
-/// Who acts: the holder of the token, or, where no tokens are asked for, who they say they are.
-fn name(caller: &Caller, by: String) -> Result<String, Status> {
-    match caller.token_name() {
-        Some(name) if by.is_empty() || by == name => Ok(name.to_owned()),
-        Some(name) => Err(Status::invalid_argument(format!(
-            "by must be empty or the name of your token, {name}"
-        ))),
-        None if by.trim().is_empty() => Err(invalid("by", &Fault::Missing)),
-        None if by.len() > NAME_BYTES_MAX => {
-            Err(invalid("by", &Fault::TooLong { bytes: by.len(), max: NAME_BYTES_MAX }))
-        }
-        None => Ok(by),
     }
 }
 

@@ -7,11 +7,12 @@ use tonic::{Request, Response, Status};
 
 use super::action::{Actor, Wish};
 use super::watch;
-use super::wire::{CaseFilter, order, outcome, show_case, states};
+use super::wire::{CaseFilter, order, show_case, states};
 use crate::alerting::page_token;
 use crate::alerting::service::{invalid, size};
 use crate::auth::caller::Caller;
 use crate::lifecycle::drain::{Drain, Phase};
+use crate::wire::outcome;
 use pounce_proto::care_service_server::CareService;
 use pounce_proto::{
     Case, ClaimCaseRequest, ClaimCaseResponse, CloseCaseRequest, CloseCaseResponse,

@@ -6,9 +6,9 @@ use tonic::Status;
 
 use crate::alerting::wire::{is_among, names, severity_min};
 use crate::cases::monitor::CaseNumbered;
-use crate::wire::{show_severity, show_timestamp};
+use crate::wire::{show_closing, show_severity, show_timestamp};
 use pounce_cases::case::{CaseState, HistoryEntry, HistoryKind};
-use pounce_cases::{Case, CaseChangeKind, CaseOrder, Outcome};
+use pounce_cases::{Case, CaseChangeKind, CaseOrder};
 use pounce_proto as proto;
 
 /// Which cases somebody wants to see.
@@ -70,28 +70,6 @@ pub(crate) fn order(wire: i32) -> Result<CaseOrder, Status> {
     }
 }
 
-pub(crate) fn outcome(wire: i32) -> Result<Outcome, Status> {
-    match proto::CaseOutcome::try_from(wire) {
-        Ok(proto::CaseOutcome::Answered) => Ok(Outcome::Answered),
-        Ok(proto::CaseOutcome::NoAnswerNeeded) => Ok(Outcome::NoAnswerNeeded),
-        Ok(proto::CaseOutcome::FalseAlarm) => Ok(Outcome::FalseAlarm),
-        Ok(proto::CaseOutcome::CouldNotReach) => Ok(Outcome::CouldNotReach),
-        Ok(proto::CaseOutcome::Unspecified) => {
-            Err(Status::invalid_argument("outcome is required and must not be empty"))
-        }
-        Err(_) => Err(Status::invalid_argument("outcome has an unknown value")),
-    }
-}
-
-fn show_outcome(outcome: Outcome) -> proto::CaseOutcome {
-    match outcome {
-        Outcome::Answered => proto::CaseOutcome::Answered,
-        Outcome::NoAnswerNeeded => proto::CaseOutcome::NoAnswerNeeded,
-        Outcome::FalseAlarm => proto::CaseOutcome::FalseAlarm,
-        Outcome::CouldNotReach => proto::CaseOutcome::CouldNotReach,
-    }
-}
-
 pub(crate) fn show_change(numbered: &CaseNumbered) -> proto::CaseChange {
     let kind = match numbered.change.kind {
         CaseChangeKind::Opened => proto::CaseChangeKind::Opened,
@@ -140,12 +118,7 @@ pub(crate) fn show_case(case: &Case) -> proto::Case {
             at: Some(show_timestamp(claim.at)),
             lease_until: Some(show_timestamp(claim.lease_until)),
         }),
-        closing: case.closing.as_ref().map(|closing| proto::CaseClosing {
-            outcome: show_outcome(closing.outcome).into(),
-            by: closing.by.clone(),
-            note: closing.note.clone(),
-            at: Some(show_timestamp(closing.at)),
-        }),
+        closing: case.closing.as_ref().map(show_closing),
         history: case.history.iter().map(show_history).collect(),
     }
 }

@@ -9,12 +9,13 @@ mod watch;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use pounce_client::ClientError;
 use pounce_client::json::show_case;
 use pounce_proto::{Case, CaseOutcome, ClaimCaseRequest, CloseCaseRequest, ReleaseCaseRequest};
 
 use super::connection::ConnectionFlags;
+use super::outcome::OutcomeName;
 use super::terminal::escaped;
 
 /// The flags of `pounce cases`.
@@ -68,14 +69,6 @@ struct CloseFlags {
     note: String,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum OutcomeName {
-    Answered,
-    NoAnswerNeeded,
-    FalseAlarm,
-    CouldNotReach,
-}
-
 /// Runs the subcommand; without one, lists.
 pub(crate) async fn run(flags: CasesFlags) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match flags.command {
@@ -101,13 +94,8 @@ pub(crate) async fn run(flags: CasesFlags) -> Result<ExitCode, Box<dyn std::erro
         }
         Some(Command::Close(CloseFlags { action, outcome, note })) => {
             let ActionFlags { id, by, connection } = action;
-            let outcome = match outcome {
-                OutcomeName::Answered => CaseOutcome::Answered,
-                OutcomeName::NoAnswerNeeded => CaseOutcome::NoAnswerNeeded,
-                OutcomeName::FalseAlarm => CaseOutcome::FalseAlarm,
-                OutcomeName::CouldNotReach => CaseOutcome::CouldNotReach,
-            };
-            let request = CloseCaseRequest { id, by, outcome: outcome.into(), note };
+            let outcome = CaseOutcome::from(outcome).into();
+            let request = CloseCaseRequest { id, by, outcome, note };
             let closed = connection.ask(async |client| {
                 let closed = client.care().close_case(request.clone()).await;
                 Ok(closed.map_err(ClientError::of)?.into_inner().case)

@@ -2,6 +2,7 @@
 
 pub(crate) mod acknowledge;
 mod alert_line;
+pub(crate) mod alerts;
 pub(crate) mod bench;
 pub(crate) mod bridge;
 pub(crate) mod cases;
@@ -12,6 +13,7 @@ pub(crate) mod connection;
 pub(crate) mod docs;
 pub(crate) mod healthcheck;
 pub(crate) mod load;
+mod outcome;
 pub(crate) mod replay;
 pub(crate) mod rules;
 mod sample_posts;

@@ -72,17 +72,18 @@ impl fmt::Display for Table {
         writeln!(f, "\n")?;
         writeln!(
             f,
-            "{:<17} {:<7} {:<8} {:<24} {:<12} {:<32} why",
-            "opened", "kind", "severity", "topic", "acknowledged", "alert"
+            "{:<17} {:<7} {:<8} {:<24} {:<12} {:<16} {:<32} why",
+            "opened", "kind", "severity", "topic", "acknowledged", "outcome", "alert"
         )?;
         for alert in self.firing.values() {
             let line = format!(
-                "{:<17} {:<7} {:<8} {:<24} {:<12} {:<32} {}",
+                "{:<17} {:<7} {:<8} {:<24} {:<12} {:<16} {:<32} {}",
                 clock::shown(alert.opened_at),
                 alert.kind().name(),
                 alert.severity().name(),
                 alert_line::subject(&alert.topic, &alert.place),
                 alert.acknowledgement.as_ref().map_or("", |taken| taken.by.as_str()),
+                alert.closing.as_ref().map_or("", |closing| closing.outcome().name()),
                 alert.id,
                 alert_line::reason(alert),
             );
@@ -117,7 +118,7 @@ impl fmt::Display for Table {
 
 #[cfg(test)]
 mod tests {
-    use pounce_proto::{AlertChange, AlertKind};
+    use pounce_proto::{AlertChange, AlertKind, CaseClosing, CaseOutcome};
 
     use super::*;
 
@@ -143,6 +144,15 @@ mod tests {
         table.apply(change(AlertChangeKind::Acknowledged));
         let shown = table.to_string();
         assert!(shown.contains("1 firing\n") && shown.contains("kite in Lisbon"), "{shown}");
+        assert!(!shown.contains("could_not_reach"), "{shown}");
+        let Watched::Change(mut closed) = change(AlertChangeKind::Closed) else { return };
+        if let Some(alert) = &mut closed.alert {
+            let outcome = CaseOutcome::CouldNotReach.into();
+            alert.closing = Some(CaseClosing { outcome, ..CaseClosing::default() });
+        }
+        table.apply(Watched::Change(closed));
+        let shown = table.to_string();
+        assert!(shown.contains("1 firing\n") && shown.contains(" could_not_reach "), "{shown}");
         table.apply(change(AlertChangeKind::Resolved));
         let shown = table.to_string();
         assert!(shown.contains("0 firing\n") && !shown.contains("kite"), "{shown}");

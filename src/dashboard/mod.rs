@@ -3,7 +3,7 @@
 //!
 //! One static page, its style and its scripts, all part of the binary; data by
 //! JSON and by server-sent events. Where tokens are asked for, data needs
-//! `alerts:read`, acknowledging `alerts:write`, cases `cases:read` and acting on them
+//! `alerts:read`, acknowledging and closing alerts `alerts:write`, cases `cases:read` and acting on them
 //! `cases:write`; where not, the page is read-only.
 
 mod assets;

@@ -1,4 +1,5 @@
-//! The dashboard's HTTP routes: its state, its events, acknowledging, and acting on cases.
+//! The dashboard's HTTP routes: its state, its events, acknowledging and closing alerts, and acting
+//! on cases.
 
 use std::sync::Arc;
 
@@ -14,13 +15,14 @@ use tonic::{Code, Status};
 
 use super::page::Page;
 use super::{assets, live};
-use crate::alerting::service::acknowledge;
+use crate::alerting::service;
 use crate::auth::tokens::Scope;
 use crate::care::action::{Actor, Wish};
 use crate::lifecycle::drain::Phase;
 use crate::parts::Parts;
 use crate::recent::posts::RecentPosts;
-use pounce_cases::Outcome;
+use pounce_alerts::CloseAction;
+use pounce_types::closing::Outcome;
 
 /// Bytes of a request.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
@@ -32,6 +34,7 @@ pub(crate) fn routes(parts: Parts, recent: RecentPosts, post_url: Option<String>
         .route("/board/state", get(state))
         .route("/board/events", get(events))
         .route("/board/acknowledgements", post(take))
+        .route("/board/closings", post(close))
         .route("/board/cases", post(act))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(Arc::new(page))
@@ -91,7 +94,34 @@ async fn take(
         Ok(taking) => taking,
         Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
     };
-    acknowledge(&page.parts.counter, &id, &by, &note).await?;
+    service::acknowledge(&page.parts.counter, &id, &by, &note).await?;
+    page.forget_last().await;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Somebody closes an alert.
+#[derive(Deserialize)]
+struct Closing {
+    id: String,
+    outcome: OutcomeName,
+}
+
+async fn close(
+    State(page): State<Arc<Page>>,
+    headers: HeaderMap,
+    closing: Result<Json<Closing>, JsonRejection>,
+) -> Result<Response, Refused> {
+    let caller = page.let_in(Scope::AlertsWrite, &headers)?;
+    if page.parts.tokens.is_none() {
+        return Err(Status::permission_denied("read-only: the server has no tokens").into());
+    }
+    let Json(Closing { id, outcome }) = match closing {
+        Ok(closing) => closing,
+        Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
+    };
+    let (by, outcome, note) = (String::new(), outcome.into(), String::new());
+    let action = CloseAction { id, by, outcome, note };
+    service::close(&page.parts.counter, &caller, action).await?;
     page.forget_last().await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

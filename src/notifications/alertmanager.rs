@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use pounce_alerts::alert::Alert;
 use pounce_alerts::key::AlertKind;
+use pounce_types::closing::Closing;
 use pounce_types::post::Timestamp;
 use serde::Serialize;
 
@@ -83,10 +84,13 @@ impl AlertTemplate {
         let mut annotations =
             BTreeMap::from([("summary", summary(alert)), ("description", self.description(alert))]);
         if let Some(taken) = &alert.acknowledgement {
-            let note =
-                if taken.note.is_empty() { String::new() } else { format!(": {}", taken.note) };
-            let by = format!("{} at {}{note}", taken.by, rfc3339(taken.at));
+            let by = format!("{} at {}{}", taken.by, rfc3339(taken.at), remark(&taken.note));
             annotations.insert("acknowledged_by", by);
+        }
+        if let Some(Closing { outcome, by, note, at }) = &alert.closing {
+            let outcome = outcome.name().replace('_', " ");
+            let told = format!("{outcome}, by {by} at {}{}", rfc3339(*at), remark(note));
+            annotations.insert("outcome", told);
         }
         if let Some(url) = &self.runbook_url {
             annotations.insert("runbook_url", url.clone());
@@ -128,6 +132,10 @@ impl AlertTemplate {
         }
         text
     }
+}
+
+fn remark(note: &str) -> String {
+    if note.is_empty() { String::new() } else { format!(": {note}") }
 }
 
 /// One sentence with the numbers that opened the alert, or escalated it last.
@@ -177,6 +185,7 @@ pub(super) mod tests {
     use pounce_alerts::Counts;
     use pounce_alerts::alert::{Acknowledgement, Evidence, PlaceCounts};
     use pounce_alerts::key::Key;
+    use pounce_types::closing::Outcome;
     use pounce_types::post::{Place, PostId, Topic};
     use pounce_types::score::Severity;
 
@@ -217,6 +226,7 @@ pub(super) mod tests {
                 places: Vec::new(),
             },
             acknowledgement: None,
+            closing: None,
         }
     }
 
@@ -256,8 +266,16 @@ pub(super) mod tests {
         alert.acknowledgement =
             Some(Acknowledgement { by: "ann".into(), note: "on it".into(), at: at(3) });
         assert_eq!(template.labels(&alert, at(15))["escalation"], "none");
-        let posted = template.postable(&alert, labels, at(5));
+        let posted = template.postable(&alert, labels.clone(), at(5));
         assert_eq!(posted.annotations["acknowledged_by"], "ann at 2026-03-02T09:03:00Z: on it");
+        assert!(!posted.annotations.contains_key("outcome"));
+        let (outcome, by, note) = (Outcome::NoAnswerNeeded, "bob".to_owned(), String::new());
+        alert.closing = Some(Closing { outcome, by, note, at: at(9) });
+        let posted = template.postable(&alert, labels, at(5));
+        assert_eq!(
+            posted.annotations["outcome"],
+            "no answer needed, by bob at 2026-03-02T09:09:00Z"
+        );
     }
 
     #[test]

@@ -142,7 +142,7 @@ test("on a phone in the dark it is all there", async () => {
   await check(page);
 });
 
-test("with a token an alert is taken, without one nothing is seen", async () => {
+test("with a token an alert is taken and closed, without one nothing is seen", async () => {
   const scopes = { feeder: "score", reader: "alerts:read", taker: "alerts:read,alerts:write" };
   const server = await start({ scopes });
   await server.feed(morning(), server.tokens.feeder);
@@ -185,6 +185,11 @@ test("with a token an alert is taken, without one nothing is seen", async () => 
   await page.getByLabel("Note").press("Enter");
   await page.getByText(/Ann took it .* ago: calling them <b>now<\/b>/).waitFor();
   assert.equal(await alert.getByRole("button", { name: "Acknowledge" }).count(), 0);
+  await accessible(page);
+  await alert.getByRole("button", { name: "False alarm" }).press("Enter");
+  await page.getByText(/taker closed it .* ago: False alarm/).waitFor();
+  assert.equal(await alert.getByRole("button").count(), 0, "closed once");
+  assert.match(await page.locator("#announcer").textContent(), /You closed the alert on northwind rail.*: False alarm/);
   const kept = await page.evaluate(() => [localStorage.length, document.cookie]);
   assert.deepEqual(kept, [0, ""], "the token stays in this tab");
   await check(page);

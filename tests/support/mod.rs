@@ -171,6 +171,8 @@ pub struct Spec {
     pub observations: Option<JetStreamLog>,
     /// Where observations are kept that the log did not take.
     pub unsent: Option<StateDir>,
+    /// Whether people may close alerts through the log.
+    pub alert_outcomes: bool,
     /// Whether there is a page, and whether it shows texts.
     pub board: Option<bool>,
     pub post_url: Option<String>,
@@ -213,6 +215,7 @@ impl Default for Spec {
             notifications: None,
             observations: None,
             unsent: None,
+            alert_outcomes: false,
             board: None,
             post_url: None,
             alerts: AlertEngine::new(Settings::default(), 100),
@@ -265,6 +268,7 @@ impl Service {
                 unsent: spec.unsent.map_or_else(Vec::new, |state| {
                     unsent::take(&state, Duration::from_secs(600)).expect("readable")
                 }),
+                alert_outcomes: spec.alert_outcomes,
             }),
             tls: spec.tls,
             tokens: spec.tokens,

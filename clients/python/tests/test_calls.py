@@ -182,6 +182,16 @@ def test_a_watch_goes_on_through_a_restart_and_tells_nothing_twice(
     changed = next(watch)
     assert isinstance(changed, AlertChange), "not what was firing, which was told"
     assert changed.kind == AlertChangeKind.ALERT_CHANGE_KIND_ACKNOWLEDGED
+    outcome = pounce.CaseOutcome.CASE_OUTCOME_FALSE_ALARM
+    with pounce.Client(server.address) as other:
+        for _ in range(2):
+            closing = other.close_alert(alert.id, outcome, by="bob", note="a joke").closing
+            assert (closing.outcome, closing.by, closing.note) == (outcome, "bob", "a joke")
+        with pytest.raises(pounce.Refused, match="closed by bob as false_alarm"):
+            other.close_alert(alert.id, pounce.CaseOutcome.CASE_OUTCOME_ANSWERED, by="bob")
+    changed = next(watch)
+    assert isinstance(changed, AlertChange) and changed.alert.closing == closing
+    assert changed.kind == AlertChangeKind.ALERT_CHANGE_KIND_CLOSED
     client.close()
     with pytest.raises(pounce.ClosedError):
         next(watch)
@@ -193,6 +203,9 @@ def test_an_asyncio_watch_goes_on_without_the_state_and_says_so(servers: Servers
         client = pounce.aio.Client(server.address)
         assert len([reply async for reply in client.score_stream(unhappy_crowd())]) == 60
         (alert,) = await client.alerts()
+        outcome = pounce.CaseOutcome.CASE_OUTCOME_ANSWERED
+        closed = await client.close_alert(alert.id, outcome, by="ann")
+        assert (closed.closing.outcome, closed.acknowledgement.by) == (outcome, "ann")
         watch = client.watch()
         assert isinstance(await anext(watch), pounce.Connected)
         first = await anext(watch)

@@ -1,12 +1,15 @@
 //! Who takes care of an alert.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert::{Acknowledgement, Alert};
 use super::engine::AlertEngine;
+use super::key::{AlertKind, Key};
 use super::lifecycle::Firing;
-use pounce_types::post::Timestamp;
+use super::topic::TopicState;
+use pounce_types::post::{Timestamp, Topic};
 
 /// What came of acknowledging an alert.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,14 +49,23 @@ impl AlertEngine {
         })
     }
 
-    fn find_mut(&mut self, id: &str) -> Option<&mut Firing> {
+    pub(super) fn find_mut(&mut self, id: &str) -> Option<&mut Firing> {
         let found = self.firing.iter().find(|(found, _)| found.as_str() == id);
         if let Some((_, (key, kind))) = found {
-            let state = Arc::make_mut(self.topics.get_mut(&key.topic)?);
-            let key_state = state.key_state_mut(key.place.as_ref())?;
-            return key_state.lifecycles_mut()[kind.index()].firing.as_mut();
+            return firing_mut(&mut self.topics, key, *kind);
         }
         let over = self.ledger.over.iter_mut().map(|(_, firing)| firing);
         over.rev().find(|firing| firing.alert.id.as_str() == id)
     }
+}
+
+/// The alert of a kind that fires on a key.
+pub(super) fn firing_mut<'a>(
+    topics: &'a mut HashMap<Topic, Arc<TopicState>>,
+    key: &Key,
+    kind: AlertKind,
+) -> Option<&'a mut Firing> {
+    let state = Arc::make_mut(topics.get_mut(&key.topic)?);
+    let key_state = state.key_state_mut(key.place.as_ref())?;
+    key_state.lifecycles_mut()[kind.index()].firing.as_mut()
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{AlertId, AlertKind, Key};
 use super::window::Counts;
+use pounce_types::closing::Closing;
 use pounce_types::post::{Place, PostId, Timestamp};
 use pounce_types::score::Severity;
 
@@ -91,6 +92,10 @@ pub struct Alert {
     pub evidence: Evidence,
     /// Set once somebody took it.
     pub acknowledgement: Option<Acknowledgement>,
+    /// Set once somebody closed it, which changes nothing else. Snapshots hold it beside the alert:
+    /// see [`Closings`](super::Closings).
+    #[serde(skip)]
+    pub closing: Option<Closing>,
 }
 
 /// What happened to an alert.
@@ -102,6 +107,8 @@ pub enum ChangeKind {
     Escalated,
     /// Somebody took it.
     Acknowledged,
+    /// Somebody closed it with an outcome.
+    Closed,
     /// It ended.
     Resolved,
 }

@@ -66,7 +66,7 @@ impl AlertEngine {
                 ChangeKind::Resolved => {
                     self.firing.remove(&alert.id);
                 }
-                ChangeKind::Escalated | ChangeKind::Acknowledged => {}
+                ChangeKind::Escalated | ChangeKind::Acknowledged | ChangeKind::Closed => {}
             }
         }
     }

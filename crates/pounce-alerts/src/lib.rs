@@ -4,6 +4,8 @@ mod acknowledge;
 pub mod alert;
 mod baseline;
 mod bounded_map;
+mod close;
+mod closings;
 mod engine;
 mod eviction;
 pub mod flags;
@@ -42,6 +44,8 @@ pub mod wilson;
 mod window;
 
 pub use acknowledge::{Acknowledged, UnknownAlert};
+pub use close::{CloseAction, CloseError, ClosedAlert};
+pub use closings::Closings;
 pub use engine::{AlertEngine, Observed};
 pub use hashing::{AuthorHash, HashKey, TextHash};
 pub use in_flight::{Hold, Outage, Ticket};

@@ -1,7 +1,7 @@
 //! From opening to resolving: OK, then FIRING, then RESOLVED.
 //!
-//! Knows the result of a rule for a minute, not the rule; an acknowledgement is
-//! independent of the state and changes nothing here.
+//! Knows the result of a rule for a minute, not the rule; acknowledgement and
+//! closing are independent of the state and change nothing here.
 
 use std::time::Duration;
 
@@ -188,6 +188,7 @@ impl Firing {
                 respond_by: opened_at.after(respond),
                 evidence: evidence(detection, about, 0),
                 acknowledgement: None,
+                closing: None,
             },
             noticed_at: about.now,
             window: detection.window,

@@ -8,6 +8,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -203,7 +204,11 @@ impl Snapshot {
     }
 }
 
-fn write_frame(to: &mut impl Write, buffer: &mut Vec<u8>, frame: &Frame) -> std::io::Result<()> {
+pub(super) fn write_frame(
+    to: &mut impl Write,
+    buffer: &mut Vec<u8>,
+    frame: &impl Serialize,
+) -> std::io::Result<()> {
     buffer.clear();
     let content = postcard::to_extend(frame, std::mem::take(buffer))
         .map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -215,7 +220,7 @@ fn write_frame(to: &mut impl Write, buffer: &mut Vec<u8>, frame: &Frame) -> std:
     Ok(())
 }
 
-fn read_frame<F: DeserializeOwned>(
+pub(super) fn read_frame<F: DeserializeOwned>(
     from: &mut impl Read,
     buffer: &mut Vec<u8>,
 ) -> Result<F, SnapshotError> {
@@ -240,7 +245,7 @@ fn read_frame<F: DeserializeOwned>(
 }
 
 /// Fills `buffer` as far as there is something to read.
-fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> Result<usize, SnapshotError> {
+pub(super) fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> Result<usize, SnapshotError> {
     let mut read = 0;
     while read < buffer.len() {
         match from.read(&mut buffer[read..]) {

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 
 /// The format that is written. It changes with every change of what is written.
 pub(super) const VERSION: u32 = 3;
+/// The same of the outcomes beside it.
+pub(super) const CLOSINGS_VERSION: u32 = 1;
 
 /// Why a snapshot can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,12 @@ pub enum SnapshotError {
     /// Written by another version.
     #[error("snapshot of format {found}, where this version reads 1 to {VERSION}")]
     Version {
+        /// The format found.
+        found: u32,
+    },
+    /// Outcomes that another version wrote.
+    #[error("outcomes of alerts of format {found}, where this version reads {CLOSINGS_VERSION}")]
+    ClosingsVersion {
         /// The format found.
         found: u32,
     },

@@ -242,6 +242,7 @@ impl From<AlertV2> for Alert {
             respond_by: old.respond_by,
             evidence: old.evidence.into(),
             acknowledgement: old.acknowledgement,
+            closing: None,
         }
     }
 }

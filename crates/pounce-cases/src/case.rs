@@ -4,44 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::CaseId;
 use pounce_alerts::AuthorHash;
+pub use pounce_types::closing::{Closing, Outcome};
 use pounce_types::post::{Place, PostId, Timestamp, Topic};
 use pounce_types::score::Severity;
-
-/// How a case or an alert ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The customer was answered.
-    Answered,
-    /// The flag was right, but no answer was needed.
-    NoAnswerNeeded,
-    /// The flag was wrong: nobody is discontent.
-    FalseAlarm,
-    /// Somebody tried, and the customer could not be reached.
-    CouldNotReach,
-}
-
-impl Outcome {
-    /// Every outcome, in the order of their numbers on the wire.
-    pub const ALL: [Self; 4] =
-        [Self::Answered, Self::NoAnswerNeeded, Self::FalseAlarm, Self::CouldNotReach];
-
-    /// Lower-case name, as in JSON and metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::NoAnswerNeeded => "no_answer_needed",
-            Self::FalseAlarm => "false_alarm",
-            Self::CouldNotReach => "could_not_reach",
-        }
-    }
-
-    /// Whether somebody turned to the customer, which is what is due by the deadline.
-    #[must_use]
-    pub fn is_response(self) -> bool {
-        matches!(self, Self::Answered | Self::CouldNotReach)
-    }
-}
 
 /// Somebody works on a case, until the claim is released or its lease ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,19 +17,6 @@ pub struct Claim {
     pub at: Timestamp,
     /// When the case is free again, unless the claim is renewed.
     pub lease_until: Timestamp,
-}
-
-/// How somebody closed a case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closing {
-    /// With which outcome.
-    pub outcome: Outcome,
-    /// Who.
-    pub by: String,
-    /// What they had to say.
-    pub note: String,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// Whether the deadline was met. Decided once.

@@ -240,7 +240,7 @@ fn scored(event: &ScoredEvent) -> Outcome<'_> {
 #[must_use]
 pub fn show_alert(alert: &Alert) -> Value {
     let evidence = alert.evidence.clone().unwrap_or_default();
-    let taken = alert.acknowledgement.as_ref();
+    let (taken, closing) = (alert.acknowledgement.as_ref(), alert.closing.as_ref());
     json!({
         "id": alert.id,
         "kind": alert.kind().name(),
@@ -269,6 +269,10 @@ pub fn show_alert(alert: &Alert) -> Value {
         "acknowledged_by": taken.map(|taken| taken.by.as_str()),
         "acknowledged_at": taken.and_then(|taken| taken.at).and_then(rfc3339),
         "acknowledged_note": taken.map(|taken| taken.note.as_str()),
+        "outcome": closing.map(|closing| closing.outcome().name()),
+        "closed_by": closing.map(|closing| closing.by.as_str()),
+        "closed_at": closing.and_then(|closing| closing.at).and_then(rfc3339),
+        "closed_note": closing.map(|closing| closing.note.as_str()),
     })
 }
 
@@ -319,7 +323,7 @@ fn rounded(probability: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pounce_proto::{Acknowledgement, AlertEvidence, AlertKind};
+    use pounce_proto::{Acknowledgement, AlertEvidence, AlertKind, CaseClosing, CaseOutcome};
 
     #[test]
     fn a_line_becomes_a_post() {
@@ -404,6 +408,11 @@ mod tests {
                 ..AlertEvidence::default()
             }),
             acknowledgement: Some(Acknowledgement { by: "ann".to_owned(), ..Default::default() }),
+            closing: Some(CaseClosing {
+                outcome: CaseOutcome::FalseAlarm.into(),
+                by: "bob".to_owned(),
+                ..Default::default()
+            }),
             ..Alert::default()
         });
         assert_eq!((&alert["kind"], &alert["severity"]), (&json!("share"), &json!("high")));
@@ -411,5 +420,9 @@ mod tests {
         assert_eq!(alert["resolved_at"], Value::Null);
         assert_eq!(alert["evidence"]["window_seconds"], 3600);
         assert_eq!(alert["acknowledged_by"], "ann");
+        assert_eq!(
+            (&alert["outcome"], &alert["closed_by"]),
+            (&json!("false_alarm"), &json!("bob"))
+        );
     }
 }

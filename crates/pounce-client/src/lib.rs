@@ -50,7 +50,8 @@ use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::care_service_client::CareServiceClient;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{
-    Case, CaseFilter, GetModelRequest, GetModelResponse, ListCasesRequest, Post, Rejection,
+    Alert, AlertFilter, Case, CaseFilter, GetModelRequest, GetModelResponse, ListCasesRequest,
+    Post, Rejection,
 };
 
 /// Bytes of a message from the service: a batch of events is the largest.
@@ -127,6 +128,13 @@ impl Client {
     #[must_use]
     pub fn alerts(&self) -> AlertServiceClient<Line> {
         self.alerts.clone()
+    }
+
+    /// Every alert that fires or resolved in the last day and that `filter` selects, read by pages.
+    /// # Errors
+    /// [`ClientError::Unreachable`] or [`ClientError::Refused`].
+    pub async fn list_alerts(&self, filter: &AlertFilter) -> Result<Vec<Alert>, ClientError> {
+        watch::list(&mut self.alerts(), filter).await.map_err(ClientError::of)
     }
 
     /// The service that keeps cases, call by call: claim, release and close them with it.

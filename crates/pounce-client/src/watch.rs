@@ -133,7 +133,7 @@ async fn open(
 }
 
 /// All alerts that fire or resolved in the last day, read by pages.
-async fn list(
+pub(super) async fn list(
     service: &mut AlertServiceClient<Line>,
     filter: &AlertFilter,
 ) -> Result<Vec<Alert>, Status> {

@@ -6,11 +6,13 @@ use bytes::BytesMut;
 use prost::Message;
 
 use crate::wire::{
-    AcknowledgeWire, ActionKindWire, AdvocateWire, BatchWire, CaseActionWire, CloseWire, ITEMS_TAG,
-    ItemKindWire, ItemWire, ObservationWire, ReleaseWire, SignalWire, VERSION,
+    AcknowledgeWire, ActionKindWire, AdvocateWire, BatchWire, CaseActionWire, CloseAlertWire,
+    CloseWire, ITEMS_TAG, ItemKindWire, ItemWire, ObservationWire, ReleaseWire, SignalWire,
+    VERSION,
 };
-use pounce_alerts::{AuthorHash, Observation, Signal, SignalId, TextHash};
-use pounce_cases::{ActionKind, CaseAction, Outcome};
+use pounce_alerts::{AuthorHash, CloseAction, Observation, Signal, SignalId, TextHash};
+use pounce_cases::{ActionKind, CaseAction};
+use pounce_types::closing::Outcome;
 use pounce_types::post::{Fault, Place, PostId, Timestamp, Topic};
 use pounce_types::score::{DiscontentSource, Sentiment, Severity};
 
@@ -35,14 +37,16 @@ pub enum EntryError {
     Damaged(String),
 }
 
-/// The form of a writer's entries. Releases that know nothing of cases read the first one alone, and
-/// stop at an entry of the second.
+/// The form of a writer's entries. A release stops at an entry of a form that it does not know: one
+/// that knows nothing of cases at the second, one that knows no outcomes of alerts at the third.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryForm {
     /// Version 1: without cases.
     Alerts,
     /// Version 2: posts may open cases.
     Cases,
+    /// Version 3: and people may close alerts.
+    Outcomes,
 }
 
 impl EntryForm {
@@ -50,6 +54,7 @@ impl EntryForm {
         match self {
             Self::Alerts => 1,
             Self::Cases => 2,
+            Self::Outcomes => 3,
         }
     }
 }
@@ -92,8 +97,10 @@ pub enum Item {
     },
     /// What the writer's decisions of discontent rest on.
     Signal(Signal),
-    /// Somebody does something with a case. In the form [`EntryForm::Cases`] alone.
+    /// Somebody does something with a case. From the form [`EntryForm::Cases`] on.
     Case(CaseAction),
+    /// Somebody closes an alert. In the form [`EntryForm::Outcomes`] alone.
+    CloseAlert(CloseAction),
 }
 
 /// An observation, and what else is known of its post.
@@ -105,8 +112,8 @@ pub struct LoggedObservation {
     pub oldest_in_flight: Option<Timestamp>,
     /// P(positive), if the post was flagged as advocate.
     pub advocate: Option<f32>,
-    /// Time within which somebody should respond, if the post opens or joins a case. In the form
-    /// [`EntryForm::Cases`] alone.
+    /// Time within which somebody should respond, if the post opens or joins a case. From the form
+    /// [`EntryForm::Cases`] on.
     pub respond_within: Option<Duration>,
 }
 
@@ -217,6 +224,14 @@ pub(crate) fn encode_item(item: &Item, to: &mut BytesMut) {
                 }),
             }),
         }),
+        Item::CloseAlert(CloseAction { id, by, outcome, note }) => {
+            ItemKindWire::CloseAlert(CloseAlertWire {
+                id: id.clone(),
+                by: by.clone(),
+                outcome: outcome_number(*outcome),
+                note: note.clone(),
+            })
+        }
     };
     prost::encoding::message::encode(ITEMS_TAG, &ItemWire { kind: Some(kind) }, to);
 }
@@ -270,6 +285,9 @@ fn item(wire: ItemWire) -> Result<Item, EntryError> {
             Item::Signal(Signal { model, revision, source: source_of(source)?, threshold })
         }
         ItemKindWire::Case(wire) => Item::Case(case_action(wire)?),
+        ItemKindWire::CloseAlert(CloseAlertWire { id, by, outcome, note }) => {
+            Item::CloseAlert(CloseAction { id, by, outcome: outcome_of(outcome)?, note })
+        }
     })
 }
 

@@ -1,5 +1,5 @@
 //! State machine replication for alerts and cases: replicas that read the same entries of one
-//! ordered log in the same order have the same topics, alerts, acknowledgements and cases.
+//! ordered log in the same order have the same topics, alerts, acknowledgements, outcomes and cases.
 //!
 //! A replica appends what it scored to an [`ObservationLog`] and counts it only when it reads it
 //! back, as it counts what the others appended. Post text never comes here. See Schneider,

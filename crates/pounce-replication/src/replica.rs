@@ -14,7 +14,9 @@ use crate::entry::{Advocate, Batch, EntryError, Item, LoggedObservation, NewerVe
 use crate::log::Entry;
 use crate::sessions::{Session, Sessions};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
-use pounce_alerts::{Acknowledged, AlertEngine, Outage, Signal, UnknownAlert};
+use pounce_alerts::{
+    Acknowledged, AlertEngine, CloseError, ClosedAlert, Outage, Signal, UnknownAlert,
+};
 use pounce_cases::{Acted, CaseChange, CaseEngine, CaseError, FlaggedPost};
 use pounce_types::post::Timestamp;
 
@@ -41,6 +43,8 @@ pub enum Outcome {
     },
     /// Somebody took an alert, or there is none with this id.
     Acknowledged(Result<Box<Acknowledged>, UnknownAlert>),
+    /// Somebody closed an alert, or could not.
+    Closed(Result<Box<ClosedAlert>, CloseError>),
     /// Somebody did something with a case, or could not.
     Case(Result<Box<Acted>, CaseError>),
     /// Nothing to tell.
@@ -234,6 +238,7 @@ impl Replica {
         let mut bytes = Vec::new();
         engine.snapshot().write(&mut bytes).expect("a vector takes everything");
         cases.snapshot().write(&mut bytes).expect("a vector takes everything");
+        engine.closings().write(&mut bytes).expect("a vector takes everything");
         let (holds, outage) = engine.holds();
         bytes.extend_from_slice(format!("{self:?}{holds:?}{outage:?}").as_bytes());
         xxh3_64(&bytes)
@@ -326,6 +331,11 @@ impl Intake<'_> {
                 let acted = self.cases.act(&action, self.now);
                 self.case_changes.extend(acted.as_ref().ok().and_then(Acted::told));
                 Outcome::Case(acted.map(Box::new))
+            }
+            Item::CloseAlert(action) => {
+                let closed = self.engine.close(&action, self.now);
+                self.changes.extend(closed.as_ref().ok().and_then(ClosedAlert::told));
+                Outcome::Closed(closed.map(Box::new))
             }
         }
     }

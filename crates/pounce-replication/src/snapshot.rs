@@ -1,9 +1,10 @@
 //! All that a replica knows at one position of the log, as bytes and back: what a replica that
 //! starts reads instead of the whole log.
 //!
-//! Layout: 8 bytes magic, the head's length as a little-endian `u32`, the head as protobuf, in
-//! version 2 the snapshot of the cases, and then that of the alert engine. Both have versions and
-//! checksums of their own. While there never was a case, version 1 is written.
+//! Layout: 8 bytes magic, the head's length as a little-endian `u32`, the head as protobuf, from
+//! version 2 on the snapshot of the cases, from version 3 on the outcomes of alerts, and then the
+//! snapshot of the alert engine. Each has a version and checksums of its own. The oldest version
+//! that can hold what there is is written: without outcomes 2, and while there never was a case 1.
 
 use std::io::{Read, Write};
 
@@ -11,15 +12,15 @@ use prost::Message;
 
 use crate::replica::{ChangePosition, Replica};
 use crate::sessions::{Session, Sessions};
-use pounce_alerts::{AlertEngine, Hold, Outage, Settings, Snapshot, SnapshotError};
+use pounce_alerts::{AlertEngine, Closings, Hold, Outage, Settings, Snapshot, SnapshotError};
 use pounce_cases::{CaseEngine, CaseSettings, CaseSnapshot, CaseSnapshotError};
 use pounce_types::post::{Timestamp, Topic};
 
 const MAGIC: [u8; 8] = *b"PNCREPLY";
 /// The newest version.
-const VERSION: u32 = 2;
-/// The newest version without cases.
-const VERSION_WITHOUT_CASES: u32 = 1;
+const VERSION: u32 = 3;
+/// The first version with cases.
+const VERSION_CASES: u32 = 2;
 /// Bytes of a head: ten thousand holds and writers have far fewer.
 const HEAD_BYTES_MAX: usize = 64 << 20;
 
@@ -43,8 +44,8 @@ pub enum RestoreError {
 /// See the module. It shares memory with the engines until they change it.
 pub struct ReplicaSnapshot {
     head: Head,
-    /// None if there never was a case.
-    cases: Option<CaseSnapshot>,
+    cases: CaseSnapshot,
+    closings: Closings,
     engine: Snapshot,
 }
 
@@ -52,7 +53,7 @@ impl Replica {
     /// All that is known now. Takes little time: encoding it is the snapshot's own work.
     #[must_use]
     pub fn snapshot(&self, engine: &AlertEngine, cases: &CaseEngine) -> ReplicaSnapshot {
-        let cases = Some(cases.snapshot()).filter(|cases| !cases.is_empty());
+        let (cases, closings) = (cases.snapshot(), engine.closings());
         let (holds, outage) = engine.holds();
         let sessions = self.sessions.iter().map(|(writer, session)| SessionWire {
             writer,
@@ -67,7 +68,11 @@ impl Replica {
             told_at: hold.told_at.millis(),
         });
         let head = Head {
-            version: cases.as_ref().map_or(VERSION_WITHOUT_CASES, |_| VERSION),
+            version: match (closings.is_empty(), cases.is_empty()) {
+                (false, _) => VERSION,
+                (true, false) => VERSION_CASES,
+                (true, true) => 1,
+            },
             clock: self.clock.millis(),
             position: self.position,
             changes_origin: self.last_change.origin,
@@ -79,7 +84,7 @@ impl Replica {
             outage_from: outage.map(|outage| outage.from.millis()),
             outage_until: outage.map(|outage| outage.until.millis()),
         };
-        ReplicaSnapshot { head, cases, engine: engine.snapshot() }
+        ReplicaSnapshot { head, cases, closings, engine: engine.snapshot() }
     }
 
     /// A replica as it was, and its engines.
@@ -109,11 +114,16 @@ impl Replica {
         if head.version > VERSION {
             return Err(RestoreError::NewerVersion(head.version));
         }
-        let cases = match head.version {
-            VERSION => CaseEngine::restore(&mut from, case_settings)?,
-            _ => CaseEngine::new(case_settings),
+        let cases = match head.version >= VERSION_CASES {
+            true => CaseEngine::restore(&mut from, case_settings)?,
+            false => CaseEngine::new(case_settings),
+        };
+        let closings = match head.version >= VERSION {
+            true => Closings::read(&mut from)?,
+            false => Closings::default(),
         };
         let mut engine = AlertEngine::restore(from, settings, topics_max)?;
+        engine.restore_closings(closings);
         for hold in &head.holds {
             let topic = Topic::parse(hold.topic.as_bytes())
                 .map_err(|_| RestoreError::Damaged("a topic can't be"))?;
@@ -161,8 +171,11 @@ impl ReplicaSnapshot {
         to.write_all(&MAGIC)?;
         to.write_all(&length.to_le_bytes())?;
         to.write_all(&head)?;
-        if let Some(cases) = self.cases {
-            cases.write(to)?;
+        if self.head.version >= VERSION_CASES {
+            self.cases.write(to)?;
+        }
+        if self.head.version >= VERSION {
+            self.closings.write(to)?;
         }
         self.engine.write(to)
     }

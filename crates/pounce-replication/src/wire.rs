@@ -4,7 +4,7 @@
 /// The newest form that this release reads. A form is read by one release before another writes it,
 /// so that a rolling update and its rollback lose nothing; which one is written is the writer's
 /// setting.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Tag of [`BatchWire::items`], which are encoded one by one.
 pub(super) const ITEMS_TAG: u32 = 5;
@@ -29,7 +29,7 @@ pub(super) struct BatchWire {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ItemWire {
-    #[prost(oneof = "ItemKindWire", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "ItemKindWire", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub(super) kind: Option<ItemKindWire>,
 }
 
@@ -48,6 +48,9 @@ pub(super) enum ItemKindWire {
     /// From version 2 on.
     #[prost(message, tag = "6")]
     Case(CaseActionWire),
+    /// From version 3 on.
+    #[prost(message, tag = "7")]
+    CloseAlert(CloseAlertWire),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -131,6 +134,20 @@ pub(super) struct AcknowledgeWire {
     #[prost(string, tag = "2")]
     pub(super) by: String,
     #[prost(string, tag = "3")]
+    pub(super) note: String,
+}
+
+/// Somebody closes an alert.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CloseAlertWire {
+    #[prost(string, tag = "1")]
+    pub(super) id: String,
+    #[prost(string, tag = "2")]
+    pub(super) by: String,
+    /// As in [`CloseWire`].
+    #[prost(uint32, tag = "3")]
+    pub(super) outcome: u32,
+    #[prost(string, tag = "4")]
     pub(super) note: String,
 }
 

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pounce_alerts::{AlertEngine, AuthorHash, Observation, Settings, Signal, TextHash};
+use pounce_alerts::{
+    AlertEngine, AuthorHash, CloseAction, CloseError, Observation, Settings, Signal, TextHash,
+    UnknownAlert,
+};
 use pounce_cases::{ActionKind, CaseAction, CaseEngine, CaseSettings, Outcome};
 use pounce_replication::{
     Advocate, Batch, Engines, Entry, EntryForm, Item, LoggedObservation, Outbox, OutboxLimits,
-    Replica,
+    Outcome as Came, Replica,
 };
 use pounce_types::post::{Place, PostId, Timestamp, Topic};
 use pounce_types::score::{DiscontentSource, Sentiment, Severity};
@@ -80,16 +83,58 @@ fn items_with_cases() -> Vec<Item> {
     items
 }
 
+/// The same, and somebody who closes an alert.
+fn items_with_outcomes() -> Vec<Item> {
+    let mut items = items_with_cases();
+    items.push(close("a1"));
+    items
+}
+
+fn close(id: &str) -> Item {
+    let (by, note) = ("bob".to_owned(), "a joke".to_owned());
+    Item::CloseAlert(CloseAction { id: id.to_owned(), by, outcome: Outcome::FalseAlarm, note })
+}
+
+/// A crowd of authors who are all unhappy, 20 seconds apart.
+fn crowd() -> Vec<Item> {
+    let items = items();
+    let complaint = items.iter().find_map(|item| match item {
+        Item::Observation(logged) => Some(logged),
+        _ => None,
+    });
+    let complaint = complaint.expect("one is there");
+    let posts = (0..60).map(|n| {
+        let mut logged = complaint.clone();
+        let observation = &mut logged.observation;
+        observation.post_id = PostId::parse(format!("c{n}").as_bytes()).expect("an id");
+        observation.author = Some(AuthorHash::from_bits(100 + n));
+        observation.at = observation.at.after(Duration::from_secs(20 * n));
+        (observation.place, observation.near_text) = (None, None);
+        (logged.oldest_in_flight, logged.advocate) = (None, None);
+        logged.respond_within = Some(Duration::from_secs(900));
+        Item::Observation(logged)
+    });
+    std::iter::once(items[0].clone()).chain(posts).collect()
+}
+
 const WRITER: u64 = 0x0123_4567_89ab_cdef;
 
 fn batch(form: EntryForm, items: &[Item]) -> Vec<u8> {
+    nth_batch(form, 1, items)
+}
+
+/// The writer's batch of this number.
+fn nth_batch(form: EntryForm, number: u64, items: &[Item]) -> Vec<u8> {
     let limits = OutboxLimits {
-        batch_items_max: 10,
+        batch_items_max: 100,
         batch_bytes_max: 1 << 20,
         bytes_max: 1 << 20,
         age_max: Duration::from_secs(600),
     };
     let mut outbox = Outbox::new(form, WRITER, 42, limits);
+    for _ in 1..number {
+        outbox.seal(Instant::now());
+    }
     for item in items {
         outbox.push(item, (), Instant::now());
     }
@@ -111,6 +156,11 @@ fn an_entry_of_version_1_is_read_and_written() {
 #[test]
 fn an_entry_of_version_2_is_read_and_written() {
     check_entry("entry-v2.batch", EntryForm::Cases, items_with_cases());
+}
+
+#[test]
+fn an_entry_of_version_3_is_read_and_written() {
+    check_entry("entry-v3.batch", EntryForm::Outcomes, items_with_outcomes());
 }
 
 /// A replica that read one entry of a form, and its snapshot.
@@ -143,4 +193,45 @@ fn a_snapshot_of_version_1_is_read_and_so_is_written_without_cases() {
 #[test]
 fn a_snapshot_of_version_2_is_read() {
     check_snapshot("replica-v2.snapshot", EntryForm::Cases, &items_with_cases());
+}
+
+/// A replica whose crowd opened cases, and an alert that somebody closed.
+fn closed_alert() -> (Replica, AlertEngine, CaseEngine) {
+    let mut engine = AlertEngine::new(Settings::default(), 100);
+    let mut cases = CaseEngine::new(CaseSettings::default());
+    let mut replica = Replica::default();
+    replica.begin(1_700_000_000_000);
+    let mut apply = |nth: u64, items: Vec<Item>| {
+        let at = Timestamp::from_millis(1_700_003_600_000 + nth * 1000);
+        let bytes = nth_batch(EntryForm::Outcomes, nth, &items).into();
+        let entry = Entry { position: 4 + nth, at, bytes, behind: 0 };
+        let engines = Engines { alerts: &mut engine, cases: &mut cases };
+        let applied = replica.apply(engines, &entry).expect("an entry of this release");
+        (applied, engine.alerts(false))
+    };
+    let (_, firing) = apply(1, crowd());
+    let id = firing.first().expect("it fires").id.as_str();
+    let (closed, _) = apply(2, vec![close(id), close("a1")]);
+    let [Came::Closed(Ok(_)), Came::Closed(Err(unknown))] = &closed.outcomes[..] else {
+        panic!("{:?}", closed.outcomes)
+    };
+    assert_eq!(*unknown, CloseError::Unknown(UnknownAlert));
+    (replica, engine, cases)
+}
+
+#[test]
+fn a_snapshot_of_version_3_is_read_and_written_once_an_alert_was_closed() {
+    let (replica, engine, cases) = closed_alert();
+    let golden = golden("replica-v3.snapshot");
+    let (settings, of_cases) = (Settings::default(), CaseSettings::default());
+    let (read, read_engine, read_cases) =
+        Replica::restore(&golden[..], settings, 100, of_cases).expect("a snapshot");
+    assert_eq!((read.position(), read_cases.len()), (6, 60));
+    assert_eq!(read_engine.alerts(true), engine.alerts(true));
+    assert_eq!(read_engine.alerts(true).iter().filter(|alert| alert.closing.is_some()).count(), 1);
+    assert_eq!(read.digest(&read_engine, &read_cases), replica.digest(&engine, &cases));
+    let mut written = Vec::new();
+    replica.snapshot(&engine, &cases).write(&mut written).expect("a vector takes everything");
+    assert_eq!(written[12..14], golden[12..14], "the version of the head");
+    assert_eq!(golden[13], 3);
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pounce_alerts::alert::ChangeKind;
-use pounce_alerts::{AlertEngine, AuthorHash, Observation, Settings, Signal, TextHash};
+use pounce_alerts::{
+    AlertEngine, AuthorHash, CloseAction, Observation, Settings, Signal, TextHash,
+};
 use pounce_cases::{
     ActionKind, CaseAction, CaseChangeKind, CaseEngine, CaseError, CaseId, CaseSettings,
 };
@@ -13,6 +15,7 @@ use pounce_replication::{
     Batch, Engines, Entry, EntryForm, Fate, Item, LoggedObservation, NewerVersion, Outbox,
     OutboxLimits, Outcome, Replica,
 };
+use pounce_types::closing::Outcome as AlertOutcome;
 use pounce_types::post::{PostId, Timestamp, Topic};
 use pounce_types::score::{DiscontentSource, Sentiment, Severity};
 use proptest::prelude::*;
@@ -140,12 +143,12 @@ fn an_entry_that_was_appended_twice_counts_once() {
 fn a_newer_entry_stops_a_replica_and_a_damaged_one_is_skipped() {
     let mut machine = Machine::new();
     let before = machine.digest();
-    // Field 1, the version, is 3.
-    let newer = Bytes::from_static(&[8, 3, 24, 1]);
+    // Field 1, the version, is 4.
+    let newer = Bytes::from_static(&[8, 4, 24, 1]);
     let at = Timestamp::from_millis(START);
     let entry = Entry { position: 1, at, bytes: newer, behind: 0 };
     let error = machine.read(&entry).expect_err("newer");
-    assert_eq!(error.to_string(), "the entry has version 3; this release reads up to 2");
+    assert_eq!(error.to_string(), "the entry has version 4; this release reads up to 3");
     assert_eq!((machine.digest(), machine.replica.position()), (before, 0));
     let applied = machine.apply(1, 0, &Bytes::from_static(b"\xff\xff"));
     assert!(matches!(applied.fate, Fate::Damaged(_)), "{applied:?}");
@@ -351,6 +354,12 @@ fn of_two_replicas_that_claim_a_case_at_once_the_log_lets_one_win() {
     assert_eq!(machine.replica.last_case_change().number, 4);
 }
 
+fn closing(n: u64) -> Item {
+    let outcome = AlertOutcome::ALL[usize::try_from(n % 4).expect("small")];
+    let (id, by, note) = (format!("alert {n}"), "ann".to_owned(), String::new());
+    Item::CloseAlert(CloseAction { id, by, outcome, note })
+}
+
 proptest! {
     #[test]
     fn items_come_back_as_they_were_written(
@@ -371,9 +380,10 @@ proptest! {
             })
             .chain([Item::Release { topic: topic(), oldest_in_flight: None }])
             .chain([Item::Signal(signal("r1"))])
+            .chain(numbers.iter().map(|&(n, ..)| closing(n)))
             .collect();
         let limits = OutboxLimits { batch_items_max: 100, ..limits() };
-        let mut outbox = Outbox::<()>::new(EntryForm::Cases, 5, 9, limits);
+        let mut outbox = Outbox::<()>::new(EntryForm::Outcomes, 5, 9, limits);
         for item in &items {
             outbox.push(item, (), Instant::now());
         }

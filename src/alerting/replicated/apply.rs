@@ -308,7 +308,15 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
                         alerting_metrics::alert_acknowledged(acknowledged.alert.kind, waited);
                     }
                 }
-                Outcome::Acknowledged(Err(_)) | Outcome::Case(_) | Outcome::Done => {}
+                Outcome::Closed(Ok(closed)) => {
+                    if let Some(waited) = closed.waited {
+                        alerting_metrics::alert_acknowledged(closed.alert.kind, waited);
+                    }
+                }
+                Outcome::Acknowledged(Err(_))
+                | Outcome::Closed(Err(_))
+                | Outcome::Case(_)
+                | Outcome::Done => {}
             }
         }
     }

@@ -7,6 +7,7 @@
 
 pub(crate) mod append;
 pub(crate) mod apply;
+pub(crate) mod error;
 pub(crate) mod metrics;
 pub mod unsent;
 pub(crate) mod writer;

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
+use super::error::{AcknowledgeError, CaseActionError, CloseAlertError, LogSilent};
 use super::metrics;
 use super::unsent::UnsentBatch;
-use pounce_alerts::{Acknowledged, AlertEngine, Observation, Signal, UnknownAlert};
-use pounce_cases::{Acted, CaseAction, CaseError, CaseSettings};
+use pounce_alerts::{Acknowledged, AlertEngine, CloseAction, ClosedAlert, Observation, Signal};
+use pounce_cases::{Acted, CaseAction, CaseSettings};
 use pounce_replication::{
     Advocate, Applied, EntryForm, Fate, Item, LoggedObservation, Outbox, OutboxLimits, Outcome,
     SealedBatch, WriterInFlight, WriterTicket,
@@ -48,29 +49,6 @@ pub(crate) fn age_max(lateness: Duration, cases: bool) -> Duration {
     if cases { lateness.max(CASE_AGE_MAX) } else { lateness }
 }
 
-/// The log does not answer: nobody knows yet what comes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the observation log can't be reached")]
-pub(crate) struct LogSilent;
-
-/// Why an alert could not be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AcknowledgeError {
-    #[error(transparent)]
-    Unknown(#[from] UnknownAlert),
-    #[error("the observation log can't be reached: whether the alert was taken is not known yet")]
-    LogSilent,
-}
-
-/// Why nothing could be done with a case.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CaseActionError {
-    #[error(transparent)]
-    Case(#[from] CaseError),
-    #[error("the observation log can't be reached: whether it was done is not known yet")]
-    LogSilent,
-}
-
 type Waiting = Option<oneshot::Sender<Outcome>>;
 
 /// Takes in items for the log. Cheap to clone.
@@ -84,6 +62,7 @@ struct Inner {
     /// Digest of this process's settings of alerts, and of cases where there are any.
     settings: u64,
     signal: Signal,
+    form: EntryForm,
     // std Mutex: held for a few map operations, never across an await.
     state: Mutex<State>,
     /// There is something to append.
@@ -125,17 +104,22 @@ struct Breaker {
 impl Writer {
     /// A writer for an engine like this one, with a nonce that nobody else has. Its decisions of
     /// discontent rest on `signal`, which it tells first, after what an earlier process left. With
-    /// `cases`, its posts may open cases.
+    /// `cases`, its posts may open cases; with `alert_outcomes`, people may close alerts here.
     /// # Errors
     /// If the system has no random bytes.
     pub(crate) fn of(
         engine: &AlertEngine,
         signal: Signal,
         cases: Option<CaseSettings>,
+        alert_outcomes: bool,
         unsent: &[UnsentBatch],
     ) -> std::io::Result<Self> {
         let nonce = getrandom::u64()?;
-        let form = if cases.is_some() { EntryForm::Cases } else { EntryForm::Alerts };
+        let form = match (alert_outcomes, cases) {
+            (true, _) => EntryForm::Outcomes,
+            (false, Some(_)) => EntryForm::Cases,
+            (false, None) => EntryForm::Alerts,
+        };
         let settings = engine.settings_digest() ^ cases.map_or(0, |cases| cases.digest());
         let limits = limits(age_max(engine.lateness(), cases.is_some()));
         let mut outbox = Outbox::new(form, nonce, settings, limits);
@@ -156,6 +140,7 @@ impl Writer {
             nonce,
             settings,
             signal,
+            form,
             state: Mutex::new(state),
             added: Notify::new(),
             applied: Notify::new(),
@@ -201,6 +186,26 @@ impl Writer {
             Ok(Outcome::Acknowledged(acknowledged)) => Ok(*acknowledged?),
             Ok(_) | Err(LogSilent) => Err(AcknowledgeError::LogSilent),
         }
+    }
+
+    /// Closes an alert on every replica.
+    pub(crate) async fn close_alert(
+        &self,
+        action: CloseAction,
+    ) -> Result<ClosedAlert, CloseAlertError> {
+        if !self.may_close_alerts() {
+            return Err(CloseAlertError::Off);
+        }
+        let pending = self.push(&mut self.state(), &Item::CloseAlert(action));
+        match pending.outcome().await {
+            Ok(Outcome::Closed(closed)) => Ok(*closed?),
+            Ok(_) | Err(LogSilent) => Err(CloseAlertError::LogSilent),
+        }
+    }
+
+    /// Whether its entries have the form that outcomes of alerts need.
+    pub(crate) fn may_close_alerts(&self) -> bool {
+        self.inner.form == EntryForm::Outcomes
     }
 
     /// Does something with a case on every replica.

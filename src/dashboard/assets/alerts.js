@@ -1,20 +1,23 @@
-// What fires, and why: the numbers an alert rests on, and taking it.
+// What fires, and why: the numbers an alert rests on, taking it, and closing it with an outcome.
 
 import { clock, count, distance, draw, keep, make, many, minutes, moment, percent, say, show } from "./dom.js";
 import { call, reason } from "./feed.js";
 import { byTopic, isOverdue } from "./groups.js";
 import { samples } from "./posts.js";
 
-/** Longest wait for the answer to an acknowledgement. */
+/** Longest wait for the answer to what somebody does. */
 const ANSWER_MAX = 10_000;
 const NAME = "pounce-name";
 const KINDS = { share: "Share", volume: "Volume", reach: "Reach" };
+const OUTCOMES = {
+  answered: "Answered", no_answer_needed: "No answer needed", false_alarm: "False alarm", could_not_reach: "Could not reach",
+};
 /** Ids that were shown; none before the first view. */
 let known = null;
 
 /**
- * Shows the alerts. `reader.may` tells whether the reader may take them, `reader.passes(topic)` whether they want to see
- * a topic; `topics` is what is counted now.
+ * Shows the alerts. `reader.may` tells whether the reader may take them, `reader.mayClose` whether they may close them,
+ * `reader.passes(topic)` whether they want to see a topic; `topics` is what is counted now.
  */
 export function showAlerts({ firing: all, firing_total, resolved: ended }, topics, reader) {
   const $ = (id) => document.getElementById(id);
@@ -27,7 +30,7 @@ export function showAlerts({ firing: all, firing_total, resolved: ended }, topic
   show($("calm"), firing.length === 0);
   if (firing.length === 0) say($("calm"), hidden ? "No alert on these topics." : "All calm: no alert is firing.");
   show($("read-only"), firing.length > 0 && !reader.may);
-  keep($("alerts"), byTopic(firing), (group) => group.topic, groupCard, (node, group) => node.update(group, topics, reader.may));
+  keep($("alerts"), byTopic(firing), (group) => group.topic, groupCard, (node, group) => node.update(group, topics, reader));
   show($("more-firing"), firing_total > all.length);
   say($("more-firing"), `and ${count(firing_total - all.length)} more`);
   show($("resolved-box"), resolved.length > 0);
@@ -42,12 +45,12 @@ function groupCard({ topic }) {
   const late = make("span", { class: "badge", "data-severity": "high" });
   const list = make("ul", { class: "plain cards" });
   const node = make("li", { class: "group" }, make("div", { class: "top" }, make("h3", {}, topic), late, words), list);
-  node.update = ({ alerts, overdue, open }, topics, may) => {
+  node.update = ({ alerts, overdue, open }, topics, reader) => {
     show(late, overdue > 0);
     say(late, `${overdue} overdue`);
     say(words, `${many(alerts.length, "alert")}${open ? `, ${open} not acknowledged` : ", all acknowledged"}`);
     const now = topics?.find((other) => other.topic === topic);
-    keep(list, alerts, (alert) => alert.id, card, (child, alert) => child.update(alert, now, may));
+    keep(list, alerts, (alert) => alert.id, card, (child, alert) => child.update(alert, now, reader));
   };
   return node;
 }
@@ -144,17 +147,18 @@ function card(first) {
   const open = make("button", { type: "button", class: "strong" }, "Acknowledge");
   const title = make("h4", {}, first.place || "Whole topic");
   const end = make("div", { class: "end" }, due, open);
+  const closing = outcomes(first);
   const node = make("li", { class: "card alert" },
     make("div", { class: "top" }, title, badge,
       make("span", { class: "badge" }, KINDS[first.kind] ?? first.kind),
       make("span", { class: "when" }, "since ", when)),
-    sentence, numbers, frozen, current, posts, end);
+    sentence, numbers, frozen, current, posts, end, closing);
   open.setAttribute("aria-label", `Acknowledge the alert on ${about(first)}`);
   const form = taking(first, open);
   end.append(form);
   open.addEventListener("click", () => { show(open, false); show(form, true); form.querySelector("input").focus(); });
   let shown = "";
-  node.update = (alert, topic, may) => {
+  node.update = (alert, topic, { may, mayClose }) => {
     node.dataset.severity = alert.severity;
     badge.dataset.severity = alert.severity;
     say(badge, `${alert.severity} severity`);
@@ -173,7 +177,9 @@ function card(first) {
     show(current, current.textContent !== "");
     const taken = Boolean(alert.acknowledged_by);
     node.classList.toggle("taken", taken);
-    if (taken) {
+    if (alert.outcome) {
+      say(due, ended(alert));
+    } else if (taken) {
       const { acknowledged_by: by, acknowledged_at: at, acknowledged_note: note } = alert;
       say(due, `${by} took it ${distance(at)}${note ? `: ${note}` : ""}`);
     } else {
@@ -185,8 +191,49 @@ function card(first) {
     due.classList.toggle("late", isOverdue(alert));
     if (taken || !may) show(form, false);
     show(open, may && !taken && form.hidden);
+    show(closing, mayClose && !alert.outcome);
   };
   return node;
+}
+
+/** Who closed an alert, when, and how it ended. */
+function ended({ outcome, closed_by: by, closed_at: at, closed_note: note }) {
+  return `${by} closed it ${distance(at)}: ${OUTCOMES[outcome] ?? outcome}${note ? `, ${note}` : ""}`;
+}
+
+/** The outcomes with which somebody closes an alert, a button each. */
+function outcomes(alert) {
+  const fault = make("span", { class: "fault", role: "alert" });
+  const buttons = Object.entries(OUTCOMES).map(([outcome, words]) => {
+    const button = make("button", { type: "button" }, words);
+    button.addEventListener("click", async () => {
+      buttons.forEach((other) => { other.disabled = true; });
+      say(fault, "");
+      try {
+        await send("board/closings", { id: alert.id, outcome });
+        say(document.getElementById("announcer"), `You closed the alert on ${about(alert)}: ${words}`);
+      } catch (error) {
+        say(fault, `Not closed: ${error.message}`);
+      } finally {
+        buttons.forEach((other) => { other.disabled = false; });
+      }
+    });
+    return button;
+  });
+  return make("div", { class: "actions closing", role: "group", "aria-label": `Close the alert on ${about(alert)}`, hidden: true },
+    make("span", { class: "hint", "aria-hidden": "true" }, "Close as"), ...buttons, fault);
+}
+
+/** Sends what somebody does; fails with words for them. */
+async function send(path, what) {
+  const headers = { "content-type": "application/json" };
+  const signal = AbortSignal.timeout(ANSWER_MAX);
+  try {
+    const response = await call(path, { method: "POST", headers, body: JSON.stringify(what), signal });
+    if (!response.ok) throw new Error(await reason(response));
+  } catch (error) {
+    throw error.name === "TimeoutError" ? new Error("the server did not answer within 10 s") : error;
+  }
 }
 
 /** The form in which somebody takes an alert. */
@@ -194,40 +241,36 @@ function taking(alert, open) {
   const by = make("input", { id: `by-${alert.id}`, required: true, maxlength: 100, autocomplete: "name" });
   const note = make("input", { id: `note-${alert.id}`, maxlength: 500, autocomplete: "off" });
   const fault = make("span", { class: "fault", role: "alert" });
-  const send = make("button", { type: "submit", class: "strong" }, "Acknowledge");
+  const submit = make("button", { type: "submit", class: "strong" }, "Acknowledge");
   const cancel = make("button", { type: "button" }, "Cancel");
   const form = make("form", { class: "taking", hidden: true },
     make("div", {}, make("label", { for: by.id }, "Your name"), by),
     make("div", {}, make("label", { for: note.id }, "Note (optional)"), note),
-    make("div", { class: "buttons" }, send, cancel, fault));
+    make("div", { class: "buttons" }, submit, cancel, fault));
   by.value = sessionStorage.getItem(NAME) ?? "";
   const close = () => { show(form, false); show(open, true); open.focus(); };
   cancel.addEventListener("click", close);
   form.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    send.disabled = true;
+    submit.disabled = true;
     say(fault, "");
     try {
-      const body = JSON.stringify({ id: alert.id, by: by.value, note: note.value });
-      const headers = { "content-type": "application/json" };
-      const signal = AbortSignal.timeout(ANSWER_MAX);
-      const response = await call("board/acknowledgements", { method: "POST", headers, body, signal });
-      if (!response.ok) throw new Error(await reason(response));
+      await send("board/acknowledgements", { id: alert.id, by: by.value, note: note.value });
       sessionStorage.setItem(NAME, by.value);
       say(document.getElementById("announcer"), `You acknowledged the alert on ${about(alert)}`);
     } catch (error) {
-      const why = error.name === "TimeoutError" ? "the server did not answer within 10 s" : error.message;
-      say(fault, `Not acknowledged: ${why}`);
+      say(fault, `Not acknowledged: ${error.message}`);
     } finally {
-      send.disabled = false;
+      submit.disabled = false;
     }
   });
   return form;
 }
 
 function past(node, alert) {
-  const taken = alert.acknowledged_by ? `, acknowledged by ${alert.acknowledged_by}` : "";
+  const taken = alert.outcome ? `, closed by ${alert.closed_by}: ${OUTCOMES[alert.outcome] ?? alert.outcome}`
+    : alert.acknowledged_by ? `, acknowledged by ${alert.acknowledged_by}` : "";
   const words = [about(alert), `${KINDS[alert.kind]}, ${alert.severity}`,
     `${clock(alert.opened_at)} to ${clock(alert.resolved_at)}${taken}`];
   keep(node, words.map((text, place) => ({ text, place })), (word) => word.place,

@@ -11,12 +11,13 @@ import { showPosts, showService, showTopics } from "./panels.js";
 const $ = (id) => document.getElementById(id);
 /** The newest of each part. */
 const parts = {};
-const NOBODY = { may_acknowledge: false, may_act: false, name: null };
+const NOBODY = { may_acknowledge: false, may_close: false, may_act: false, name: null };
 let state = "wait";
 
 /** Draws what depends on time, on the filter, or on several parts. */
 function draw() {
-  const reader = { may: parts.you?.may_acknowledge ?? false, passes };
+  const { may_acknowledge: may, may_close: mayClose } = parts.you ?? NOBODY;
+  const reader = { may, mayClose, passes };
   if (parts.alerts) showAlerts(parts.alerts, parts.topics?.topics, reader);
   if (parts.cases) showCases(parts.cases, parts.you ?? NOBODY, passes);
   if (parts.posts) showPosts(parts.posts, passes);

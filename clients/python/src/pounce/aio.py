@@ -23,6 +23,7 @@ from .v1.alert_pb2 import Alert
 from .v1.alert_service_pb2 import (
     AcknowledgeAlertRequest,
     AlertFilter,
+    CloseAlertRequest,
     ListAlertsRequest,
     WatchAlertsRequest,
 )
@@ -153,6 +154,13 @@ class Client:
         """Takes an alert: somebody takes care of it. The first acknowledgement stays."""
         request = AcknowledgeAlertRequest(id=alert_id, by=by, note=note)
         return (await self._call(lambda server: server.alerts.AcknowledgeAlert, request)).alert
+
+    async def close_alert(
+        self, alert_id: str, outcome: CaseOutcome.ValueType, *, by: str = "", note: str = ""
+    ) -> Alert:
+        """As `pounce.Client.close_alert`."""
+        request = CloseAlertRequest(id=alert_id, by=by, outcome=outcome, note=note)
+        return (await self._call(lambda server: server.alerts.CloseAlert, request)).alert
 
     async def watch(
         self, filter: AlertFilter | None = None, *, advocates: bool = False
