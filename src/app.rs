@@ -11,8 +11,8 @@ use pounce_cases::CaseEngine;
 use pounce_inference::engine::EngineError;
 use pounce_inference::model::{Model, ModelError};
 use pounce_inference::scorer::Scorer;
-use pounce_replication::JetStreamLog;
 use pounce_replication::jet_stream::ConnectError;
+use pounce_replication::{JetStreamLog, Membership};
 
 use crate::alerting::replicated::{unsent, writer};
 use crate::alerting::state::StateDir;
@@ -180,6 +180,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
             // The log keeps the rest.
             state: state.take(),
             alert_outcomes: spec.alert_outcomes,
+            membership: Membership::default(),
         }),
         None => None,
     };

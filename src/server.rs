@@ -15,7 +15,7 @@ use pounce_alerts::{AlertEngine, HashKey, Signal};
 use pounce_cases::CaseEngine;
 use pounce_inference::engine::EngineError;
 use pounce_inference::scorer::{Scorer, ScorerHandle, Warm};
-use pounce_replication::JetStreamLog;
+use pounce_replication::{JetStreamLog, Membership};
 
 use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
@@ -29,7 +29,7 @@ use crate::auth::tokens::Tokens;
 use crate::cases::monitor::{CaseMonitor, CaseSpec};
 use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::{self, DrainSender, Phase};
-use crate::lifecycle::health::Health;
+use crate::lifecycle::health::{Health, Standing};
 use crate::lifecycle::reload::Reloaded;
 use crate::notifications::sender::Notifier;
 use crate::parts::Parts;
@@ -102,6 +102,8 @@ pub struct SharedLog {
     pub unsent: Vec<UnsentBatch>,
     /// Whether people may close alerts through it: all replicas can read their outcomes.
     pub alert_outcomes: bool,
+    /// What this replica tells the others of the entries that it reads.
+    pub membership: Membership,
 }
 
 /// Why a server ended without being asked to, or did not end well.
@@ -164,10 +166,11 @@ impl Server {
         let cases = CaseMonitor::new(spec.case_engine, spec.cases, labels);
         let (monitor, replicated) = match spec.observations {
             None => (AlertMonitor::new(spec.engine, signal)?, None),
-            Some(SharedLog { log, hash_key, state, unsent, alert_outcomes }) => {
+            Some(SharedLog { log, hash_key, state, unsent, alert_outcomes, membership }) => {
                 let of_cases = spec.cases.is_on().then_some(spec.cases.settings);
-                let own = signal.clone();
-                let writer = Writer::of(&spec.engine, own, of_cases, alert_outcomes, &unsent)?;
+                let (engine, own) = (&spec.engine, signal.clone());
+                let writer =
+                    Writer::of(engine, own, of_cases, alert_outcomes, membership, &unsent)?;
                 let monitor = AlertMonitor::replicated(spec.engine, signal.id(), hash_key);
                 (monitor, Some((log, writer, state)))
             }
@@ -185,7 +188,7 @@ impl Server {
             counter: counter.clone(),
             advocates: advocates.clone(),
             recent: spec.recent,
-            health: Health::new(spec.scorer, move || counter.is_up_to_date(), drain.clone()),
+            health: Health::new(spec.scorer, move || standing(&counter), drain.clone()),
             calls: OpenCalls::new(),
             drain: drain.clone(),
         };
@@ -369,6 +372,11 @@ async fn all_ended(calls: &OpenCalls) {
             return;
         }
     }
+}
+
+/// How far topics and alerts are.
+fn standing(counter: &Counter) -> Standing {
+    Standing { up_to_date: counter.is_up_to_date(), detail: counter.standing() }
 }
 
 async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {

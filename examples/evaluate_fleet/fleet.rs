@@ -66,7 +66,7 @@ impl Log {
 
     /// A replica appends an entry, empty if it has nothing to say, and all read it.
     pub(crate) fn append(&mut self, writer: usize, at: Timestamp) -> Vec<AlertChange> {
-        let sealed = self.writers[writer].seal(Instant::now());
+        let sealed = self.writers[writer].seal(EntryForm::OLDEST, Instant::now());
         self.position += 1;
         self.bytes += sealed.bytes.len() as u64;
         let entry = Entry { position: self.position, at, bytes: sealed.bytes, behind: 0 };

@@ -3,8 +3,10 @@
 
 use crate::alerting::advocates::{Advocate, Advocates};
 use crate::alerting::monitor::{Admission, AlertMonitor};
+use crate::alerting::replicated::admission::LogAdmission;
 use crate::alerting::replicated::error::{AcknowledgeError, CaseActionError, CloseAlertError};
-use crate::alerting::replicated::writer::{LogAdmission, Pending, Writer};
+use crate::alerting::replicated::outcome::Pending;
+use crate::alerting::replicated::writer::Writer;
 use crate::cases::monitor::CaseMonitor;
 use pounce_alerts::{Acknowledged, CloseAction, ClosedAlert, Observation};
 use pounce_cases::{Acted, CaseAction};
@@ -48,12 +50,18 @@ impl Counter {
         self.log.as_ref().is_none_or(Writer::is_caught_up)
     }
 
+    /// What is to be told of the log beside its health; empty without one.
+    #[must_use]
+    pub fn standing(&self) -> String {
+        self.log.as_ref().map(Writer::standing).unwrap_or_default()
+    }
+
     /// Registers a post of `topic` that arrived: the topic's watermark waits for it until it is
     /// counted, or the admission is dropped.
     pub(crate) fn admit(&self, topic: &Topic, at: Timestamp) -> PostAdmission {
         PostAdmission(match &self.log {
             None => AdmissionKind::Here(self.monitor.admit(topic, at)),
-            Some(log) => AdmissionKind::Log(log.admit(topic, at)),
+            Some(log) => AdmissionKind::Log(LogAdmission::of(log, topic, at)),
         })
     }
 

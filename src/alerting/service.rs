@@ -249,7 +249,9 @@ pub(crate) async fn close(
             Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
         }
         CloseAlertError::Off => Status::unimplemented(error.to_string()),
-        CloseAlertError::LogSilent => Status::unavailable(error.to_string()),
+        CloseAlertError::LogSilent | CloseAlertError::OlderReplicas => {
+            Status::unavailable(error.to_string())
+        }
     })
 }
 

@@ -27,26 +27,34 @@ const UP_TO_DATE: [&str; 2] = ["pounce.v1.AlertService", "pounce.v1.CareService"
 /// Name under which gRPC health tells liveness.
 pub const LIVENESS: &str = "liveness";
 
+/// How far topics and alerts are.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Whether they are up to date.
+    pub up_to_date: bool,
+    /// More of it, in lines; may be empty.
+    pub detail: String,
+}
+
 /// What is known of the service's health. Cheap to clone.
 #[derive(Clone)]
 pub struct Health {
     scorer: Scorer,
-    /// Whether topics and alerts are up to date.
-    up_to_date: Arc<dyn Fn() -> bool + Send + Sync>,
+    standing: Arc<dyn Fn() -> Standing + Send + Sync>,
     drain: Drain,
     warm: Arc<AtomicBool>,
 }
 
 impl Health {
-    /// Not ready until [`Health::warmed`]; `up_to_date` says whether topics and alerts are.
+    /// Not ready until [`Health::warmed`]; `standing` says how far topics and alerts are.
     #[must_use]
     pub fn new(
         scorer: Scorer,
-        up_to_date: impl Fn() -> bool + Send + Sync + 'static,
+        standing: impl Fn() -> Standing + Send + Sync + 'static,
         drain: Drain,
     ) -> Self {
-        let up_to_date = Arc::new(up_to_date);
-        Self { scorer, up_to_date, drain, warm: Arc::new(AtomicBool::new(false)) }
+        let standing = Arc::new(standing);
+        Self { scorer, standing, drain, warm: Arc::new(AtomicBool::new(false)) }
     }
 
     /// The model has run.
@@ -66,7 +74,13 @@ impl Health {
     /// to read it first.
     #[must_use]
     pub fn alerts_ready(&self) -> bool {
-        self.ready() && (self.up_to_date)()
+        self.ready() && (self.standing)().up_to_date
+    }
+
+    /// What there is to say of topics and alerts beside [`Health::alerts_ready`], in lines.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        (self.standing)().detail
     }
 
     /// Whether a restart would not help.

@@ -65,7 +65,9 @@ async fn healthz(State(health): State<Health>) -> impl IntoResponse {
 }
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
-    answer(health.ready(), "ready\n", "not ready: warming up, draining, or without workers\n")
+    let (status, told) =
+        answer(health.ready(), "ready\n", "not ready: warming up, draining, or without workers\n");
+    (status, format!("{told}{}", health.detail()))
 }
 
 fn answer(good: bool, yes: &'static str, no: &'static str) -> (StatusCode, &'static str) {

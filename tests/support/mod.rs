@@ -38,7 +38,7 @@ use pounce_inference::scorer::{Scorer, ScorerLimits};
 use pounce_inference::tokens::TextTokenizer;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Author, Post, ScoreStreamRequest, score_stream_request};
-use pounce_replication::JetStreamLog;
+use pounce_replication::{JetStreamLog, Membership};
 use pounce_types::post::Topic;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -173,6 +173,8 @@ pub struct Spec {
     pub unsent: Option<StateDir>,
     /// Whether people may close alerts through the log.
     pub alert_outcomes: bool,
+    /// What it tells the others that it reads.
+    pub membership: Membership,
     /// Whether there is a page, and whether it shows texts.
     pub board: Option<bool>,
     pub post_url: Option<String>,
@@ -216,6 +218,7 @@ impl Default for Spec {
             observations: None,
             unsent: None,
             alert_outcomes: false,
+            membership: Membership::default(),
             board: None,
             post_url: None,
             alerts: AlertEngine::new(Settings::default(), 100),
@@ -269,6 +272,7 @@ impl Service {
                     unsent::take(&state, Duration::from_secs(600)).expect("readable")
                 }),
                 alert_outcomes: spec.alert_outcomes,
+                membership: spec.membership,
             }),
             tls: spec.tls,
             tokens: spec.tokens,

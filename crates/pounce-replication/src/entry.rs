@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use prost::Message;
 
+use crate::form::EntryForm;
 use crate::wire::{
     AcknowledgeWire, ActionKindWire, AdvocateWire, BatchWire, CaseActionWire, CloseAlertWire,
     CloseWire, ITEMS_TAG, ItemKindWire, ItemWire, ObservationWire, ReleaseWire, SignalWire,
-    VERSION,
 };
 use pounce_alerts::{AuthorHash, CloseAction, Observation, Signal, SignalId, TextHash};
 use pounce_cases::{ActionKind, CaseAction};
@@ -26,6 +26,9 @@ pub struct NewerVersion {
     pub max: u32,
 }
 
+/// Where an encoded batch has its version: after the tag of the first field.
+const VERSION_AT: usize = 1;
+
 /// Why an entry can't be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
@@ -37,31 +40,13 @@ pub enum EntryError {
     Damaged(String),
 }
 
-/// The form of a writer's entries. A release stops at an entry of a form that it does not know: one
-/// that knows nothing of cases at the second, one that knows no outcomes of alerts at the third.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryForm {
-    /// Version 1: without cases.
-    Alerts,
-    /// Version 2: posts may open cases.
-    Cases,
-    /// Version 3: and people may close alerts.
-    Outcomes,
-}
-
-impl EntryForm {
-    fn version(self) -> u32 {
-        match self {
-            Self::Alerts => 1,
-            Self::Cases => 2,
-            Self::Outcomes => 3,
-        }
-    }
-}
-
 /// One entry: what a writer had to say, in its order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
+    /// What may be in it.
+    pub form: EntryForm,
+    /// Version of the newest form that the writer reads.
+    pub reads: u32,
     /// Chosen at random when the writer started.
     pub writer: u64,
     /// Of the writer's batches, from 1. A repeated one is a retry.
@@ -99,7 +84,7 @@ pub enum Item {
     Signal(Signal),
     /// Somebody does something with a case. From the form [`EntryForm::Cases`] on.
     Case(CaseAction),
-    /// Somebody closes an alert. In the form [`EntryForm::Outcomes`] alone.
+    /// Somebody closes an alert. From the form [`EntryForm::Outcomes`] on.
     CloseAlert(CloseAction),
 }
 
@@ -135,18 +120,26 @@ pub struct Advocate {
 }
 
 impl Batch {
-    /// The head of a batch, to which [`encode_item`] adds.
+    /// The head of a batch of the oldest form, to which [`encode_item`] adds. `reads` is the newest
+    /// form that the writer reads.
     pub(crate) fn encode_head(
-        form: EntryForm,
+        reads: EntryForm,
         writer: u64,
         number: u64,
         settings: u64,
     ) -> BytesMut {
-        let version = form.version();
-        let head = BatchWire { version, writer, number, settings, items: Vec::new() };
+        let version = EntryForm::OLDEST.version();
+        // Releases that read the oldest form alone tell nothing.
+        let reads = if reads > EntryForm::OLDEST { reads.version() } else { 0 };
+        let head = BatchWire { version, writer, number, settings, items: Vec::new(), reads };
         let mut bytes = BytesMut::with_capacity(256);
         head.encode(&mut bytes).expect("the buffer grows");
         bytes
+    }
+
+    /// Makes an encoded batch one of `form`.
+    pub(crate) fn raise(bytes: &mut BytesMut, form: EntryForm) {
+        bytes[VERSION_AT] = u8::try_from(form.version()).expect("below 128");
     }
 
     /// Reads an entry.
@@ -154,15 +147,47 @@ impl Batch {
     /// [`EntryError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
         let wire = BatchWire::decode(bytes).map_err(|e| EntryError::Damaged(e.to_string()))?;
-        if wire.version > VERSION {
-            return Err(NewerVersion { version: wire.version, max: VERSION }.into());
+        let max = EntryForm::NEWEST.version();
+        if wire.version > max {
+            return Err(NewerVersion { version: wire.version, max }.into());
         }
         if wire.version == 0 || wire.number == 0 {
             return Err(EntryError::Damaged("it has no version or no number".to_owned()));
         }
         let items: Result<Vec<Item>, EntryError> = wire.items.into_iter().map(item).collect();
-        let BatchWire { writer, number, settings, .. } = wire;
-        Ok(Self { writer, number, settings, items: items? })
+        let BatchWire { writer, number, settings, version, reads, .. } = wire;
+        let form = EntryForm::read_by(version);
+        Ok(Self { form, reads: reads.max(version), writer, number, settings, items: items? })
+    }
+}
+
+impl Item {
+    /// The oldest form that can hold it.
+    #[must_use]
+    pub fn form(&self) -> EntryForm {
+        match self {
+            Self::Observation(LoggedObservation { respond_within: Some(_), .. })
+            | Self::Case(_) => EntryForm::Cases,
+            Self::CloseAlert(_) => EntryForm::Outcomes,
+            Self::Observation(_)
+            | Self::Acknowledge { .. }
+            | Self::Advocate(_)
+            | Self::Release { .. }
+            | Self::Signal(_) => EntryForm::Alerts,
+        }
+    }
+
+    /// What an entry of `form` can hold of it; none: nothing.
+    #[must_use]
+    pub fn in_form(self, form: EntryForm) -> Option<Self> {
+        match self {
+            item if item.form() <= form => Some(item),
+            // It counts, and opens no case.
+            Self::Observation(logged) => {
+                Some(Self::Observation(LoggedObservation { respond_within: None, ..logged }))
+            }
+            _ => None,
+        }
     }
 }
 

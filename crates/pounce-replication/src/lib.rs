@@ -10,6 +10,7 @@
 //! Knows the engines of alerts and cases, and the log; nothing of how posts are scored or alerts are told.
 
 pub mod entry;
+mod form;
 mod in_flight;
 pub mod jet_stream;
 pub mod log;
@@ -21,7 +22,8 @@ pub mod snapshot;
 pub mod store;
 mod wire;
 
-pub use entry::{Advocate, Batch, EntryError, EntryForm, Item, LoggedObservation, NewerVersion};
+pub use entry::{Advocate, Batch, EntryError, Item, LoggedObservation, NewerVersion};
+pub use form::{EntryForm, Membership};
 pub use in_flight::{WriterInFlight, WriterTicket};
 pub use jet_stream::{Credentials, JetStreamLog, JetStreamSpec};
 pub use log::{Entry, LogError, ObservationLog};

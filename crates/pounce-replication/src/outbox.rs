@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::entry::{Batch, EntryForm, Item, encode_item};
+use crate::entry::{Batch, Item, encode_item};
+use crate::form::EntryForm;
 
 /// Bounds of an [`Outbox`].
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,8 @@ pub struct SealedBatch {
     pub number: u64,
     /// Its items; 0 for a tick.
     pub items: usize,
+    /// Items that its form can't hold, or not the whole of them.
+    pub left_out: usize,
     /// When its newest item came.
     pub newest_at: Instant,
     /// The entry.
@@ -38,6 +41,8 @@ pub struct SealedBatch {
 
 struct OpenBatch<W> {
     number: u64,
+    /// The oldest that can hold its items.
+    form: EntryForm,
     bytes: BytesMut,
     items: usize,
     /// Of each item; empty for a batch of an earlier process.
@@ -54,7 +59,7 @@ const FOREIGN: u64 = u64::MAX;
 
 /// See the module.
 pub struct Outbox<W> {
-    form: EntryForm,
+    reads: EntryForm,
     writer: u64,
     settings: u64,
     limits: OutboxLimits,
@@ -68,11 +73,12 @@ pub struct Outbox<W> {
 }
 
 impl<W> Outbox<W> {
-    /// An empty outbox of a writer whose nonce nobody else has, which writes entries of this form.
+    /// An empty outbox of a writer whose nonce nobody else has; its entries tell that it reads forms
+    /// up to `reads`.
     #[must_use]
-    pub fn new(form: EntryForm, writer: u64, settings: u64, limits: OutboxLimits) -> Self {
+    pub fn new(reads: EntryForm, writer: u64, settings: u64, limits: OutboxLimits) -> Self {
         Self {
-            form,
+            reads,
             writer,
             settings,
             limits,
@@ -97,6 +103,10 @@ impl<W> Outbox<W> {
         let batch = self.queue.back_mut().expect("opened above if there was none");
         let before = batch.bytes.len();
         encode_item(item, &mut batch.bytes);
+        if item.form() > batch.form {
+            batch.form = item.form();
+            Batch::raise(&mut batch.bytes, batch.form);
+        }
         batch.waiting.push(waiting);
         batch.items += 1;
         batch.newest_at = now;
@@ -110,9 +120,9 @@ impl<W> Outbox<W> {
 
     /// Adds a batch that an earlier process sealed, as it is: if the log has it already, it counts
     /// no more.
-    pub fn put_back(&mut self, sealed: &[u8], items: usize, now: Instant) {
+    pub fn put_back(&mut self, sealed: &[u8], form: EntryForm, items: usize, now: Instant) {
         self.bytes += sealed.len();
-        self.enqueue(FOREIGN, BytesMut::from(sealed), items, now);
+        self.enqueue(FOREIGN, form, BytesMut::from(sealed), items, now);
     }
 
     /// The batches that wait, as they would be appended.
@@ -123,19 +133,21 @@ impl<W> Outbox<W> {
     }
 
     /// Takes out the oldest batch to be appended, or a tick if there is none. Append them one
-    /// after the other.
-    pub fn seal(&mut self, now: Instant) -> SealedBatch {
+    /// after the other. What an entry of the form `newest` can't hold is left out.
+    pub fn seal(&mut self, newest: EntryForm, now: Instant) -> SealedBatch {
         if self.queue.is_empty() {
             self.open(now);
         }
         let batch = self.queue.pop_front().expect("opened above if there was none");
         self.bytes -= batch.bytes.len();
+        let (batch, left_out) =
+            if batch.form > newest { batch.in_form(newest) } else { (batch, 0) };
         let items = batch.items;
         if !batch.waiting.is_empty() {
             self.waiting.insert(batch.number, (batch.oldest_at, batch.waiting));
         }
         let (number, newest_at) = (batch.number, batch.newest_at);
-        SealedBatch { number, items, newest_at, bytes: batch.bytes.freeze() }
+        SealedBatch { number, items, left_out, newest_at, bytes: batch.bytes.freeze() }
     }
 
     /// Drops what is too old to count. Returns how many items.
@@ -187,6 +199,12 @@ impl<W> Outbox<W> {
         self.queue.front().map_or(0, |batch| batch.items)
     }
 
+    /// The oldest form that can hold the batch that is next.
+    #[must_use]
+    pub fn next_form(&self) -> EntryForm {
+        self.queue.front().map_or(EntryForm::OLDEST, |batch| batch.form)
+    }
+
     /// Bytes that wait to be appended.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -196,14 +214,21 @@ impl<W> Outbox<W> {
     fn open(&mut self, now: Instant) {
         let number = self.next_number;
         self.next_number += 1;
-        let bytes = Batch::encode_head(self.form, self.writer, number, self.settings);
+        let bytes = Batch::encode_head(self.reads, self.writer, number, self.settings);
         self.bytes += bytes.len();
-        self.enqueue(number, bytes, 0, now);
+        self.enqueue(number, EntryForm::OLDEST, bytes, 0, now);
     }
 
-    fn enqueue(&mut self, number: u64, bytes: BytesMut, items: usize, now: Instant) {
+    fn enqueue(
+        &mut self,
+        number: u64,
+        form: EntryForm,
+        bytes: BytesMut,
+        items: usize,
+        now: Instant,
+    ) {
         let (waiting, oldest_at, newest_at) = (Vec::new(), now, now);
-        let batch = OpenBatch { number, bytes, items, waiting, oldest_at, newest_at };
+        let batch = OpenBatch { number, form, bytes, items, waiting, oldest_at, newest_at };
         self.queue.push_back(batch);
     }
 
@@ -211,5 +236,28 @@ impl<W> Outbox<W> {
         let Some(batch) = self.queue.pop_front() else { return 0 };
         self.bytes -= batch.bytes.len();
         batch.items
+    }
+}
+
+impl<W> OpenBatch<W> {
+    /// The batch in an older form, and how many items that can't hold, or not the whole of them.
+    /// Whoever waits for one that is left out is dropped.
+    fn in_form(self, form: EntryForm) -> (Self, usize) {
+        let batch = Batch::decode(&self.bytes).expect("it was encoded here, or read before");
+        let reads = EntryForm::read_by(batch.reads);
+        let mut bytes = Batch::encode_head(reads, batch.writer, batch.number, batch.settings);
+        Batch::raise(&mut bytes, form);
+        let (mut items, mut left_out, mut waiting) = (0, 0, Vec::new());
+        let mut waiters = self.waiting.into_iter();
+        for item in batch.items {
+            left_out += usize::from(item.form() > form);
+            let waiter = waiters.next();
+            if let Some(item) = item.in_form(form) {
+                encode_item(&item, &mut bytes);
+                waiting.extend(waiter);
+                items += 1;
+            }
+        }
+        (Self { form, bytes, items, waiting, ..self }, left_out)
     }
 }

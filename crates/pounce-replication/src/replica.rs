@@ -11,6 +11,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::entry::{Advocate, Batch, EntryError, Item, LoggedObservation, NewerVersion};
+use crate::form::{EntryForm, Membership};
 use crate::log::Entry;
 use crate::sessions::{Session, Sessions};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
@@ -140,6 +141,10 @@ pub struct Replica {
     pub(crate) sessions: Sessions,
     /// When the signal in force was used last.
     pub(crate) signal_used_at: Timestamp,
+    /// Version of the newest form that an entry had: who can't read it can't go on in any case.
+    pub(crate) form: u32,
+    /// When the first entry after the last outage came.
+    pub(crate) resumed_at: Timestamp,
 }
 
 impl Replica {
@@ -191,6 +196,17 @@ impl Replica {
         self.sessions.settings_since(since).filter(|other| *other != settings).count()
     }
 
+    /// The newest form that a member may write: the newest that all read who were heard of lately,
+    /// itself among them, or that the log has already.
+    #[must_use]
+    pub fn form_to_write(&self, membership: &Membership) -> EntryForm {
+        let recently = self.clock.before(membership.silence_max);
+        // Who was cut off by an outage has the same time afterwards to be heard.
+        let since = if recently < self.resumed_at { Timestamp::MIN } else { recently };
+        let read = self.sessions.reads_since(since).unwrap_or(u32::MAX);
+        membership.reads.min(EntryForm::read_by(read.max(self.form)))
+    }
+
     /// Applies the next entry.
     /// # Errors
     /// [`NewerVersion`]: nothing has changed, and no later entry may be applied.
@@ -208,9 +224,10 @@ impl Replica {
             Ok(batch) => Applied::of(batch.writer, batch.number, Fate::Counted),
             Err(reason) => Applied::of(0, 0, Fate::Damaged(reason.clone())),
         };
-        if let Ok(Batch { writer, number, settings, items }) = decoded {
+        if let Ok(Batch { form, reads, writer, number, settings, items }) = decoded {
             let now = self.clock;
-            let session = Session { number, heard_at: now, settings };
+            self.form = self.form.max(form.version());
+            let session = Session { number, heard_at: now, settings, reads };
             if self.sessions.advance(writer, session) {
                 let used_at = &mut self.signal_used_at;
                 let (changes, case_changes) = (&mut changes, &mut case_changes);
@@ -257,6 +274,7 @@ impl Replica {
         let silence = Duration::from_millis(now.millis().saturating_sub(before.millis()));
         if before > Timestamp::MIN && silence >= OUTAGE_MIN {
             engine.wait_for_writers(Outage { from: before, until: now.after(OUTAGE_GRACE) });
+            self.resumed_at = now;
         }
         if before.millis() / 1000 == now.millis() / 1000 {
             return (Vec::new(), Vec::new());

@@ -19,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) number: u64,
     pub(crate) heard_at: Timestamp,
     pub(crate) settings: u64,
+    /// Version of the newest form of entries that it reads.
+    pub(crate) reads: u32,
 }
 
 /// Every writer that was heard of in the last hour.
@@ -47,6 +49,12 @@ impl Sessions {
     pub(crate) fn settings_since(&self, since: Timestamp) -> impl Iterator<Item = u64> {
         let recent = self.0.values().filter(move |session| session.heard_at >= since);
         recent.map(|session| session.settings)
+    }
+
+    /// What the writer reads that reads least, of those heard of since.
+    pub(crate) fn reads_since(&self, since: Timestamp) -> Option<u32> {
+        let recent = self.0.values().filter(|session| session.heard_at >= since);
+        recent.map(|session| session.reads).min()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Session)> {

@@ -60,6 +60,7 @@ impl Replica {
             number: session.number,
             heard_at: session.heard_at.millis(),
             settings: session.settings,
+            reads: session.reads,
         });
         let holds = holds.into_iter().map(|hold| HoldWire {
             topic: hold.topic.to_string(),
@@ -81,6 +82,8 @@ impl Replica {
             sessions: sessions.collect(),
             holds: holds.collect(),
             signal_used_at: self.signal_used_at.millis(),
+            form: self.form,
+            resumed_at: self.resumed_at.millis(),
             outage_from: outage.map(|outage| outage.from.millis()),
             outage_until: outage.map(|outage| outage.until.millis()),
         };
@@ -143,9 +146,11 @@ impl Replica {
 
     fn of(head: &Head) -> Self {
         let mut sessions = Sessions::default();
-        for &SessionWire { writer, number, heard_at, settings } in &head.sessions {
-            let heard_at = Timestamp::from_millis(heard_at);
-            sessions.advance(writer, Session { number, heard_at, settings });
+        // A release that kept neither has read all of its own version.
+        let known = |version: u32| if version == 0 { head.version } else { version };
+        for &SessionWire { writer, number, heard_at, settings, reads } in &head.sessions {
+            let (heard_at, reads) = (Timestamp::from_millis(heard_at), known(reads));
+            sessions.advance(writer, Session { number, heard_at, settings, reads });
         }
         Self {
             clock: Timestamp::from_millis(head.clock),
@@ -157,6 +162,8 @@ impl Replica {
             last_case_change: head.case_changes_number,
             sessions,
             signal_used_at: Timestamp::from_millis(head.signal_used_at),
+            form: known(head.form),
+            resumed_at: Timestamp::from_millis(head.resumed_at),
         }
     }
 }
@@ -206,6 +213,11 @@ struct Head {
     /// From version 2 on.
     #[prost(uint64, tag = "11")]
     case_changes_number: u64,
+    /// Version of the newest form that an entry had.
+    #[prost(uint32, tag = "12")]
+    form: u32,
+    #[prost(uint64, tag = "13")]
+    resumed_at: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -218,6 +230,9 @@ struct SessionWire {
     heard_at: u64,
     #[prost(fixed64, tag = "4")]
     settings: u64,
+    /// Version of the newest form of entries that it reads.
+    #[prost(uint32, tag = "5")]
+    reads: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

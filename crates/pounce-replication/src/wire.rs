@@ -1,16 +1,12 @@
 //! The bytes of an entry, as protobuf. Fields are only ever added; what an older reader would
-//! count otherwise than a newer one raises [`VERSION`].
-
-/// The newest form that this release reads. A form is read by one release before another writes it,
-/// so that a rolling update and its rollback lose nothing; which one is written is the writer's
-/// setting.
-pub(super) const VERSION: u32 = 3;
+//! count otherwise than a newer one needs a new [`EntryForm`](crate::EntryForm).
 
 /// Tag of [`BatchWire::items`], which are encoded one by one.
 pub(super) const ITEMS_TAG: u32 = 5;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct BatchWire {
+    /// Of the form; the first field, in one byte, so that it can be replaced.
     #[prost(uint32, tag = "1")]
     pub(super) version: u32,
     /// Chosen at random when the writer starts.
@@ -25,6 +21,10 @@ pub(super) struct BatchWire {
     /// None: the entry is a tick.
     #[prost(message, repeated, tag = "5")]
     pub(super) items: Vec<ItemWire>,
+    /// Version of the newest form that the writer reads. 0, from releases that tell none: the one
+    /// that it writes.
+    #[prost(uint32, tag = "6")]
+    pub(super) reads: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -119,58 +119,65 @@ fn crowd() -> Vec<Item> {
 
 const WRITER: u64 = 0x0123_4567_89ab_cdef;
 
-fn batch(form: EntryForm, items: &[Item]) -> Vec<u8> {
-    nth_batch(form, 1, items)
+/// An entry of a writer that reads forms up to `reads`.
+fn batch(reads: EntryForm, items: &[Item]) -> Vec<u8> {
+    nth_batch(reads, 1, items)
 }
 
 /// The writer's batch of this number.
-fn nth_batch(form: EntryForm, number: u64, items: &[Item]) -> Vec<u8> {
+fn nth_batch(reads: EntryForm, number: u64, items: &[Item]) -> Vec<u8> {
     let limits = OutboxLimits {
         batch_items_max: 100,
         batch_bytes_max: 1 << 20,
         bytes_max: 1 << 20,
         age_max: Duration::from_secs(600),
     };
-    let mut outbox = Outbox::new(form, WRITER, 42, limits);
+    let mut outbox = Outbox::new(reads, WRITER, 42, limits);
     for _ in 1..number {
-        outbox.seal(Instant::now());
+        outbox.seal(EntryForm::NEWEST, Instant::now());
     }
     for item in items {
         outbox.push(item, (), Instant::now());
     }
-    outbox.seal(Instant::now()).bytes.to_vec()
+    outbox.seal(EntryForm::NEWEST, Instant::now()).bytes.to_vec()
 }
 
-fn check_entry(name: &str, form: EntryForm, items: Vec<Item>) {
+fn check_entry(name: &str, reads: EntryForm, form: EntryForm, items: Vec<Item>) {
     let golden = golden(name);
-    assert_eq!(batch(form, &items), golden, "older releases read what this one writes");
+    assert_eq!(batch(reads, &items), golden, "older releases read what this one writes");
     let read = Batch::decode(&golden).expect("an entry of an older version");
-    assert_eq!(read, Batch { writer: WRITER, number: 1, settings: 42, items });
+    let reads = reads.max(form).version();
+    assert_eq!(read, Batch { form, reads, writer: WRITER, number: 1, settings: 42, items });
 }
 
 #[test]
 fn an_entry_of_version_1_is_read_and_written() {
-    check_entry("entry-v1.batch", EntryForm::Alerts, items());
+    check_entry("entry-v1.batch", EntryForm::Alerts, EntryForm::Alerts, items());
 }
 
 #[test]
 fn an_entry_of_version_2_is_read_and_written() {
-    check_entry("entry-v2.batch", EntryForm::Cases, items_with_cases());
+    check_entry("entry-v2.batch", EntryForm::Alerts, EntryForm::Cases, items_with_cases());
 }
 
 #[test]
 fn an_entry_of_version_3_is_read_and_written() {
-    check_entry("entry-v3.batch", EntryForm::Outcomes, items_with_outcomes());
+    check_entry("entry-v3.batch", EntryForm::Alerts, EntryForm::Outcomes, items_with_outcomes());
 }
 
-/// A replica that read one entry of a form, and its snapshot.
-fn check_snapshot(name: &str, form: EntryForm, items: &[Item]) {
+#[test]
+fn an_entry_of_a_writer_that_reads_version_2_is_read_and_written() {
+    check_entry("entry-v1-reads-2.batch", EntryForm::Cases, EntryForm::Alerts, items());
+}
+
+/// A replica that read one entry, of a writer that reads forms up to `reads`, and its snapshot.
+fn check_snapshot(name: &str, reads: EntryForm, items: &[Item]) {
     let mut engine = AlertEngine::new(Settings::default(), 100);
     let mut cases = CaseEngine::new(CaseSettings::default());
     let mut replica = Replica::default();
     replica.begin(1_700_000_000_000);
     let at = Timestamp::from_millis(1_700_000_001_000);
-    let entry = Entry { position: 5, at, bytes: batch(form, items).into(), behind: 0 };
+    let entry = Entry { position: 5, at, bytes: batch(reads, items).into(), behind: 0 };
     let engines = Engines { alerts: &mut engine, cases: &mut cases };
     replica.apply(engines, &entry).expect("an entry of this release");
     let golden = golden(name);
@@ -178,7 +185,7 @@ fn check_snapshot(name: &str, form: EntryForm, items: &[Item]) {
     let (read, read_engine, read_cases) =
         Replica::restore(&golden[..], settings, 100, of_cases).expect("an older snapshot");
     assert_eq!(read.position(), 5);
-    assert_eq!(read_cases.len(), usize::from(form == EntryForm::Cases));
+    assert_eq!(read_cases.len(), cases.len());
     assert_eq!(read.digest(&read_engine, &read_cases), replica.digest(&engine, &cases));
     let mut written = Vec::new();
     replica.snapshot(&engine, &cases).write(&mut written).expect("a vector takes everything");
@@ -192,7 +199,12 @@ fn a_snapshot_of_version_1_is_read_and_so_is_written_without_cases() {
 
 #[test]
 fn a_snapshot_of_version_2_is_read() {
-    check_snapshot("replica-v2.snapshot", EntryForm::Cases, &items_with_cases());
+    check_snapshot("replica-v2.snapshot", EntryForm::Alerts, &items_with_cases());
+}
+
+#[test]
+fn a_snapshot_that_knows_what_writers_read_is_read_and_written() {
+    check_snapshot("replica-v1-reads-2.snapshot", EntryForm::Cases, &items());
 }
 
 /// A replica whose crowd opened cases, and an alert that somebody closed.
@@ -203,7 +215,7 @@ fn closed_alert() -> (Replica, AlertEngine, CaseEngine) {
     replica.begin(1_700_000_000_000);
     let mut apply = |nth: u64, items: Vec<Item>| {
         let at = Timestamp::from_millis(1_700_003_600_000 + nth * 1000);
-        let bytes = nth_batch(EntryForm::Outcomes, nth, &items).into();
+        let bytes = nth_batch(EntryForm::Alerts, nth, &items).into();
         let entry = Entry { position: 4 + nth, at, bytes, behind: 0 };
         let engines = Engines { alerts: &mut engine, cases: &mut cases };
         let applied = replica.apply(engines, &entry).expect("an entry of this release");

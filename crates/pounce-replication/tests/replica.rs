@@ -12,8 +12,8 @@ use pounce_cases::{
     ActionKind, CaseAction, CaseChangeKind, CaseEngine, CaseError, CaseId, CaseSettings,
 };
 use pounce_replication::{
-    Batch, Engines, Entry, EntryForm, Fate, Item, LoggedObservation, NewerVersion, Outbox,
-    OutboxLimits, Outcome, Replica,
+    Batch, Engines, Entry, EntryForm, Fate, Item, LoggedObservation, Membership, NewerVersion,
+    Outbox, OutboxLimits, Outcome, Replica,
 };
 use pounce_types::closing::Outcome as AlertOutcome;
 use pounce_types::post::{PostId, Timestamp, Topic};
@@ -75,7 +75,7 @@ impl Writer {
         for item in items {
             self.0.push(item, (), Instant::now());
         }
-        self.0.seal(Instant::now()).bytes
+        self.0.seal(EntryForm::NEWEST, Instant::now()).bytes
     }
 
     fn complaints(&mut self, numbers: std::ops::Range<u64>) -> Bytes {
@@ -283,7 +283,7 @@ fn what_waits_is_bounded_in_bytes_and_in_age() {
     }
     assert!(dropped > 100 && outbox.bytes() <= 2000, "{dropped} {}", outbox.bytes());
     assert_eq!(dropped + outbox.items(), 200);
-    let oldest = outbox.seal(later(200));
+    let oldest = outbox.seal(EntryForm::NEWEST, later(200));
     assert_eq!(oldest.items, 10);
     assert_eq!(outbox.applied(oldest.number).len(), 10);
     let left = outbox.items();
@@ -360,6 +360,64 @@ fn closing(n: u64) -> Item {
     Item::CloseAlert(CloseAction { id, by, outcome, note })
 }
 
+/// An entry without items of a writer that reads forms up to `reads`.
+fn heartbeat(nonce: u64, number: u64, reads: EntryForm) -> Bytes {
+    let mut outbox = Outbox::<()>::new(reads, nonce, 7, limits());
+    (1..number).for_each(|_| drop(outbox.seal(reads, Instant::now())));
+    outbox.seal(reads, Instant::now()).bytes
+}
+
+#[test]
+fn everybody_writes_the_oldest_form_that_a_member_reads_until_the_log_has_a_newer_one() {
+    let mut machine = Machine::new();
+    let membership = Membership { reads: EntryForm::Cases, ..Membership::default() };
+    let old = Membership { reads: EntryForm::Alerts, ..membership };
+    let forms = |machine: &Machine| {
+        [membership, old].map(|membership| machine.replica.form_to_write(&membership))
+    };
+    assert_eq!(forms(&machine), [EntryForm::Cases, EntryForm::Alerts], "an empty log");
+    machine.apply(1, 0, &heartbeat(1, 1, EntryForm::Cases));
+    machine.apply(2, 1, &heartbeat(2, 1, EntryForm::Alerts));
+    assert_eq!(forms(&machine), [EntryForm::Alerts; 2], "one reads the older form alone");
+    // It was silent for the longest time that a member may be, and for longer.
+    let mut position = 2;
+    let mut go_on = |machine: &mut Machine, seconds: std::ops::RangeInclusive<u64>| {
+        for second in seconds {
+            position += 1;
+            machine.apply(position, second, &heartbeat(1, position, EntryForm::Cases));
+        }
+    };
+    go_on(&mut machine, 2..=301);
+    assert_eq!(forms(&machine), [EntryForm::Alerts; 2]);
+    go_on(&mut machine, 302..=302);
+    assert_eq!(forms(&machine), [EntryForm::Cases, EntryForm::Alerts], "it has left");
+    // It is back before a newer entry was written, and gone again after an outage: nobody could be heard.
+    machine.apply(400, 303, &heartbeat(2, 2, EntryForm::Alerts));
+    assert_eq!(forms(&machine), [EntryForm::Alerts; 2]);
+    machine.apply(401, 1303, &heartbeat(1, 401, EntryForm::Cases));
+    assert_eq!(forms(&machine), [EntryForm::Alerts; 2], "it may be about to append");
+    machine.apply(402, 1303, &Writer::new(3).batch(&[flagged(0)]));
+    assert_eq!(forms(&machine), [EntryForm::Cases, EntryForm::Alerts], "the log has it already");
+}
+
+#[test]
+fn what_an_older_form_cannot_hold_is_left_out_and_the_rest_counts() {
+    let mut outbox = Outbox::new(EntryForm::Cases, 1, 7, limits());
+    let id = "0123456789abcdef0123456789abcdef".parse().expect("an id");
+    for (n, item) in [flagged(0), claim(id, "ann"), flagged(1)].iter().enumerate() {
+        outbox.push(item, n, Instant::now());
+    }
+    assert_eq!(outbox.next_form(), EntryForm::Cases);
+    let sealed = outbox.seal(EntryForm::Alerts, Instant::now());
+    assert_eq!((sealed.items, sealed.left_out), (2, 3));
+    let read = Batch::decode(&sealed.bytes).expect("an entry");
+    let items = [0, 1].map(|n| Item::Observation(complaint(n))).to_vec();
+    let expected =
+        Batch { form: EntryForm::Alerts, reads: 2, writer: 1, number: 1, settings: 7, items };
+    assert_eq!(read, expected);
+    assert_eq!(outbox.applied(sealed.number), [0, 2], "each waits for its own item");
+}
+
 proptest! {
     #[test]
     fn items_come_back_as_they_were_written(
@@ -387,8 +445,12 @@ proptest! {
         for item in &items {
             outbox.push(item, (), Instant::now());
         }
-        let batch = Batch::decode(&outbox.seal(Instant::now()).bytes).expect("our own");
-        prop_assert_eq!(batch, Batch { writer: 5, number: 1, settings: 9, items });
+        let batch = Batch::decode(&outbox.seal(EntryForm::NEWEST, Instant::now()).bytes).expect("our own");
+        let form = items.iter().map(Item::form).max().expect("two at least");
+        prop_assert_eq!(
+            batch,
+            Batch { form, reads: 3, writer: 5, number: 1, settings: 9, items }
+        );
     }
 
     #[test]

@@ -22,16 +22,22 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Appends without end. Dropping the future may leave a batch half-told: stored, or not.
 pub(crate) async fn run<L: ObservationLog>(log: L, writer: Writer) {
     let silence_max = TICK + Duration::from_millis(writer.nonce() % TICK_SPREAD_MAX);
+    let heartbeat = writer.membership().heartbeat();
+    let mut appended_at = Instant::now();
     loop {
         tokio::select! {
             () = writer.added() => {}
-            () = writer.silence(silence_max) => {}
+            () = writer.silence(appended_at, silence_max) => {}
+            // The others tick; this one must be heard of all the same.
+            () = tokio::time::sleep_until((appended_at + heartbeat).into()) => {}
         }
         if (1..BATCH_ITEMS).contains(&writer.next_items()) {
             tokio::time::sleep(LINGER).await;
         }
+        writer.form_known().await;
         let batch = writer.seal();
         let stored = append(&log, &writer, &batch).await;
+        appended_at = Instant::now();
         writer.unseal(&batch, stored);
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Applier<L> {
     replica: Replica,
     /// When the log was made that `replica` has read.
     created: Option<u64>,
+    /// The newest entry of the log when it was opened: who is in the fleet is known behind it.
+    seen: u64,
     /// When this process looked which signal is in force, by the time of the log.
     offered_at: Timestamp,
     /// A snapshot that is being published.
@@ -72,6 +74,7 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
             advocates,
             replica: Replica::default(),
             created: None,
+            seen: 0,
             offered_at: Timestamp::MIN,
             publishing: JoinSet::new(),
         }
@@ -91,6 +94,9 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
             match stopped {
                 Stopped::Silent => tracing::debug!("the observation log is silent: opened anew"),
                 Stopped::Newer(error) => {
+                    self.writer.stop(error.to_string());
+                    // The log has left behind whoever reads less than this process.
+                    self.writer.use_form(self.writer.membership().reads);
                     tracing::error!(
                         %error,
                         position = before + 1,
@@ -100,6 +106,10 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
                     tokio::time::sleep(NEWER_PAUSE).await;
                 }
                 Stopped::Restore(error) => {
+                    self.writer.stop(error.to_string());
+                    if matches!(error, RestoreError::NewerVersion(_)) {
+                        self.writer.use_form(self.writer.membership().reads);
+                    }
                     tracing::error!(%error, "the newest snapshot can't be used: waiting for another");
                 }
                 Stopped::Log(error) if told.as_ref() != Some(&error) => {
@@ -125,7 +135,9 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
             Ok(entries) => entries,
             Err(error) => return Stopped::Log(error),
         };
-        if extent.last <= self.replica.position() {
+        self.seen = extent.last;
+        if self.seen <= self.replica.position() {
+            self.use_form();
             self.writer.applied_entry(None, 0);
         }
         loop {
@@ -138,6 +150,11 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
                 return Stopped::Newer(error);
             }
         }
+    }
+
+    /// Tells the writer which form all read who were heard of.
+    fn use_form(&self) {
+        self.writer.use_form(self.replica.form_to_write(self.writer.membership()));
     }
 
     /// Begins with the newest snapshot where the log alone is not enough: at the start, when the
@@ -255,6 +272,9 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
         });
         let applied = applied.inspect_err(|_| metrics::entries(EntryResult::Newer, 1))?;
         self.offer_signal();
+        if self.seen <= self.replica.position() {
+            self.use_form();
+        }
         metrics::position(self.replica.position());
         metrics::other_settings(self.replica.other_settings(self.writer.settings()));
         metrics::entries(

@@ -26,6 +26,8 @@ pub(crate) enum CloseAlertError {
     Off,
     #[error("the observation log can't be reached: whether the alert was closed is not known yet")]
     LogSilent,
+    #[error("replicas of an older release are in the fleet: alerts are closed when they have left")]
+    OlderReplicas,
 }
 
 /// Why nothing could be done with a case.
@@ -35,4 +37,6 @@ pub(crate) enum CaseActionError {
     Case(#[from] CaseError),
     #[error("the observation log can't be reached: whether it was done is not known yet")]
     LogSilent,
+    #[error("replicas of an older release are in the fleet: cases begin when they have left")]
+    OlderReplicas,
 }

@@ -7,7 +7,7 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use pounce_replication::Published;
+use pounce_replication::{EntryForm, Published};
 
 /// Seconds.
 const APPEND: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
@@ -37,6 +37,15 @@ pub(crate) fn register() {
         "pounce_log_other_settings",
         "Replicas that used other alert settings than this one in the last minute"
     );
+    describe_gauge!(
+        "pounce_log_form",
+        "Version of the newest form of entries that this process writes: the newest that all \
+         replicas read; 0 until it is known"
+    );
+    describe_counter!(
+        "pounce_log_left_out_total",
+        "Cases that were not opened because replicas of an older release read the log"
+    );
     describe_counter!("pounce_log_dropped_total", "Observations that never reached the log");
     describe_counter!("pounce_log_entries_total", "Entries of the log by what was done with them");
     describe_counter!(
@@ -48,6 +57,8 @@ pub(crate) fn register() {
         Unit::Seconds,
         "From sending a batch to the log to its being stored"
     );
+    gauge!("pounce_log_form").set(0.0);
+    counter!("pounce_log_left_out_total").absolute(0);
     counter!("pounce_log_dropped_total").absolute(0);
     for result in ["applied", "repeated", "damaged", "newer", "missing"] {
         entries_counter(result).absolute(0);
@@ -74,6 +85,18 @@ pub(super) fn appended(took: Duration, stored: bool) {
 pub(crate) fn dropped(items: usize) {
     if items > 0 {
         counter!("pounce_log_dropped_total").increment(items as u64);
+    }
+}
+
+/// All replicas read entries up to this form.
+pub(super) fn form(form: EntryForm) {
+    gauge!("pounce_log_form").set(f64::from(form.version()));
+}
+
+/// An older form could not hold so many items, or not the whole of them.
+pub(super) fn left_out(items: usize) {
+    if items > 0 {
+        counter!("pounce_log_left_out_total").increment(items as u64);
     }
 }
 

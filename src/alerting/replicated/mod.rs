@@ -5,9 +5,11 @@
 //! waits until it was applied here, unless the log does not answer. docs/decisions/replicated-log.md
 //! says why.
 
+pub(crate) mod admission;
 pub(crate) mod append;
 pub(crate) mod apply;
 pub(crate) mod error;
 pub(crate) mod metrics;
+pub(crate) mod outcome;
 pub mod unsent;
 pub(crate) mod writer;

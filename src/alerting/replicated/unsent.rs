@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::metrics;
 use crate::alerting::state::StateDir;
-use pounce_replication::Batch;
+use pounce_replication::{Batch, EntryForm};
 
 const NAME: &str = "observations.unsent";
 const MAGIC: [u8; 8] = *b"PNCUNSNT";
@@ -24,6 +24,7 @@ const HASH_BYTES: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsentBatch {
     pub(super) bytes: Bytes,
+    pub(super) form: EntryForm,
     pub(super) items: usize,
 }
 
@@ -84,8 +85,9 @@ fn parse(content: &[u8]) -> Option<Vec<UnsentBatch>> {
     while let Some((length, more)) = rest.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (batch, more) = more.split_at_checked(length)?;
-        let items = Batch::decode(batch).ok()?.items.len();
-        batches.push(UnsentBatch { bytes: Bytes::copy_from_slice(batch), items });
+        let Batch { form, items, .. } = Batch::decode(batch).ok()?;
+        let bytes = Bytes::copy_from_slice(batch);
+        batches.push(UnsentBatch { bytes, form, items: items.len() });
         rest = more;
     }
     rest.is_empty().then_some(batches)
@@ -106,7 +108,8 @@ mod tests {
         let take = |age_max| take(&state, age_max).expect("readable");
         assert_eq!(take(hour), []);
         keep(&state, &[BATCH, BATCH]).expect("written");
-        assert_eq!(take(hour), [0, 0].map(|items| UnsentBatch { bytes: BATCH, items }));
+        let batch = UnsentBatch { bytes: BATCH, form: EntryForm::Alerts, items: 0 };
+        assert_eq!(take(hour), [batch.clone(), batch]);
         assert_eq!(take(hour), [], "taken out");
         keep(&state, &[BATCH]).expect("written");
         assert_eq!(take(Duration::ZERO), []);

@@ -3,20 +3,22 @@
 //! A circuit breaker ends all waiting at once when nothing is applied for a while: posts are then
 //! answered as not counted yet, and are counted when the log answers again.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::error::{AcknowledgeError, CaseActionError, CloseAlertError, LogSilent};
 use super::metrics;
+use super::outcome::{Pending, Waiting, wait};
 use super::unsent::UnsentBatch;
-use pounce_alerts::{Acknowledged, AlertEngine, CloseAction, ClosedAlert, Observation, Signal};
+use pounce_alerts::{Acknowledged, AlertEngine, CloseAction, ClosedAlert, Signal};
 use pounce_cases::{Acted, CaseAction, CaseSettings};
 use pounce_replication::{
-    Advocate, Applied, EntryForm, Fate, Item, LoggedObservation, Outbox, OutboxLimits, Outcome,
-    SealedBatch, WriterInFlight, WriterTicket,
+    Advocate, Applied, EntryForm, Fate, Item, LoggedObservation, Membership, Outbox, OutboxLimits,
+    Outcome, SealedBatch, WriterInFlight, WriterTicket,
 };
 use pounce_types::post::{Timestamp, Topic};
 
@@ -49,8 +51,6 @@ pub(crate) fn age_max(lateness: Duration, cases: bool) -> Duration {
     if cases { lateness.max(CASE_AGE_MAX) } else { lateness }
 }
 
-type Waiting = Option<oneshot::Sender<Outcome>>;
-
 /// Takes in items for the log. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Writer {
@@ -62,13 +62,18 @@ struct Inner {
     /// Digest of this process's settings of alerts, and of cases where there are any.
     settings: u64,
     signal: Signal,
-    form: EntryForm,
+    alert_outcomes: bool,
+    membership: Membership,
+    /// Observations that never reached the log.
+    dropped: AtomicUsize,
     // std Mutex: held for a few map operations, never across an await.
     state: Mutex<State>,
     /// There is something to append.
     added: Notify,
     /// A batch of this process was applied.
     applied: Notify,
+    /// It became known which form may be written.
+    form_known: Notify,
 }
 
 struct State {
@@ -82,6 +87,10 @@ struct State {
     applied_number: u64,
     /// The batch that is being appended.
     sealed: Option<SealedBatch>,
+    /// The newest form that may be written; none until the log was read once.
+    form: Option<EntryForm>,
+    /// Why this process counts no further, if it does not.
+    stopped: Option<String>,
 }
 
 impl State {
@@ -112,19 +121,15 @@ impl Writer {
         signal: Signal,
         cases: Option<CaseSettings>,
         alert_outcomes: bool,
+        membership: Membership,
         unsent: &[UnsentBatch],
     ) -> std::io::Result<Self> {
         let nonce = getrandom::u64()?;
-        let form = match (alert_outcomes, cases) {
-            (true, _) => EntryForm::Outcomes,
-            (false, Some(_)) => EntryForm::Cases,
-            (false, None) => EntryForm::Alerts,
-        };
         let settings = engine.settings_digest() ^ cases.map_or(0, |cases| cases.digest());
         let limits = limits(age_max(engine.lateness(), cases.is_some()));
-        let mut outbox = Outbox::new(form, nonce, settings, limits);
+        let mut outbox = Outbox::new(membership.reads, nonce, settings, limits);
         for batch in unsent {
-            outbox.put_back(&batch.bytes, batch.items, Instant::now());
+            outbox.put_back(&batch.bytes, batch.form, batch.items, Instant::now());
         }
         let state = State {
             outbox,
@@ -135,15 +140,20 @@ impl Writer {
             caught_up_at: None,
             applied_number: 0,
             sealed: None,
+            form: None,
+            stopped: None,
         };
         let inner = Inner {
             nonce,
             settings,
             signal,
-            form,
+            alert_outcomes,
+            membership,
+            dropped: AtomicUsize::new(0),
             state: Mutex::new(state),
             added: Notify::new(),
             applied: Notify::new(),
+            form_known: Notify::new(),
         };
         let writer = Self { inner: Arc::new(inner) };
         writer.tell_signal();
@@ -160,11 +170,29 @@ impl Writer {
         &self.inner.signal
     }
 
-    /// Registers a post of `topic` that arrived: every replica's watermark waits for it until it
-    /// is counted, or the admission is dropped.
-    pub(crate) fn admit(&self, topic: &Topic, at: Timestamp) -> LogAdmission {
-        let ticket = self.state().in_flight.admit(topic, at);
-        LogAdmission { writer: self.clone(), ticket: Some(ticket) }
+    /// Registers a post of `topic` that arrived: every replica's watermark waits for it.
+    pub(super) fn register(&self, topic: &Topic, at: Timestamp) -> WriterTicket {
+        self.state().in_flight.admit(topic, at)
+    }
+
+    /// Has a registered post counted; nothing else comes between it and what is told of those that
+    /// stay.
+    pub(super) fn observe(
+        &self,
+        ticket: &WriterTicket,
+        logged: impl FnOnce(Option<Timestamp>) -> LoggedObservation,
+    ) -> Pending {
+        let mut state = self.state();
+        let oldest_in_flight = state.in_flight.append(ticket);
+        self.push(&mut state, &Item::Observation(logged(oldest_in_flight)))
+    }
+
+    /// A registered post will not be counted.
+    pub(super) fn withdraw(&self, ticket: &WriterTicket) {
+        let mut state = self.state();
+        if let Some((topic, oldest_in_flight)) = state.in_flight.withdraw(ticket) {
+            drop(self.push(&mut state, &Item::Release { topic, oldest_in_flight }));
+        }
     }
 
     /// Tells of an advocate whose post counts for no topic.
@@ -196,21 +224,21 @@ impl Writer {
         if !self.may_close_alerts() {
             return Err(CloseAlertError::Off);
         }
-        let pending = self.push(&mut self.state(), &Item::CloseAlert(action));
+        let pending = self.act(&Item::CloseAlert(action)).ok_or(CloseAlertError::OlderReplicas)?;
         match pending.outcome().await {
             Ok(Outcome::Closed(closed)) => Ok(*closed?),
             Ok(_) | Err(LogSilent) => Err(CloseAlertError::LogSilent),
         }
     }
 
-    /// Whether its entries have the form that outcomes of alerts need.
+    /// Whether it takes outcomes of alerts.
     pub(crate) fn may_close_alerts(&self) -> bool {
-        self.inner.form == EntryForm::Outcomes
+        self.inner.alert_outcomes
     }
 
     /// Does something with a case on every replica.
     pub(crate) async fn act_on_case(&self, action: CaseAction) -> Result<Acted, CaseActionError> {
-        let pending = self.push(&mut self.state(), &Item::Case(action));
+        let pending = self.act(&Item::Case(action)).ok_or(CaseActionError::OlderReplicas)?;
         match pending.outcome().await {
             Ok(Outcome::Case(acted)) => Ok(*acted?),
             Ok(_) | Err(LogSilent) => Err(CaseActionError::LogSilent),
@@ -222,6 +250,61 @@ impl Writer {
         self.state().is_caught_up(Instant::now())
     }
 
+    /// What is to be told of it beside its health.
+    pub(crate) fn standing(&self) -> String {
+        let state = self.state();
+        let read = match &state.stopped {
+            _ if state.is_caught_up(Instant::now()) => "read to its end",
+            Some(stopped) => stopped,
+            None => "not read to its end",
+        };
+        let (waiting, dropped) = (state.unappended(), self.inner.dropped.load(Ordering::Relaxed));
+        format!("observation log: {read}; observations: {waiting} wait for it, {dropped} dropped\n")
+    }
+
+    pub(super) fn membership(&self) -> &Membership {
+        &self.inner.membership
+    }
+
+    /// The newest form that may be written.
+    pub(super) fn use_form(&self, form: EntryForm) {
+        let before = self.state().form.replace(form);
+        if before == Some(form) {
+            return;
+        }
+        self.inner.form_known.notify_waiters();
+        metrics::form(form);
+        let (reads, version) = (self.inner.membership.reads, form.version());
+        if form < reads {
+            tracing::warn!(
+                version,
+                "replicas of an older release are in the fleet: entries of the observation log keep \
+                 the form that they read"
+            );
+        } else {
+            tracing::info!(version, "all replicas read this form of the observation log");
+        }
+    }
+
+    /// This process counts no further, until an entry is applied again.
+    pub(super) fn stop(&self, reason: String) {
+        self.state().stopped = Some(reason);
+    }
+
+    /// Completes when it is known which form the next batch may have. Safe to drop.
+    pub(super) async fn form_known(&self) {
+        loop {
+            let known = self.inner.form_known.notified();
+            {
+                let state = self.state();
+                if state.form.is_some() || state.outbox.next_form() == EntryForm::OLDEST {
+                    return;
+                }
+            }
+            known.await;
+        }
+    }
+
     pub(super) fn nonce(&self) -> u64 {
         self.inner.nonce
     }
@@ -230,10 +313,11 @@ impl Writer {
         self.inner.settings
     }
 
-    /// Completes when nothing was applied for `max`. Safe to drop.
-    pub(super) async fn silence(&self, max: Duration) {
+    /// Completes when nothing was applied, and since `appended_at` nothing appended, for `max`. Safe
+    /// to drop.
+    pub(super) async fn silence(&self, appended_at: Instant, max: Duration) {
         loop {
-            let until = self.state().breaker.applied_at + max;
+            let until = self.state().breaker.applied_at.max(appended_at) + max;
             if Instant::now() >= until {
                 return;
             }
@@ -261,8 +345,12 @@ impl Writer {
     pub(super) fn seal(&self) -> SealedBatch {
         let mut state = self.state();
         let now = Instant::now();
-        metrics::dropped(state.outbox.expire(now));
-        let sealed = state.outbox.seal(now);
+        let expired = state.outbox.expire(now);
+        self.dropped(expired);
+        // Unknown: the batch is of the oldest.
+        let form = state.form.unwrap_or(EntryForm::OLDEST);
+        let sealed = state.outbox.seal(form, now);
+        metrics::left_out(sealed.left_out);
         state.sealed = Some(sealed.clone());
         sealed
     }
@@ -273,7 +361,7 @@ impl Writer {
         state.sealed = None;
         if !stored {
             state.outbox.applied(batch.number);
-            metrics::dropped(batch.items);
+            self.dropped(batch.items);
         }
     }
 
@@ -299,6 +387,7 @@ impl Writer {
         let mut state = self.state();
         let now = Instant::now();
         state.breaker.applied_at = now;
+        state.stopped = None;
         if behind <= BEHIND_MAX {
             state.caught_up_at = Some(now);
         }
@@ -332,7 +421,8 @@ impl Writer {
         metrics::buffer(state.unappended(), state.outbox.bytes());
         metrics::behind(now.saturating_duration_since(state.caught_up_at.unwrap_or(state.began)));
         if state.breaker.open {
-            metrics::dropped(state.outbox.expire(now));
+            let expired = state.outbox.expire(now);
+            self.dropped(expired);
             return;
         }
         let Some(oldest) = state.outbox.oldest_waiting() else { return };
@@ -373,66 +463,30 @@ impl Writer {
         sealed.map(|batch| batch.bytes.clone()).chain(state.outbox.unsent()).collect()
     }
 
+    /// Adds what somebody wants done; none if not all replicas could read it.
+    fn act(&self, item: &Item) -> Option<Pending> {
+        let mut state = self.state();
+        let fits = state.form.is_none_or(|form| item.form() <= form);
+        fits.then(|| self.push(&mut state, item))
+    }
+
     fn push(&self, state: &mut State, item: &Item) -> Pending {
-        let (sender, receiver) = oneshot::channel();
-        let (waiting, pending) = match state.breaker.open {
-            true => (None, None),
-            false => (Some(sender), Some(receiver)),
-        };
-        metrics::dropped(state.outbox.push(item, waiting, Instant::now()));
+        let (waiting, pending) =
+            if state.breaker.open { (None, Pending::nobody()) } else { wait() };
+        let dropped = state.outbox.push(item, waiting, Instant::now());
+        self.dropped(dropped);
         // A permit is kept if the appender is busy.
         self.inner.added.notify_one();
-        Pending(pending)
+        pending
+    }
+
+    /// Observations never reached the log.
+    fn dropped(&self, items: usize) {
+        metrics::dropped(items);
+        self.inner.dropped.fetch_add(items, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What will come of an item.
-pub(crate) struct Pending(Option<oneshot::Receiver<Outcome>>);
-
-impl Pending {
-    /// Waits until the item was applied here. Dropping it changes nothing.
-    pub(crate) async fn outcome(self) -> Result<Outcome, LogSilent> {
-        match self.0 {
-            Some(receiver) => receiver.await.map_err(|_| LogSilent),
-            None => Err(LogSilent),
-        }
-    }
-}
-
-/// A post that arrived and is not appended yet.
-pub(crate) struct LogAdmission {
-    writer: Writer,
-    /// Taken out once the post is appended.
-    ticket: Option<WriterTicket>,
-}
-
-impl LogAdmission {
-    /// Has the post counted, which was scored; `advocate` is P(positive) if it was flagged as one,
-    /// `respond_within` is set if it opens or joins a case.
-    pub(crate) fn observe(
-        mut self,
-        observation: Observation,
-        advocate: Option<f32>,
-        respond_within: Option<Duration>,
-    ) -> Pending {
-        let Some(ticket) = self.ticket.take() else { return Pending(None) };
-        let mut state = self.writer.state();
-        let oldest_in_flight = state.in_flight.append(&ticket);
-        let logged = LoggedObservation { observation, oldest_in_flight, advocate, respond_within };
-        self.writer.push(&mut state, &Item::Observation(logged))
-    }
-}
-
-impl Drop for LogAdmission {
-    fn drop(&mut self) {
-        let Some(ticket) = &self.ticket else { return };
-        let mut state = self.writer.state();
-        if let Some((topic, oldest_in_flight)) = state.in_flight.withdraw(ticket) {
-            drop(self.writer.push(&mut state, &Item::Release { topic, oldest_in_flight }));
-        }
     }
 }
