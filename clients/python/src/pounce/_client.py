@@ -164,8 +164,9 @@ class Client:
     def close_alert(
         self, alert_id: str, outcome: CaseOutcome.ValueType, *, by: str = "", note: str = ""
     ) -> Alert:
-        """Closes an alert with an outcome; it goes on firing until its rule calms down. `by` is your
-        name where the server asks for no tokens. Raises Refused if somebody closed it otherwise.
+        """Closes an alert with an outcome; it goes on firing until its rule calms down. `by` is
+        your name where the server asks for no tokens. Raises Refused if somebody closed it
+        otherwise.
         """
         request = CloseAlertRequest(id=alert_id, by=by, outcome=outcome, note=note)
         return self._call(lambda server: server.alerts.CloseAlert, request).alert
