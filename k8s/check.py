@@ -3,12 +3,16 @@
 Each function is one check: it raises with what is wrong, or returns what it looked at.
 """
 
+import io
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,6 +41,8 @@ CHART = ROOT / "helm/pounce"
 CHART_VALUES = {"production": None, "dev": CHART / "ci/dev.yaml"}
 # Of the severities of helm lint: 0 unknown, 1 info, 2 warning, 3 error.
 LINT_INFO = 1
+# The chart that nats-chart.yaml is for.
+NATS_CHART = "https://github.com/nats-io/k8s/releases/download/nats-2.14.2/nats-2.14.2.tgz"
 COMPOSE_RULES = ROOT / "compose/rules.yaml"
 COMPOSE_RULES_HEAD = "# k8s/components/monitoring/rules.yaml as Prometheus reads it; written by `k8s/check --write`.\n"
 
@@ -62,12 +68,14 @@ def run(*command: str | Path) -> str:
 
 
 def render(folder: Path) -> dict[str, Path]:
-    """Each overlay as one file, and production once more with KEDA, with NATS, and with bridges."""
+    """Each overlay as one file, and production once more with KEDA, with NATS in each way, and with bridges."""
     overlays = {path.name: path for path in sorted((K8S / "overlays").iterdir())}
     hpa = "- ../../components/hpa"
     variants = {
         "KEDA": "- ../../components/keda",
         "NATS": f"{hpa}\n  - ../../components/nats",
+        "NATS and TLS": f"{hpa}\n  - ../../components/nats\n  - ../../components/nats-tls",
+        "a NATS elsewhere": f"{hpa}\n  - ../../components/nats-client\n  - ../../components/nats-client-tls",
         "bridges": f"{hpa}\n  - ../../components/bridge",
     }
     for name, components in variants.items():
@@ -186,6 +194,7 @@ def consistent(files: dict[str, Path]) -> str:
             expect(selector == SELECTORS[component], f"{name}: {item['metadata']['name']} selects {selector}")
         for stateful in by_kind.get("StatefulSet", []):
             expect(SELECTORS["nats"].items() <= stateful["spec"]["template"]["metadata"]["labels"].items(), f"{name}: the pods of NATS miss the selector")
+            nats_agrees(name, stateful, config, objects(file, "ConfigMap"))
             for claim in stateful["spec"]["volumeClaimTemplates"]:
                 changing = "app.kubernetes.io/version" in claim["metadata"].get("labels", {})
                 expect(not changing, f"{name}: a claim's template has a label that changes, and can't be updated")
@@ -292,6 +301,69 @@ def differing(one: object, other: object, path: str = "") -> Iterator[str]:
             yield from differing(*pair, f"{path}[{index}]")
     elif one != other:
         yield f"{path}: {one!r} is not {other!r}"
+
+
+def nats_agrees(name: str, stateful: dict, pounce: dict, configs: list[dict]) -> None:
+    """Of three servers of NATS: files, room for what Pounce asks, and TLS on both ends or on neither."""
+    container = stateful["spec"]["template"]["spec"]["containers"][0]
+    own = {item["name"]: item for item in stateful["spec"]["template"]["spec"]["volumes"]}["config"]["configMap"]["name"]
+    files = next(item["data"] for item in configs if item["metadata"]["name"] == own)
+    text = "\n".join(files.values())
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    for file in re.findall(r"_file\W+(/\S+?)\"?,?$", text, re.MULTILINE):
+        expect(str(Path(file).parent) in mounts, f"{name}: nothing is mounted at {file}")
+    kept = int(re.search(r"max_file_store\W+(\d+)GB", text)[1])
+    asked = int(pounce["POUNCE_OBSERVATIONS_BYTES_MAX"]) * 3 / 2
+    claim = stateful["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]
+    volume = int(claim.removesuffix("Gi"))
+    expect(asked < kept * 2**30 and kept < volume, f"{name}: log and snapshots of {asked:.0f} bytes, {kept} GB, {claim}")
+    expect(stateful["spec"]["replicas"] == int(pounce["POUNCE_OBSERVATIONS_COPIES"]), f"{name}: copies and servers differ")
+    tls = "cert_file" in text
+    expect(pounce["POUNCE_OBSERVATIONS"] == f"{'tls' if tls else 'nats'}://pounce-nats:4222", f"{name}: TLS at one end")
+    expect(("verify" in text) == tls, f"{name}: anybody with a certificate could be a server")
+
+
+def nats_chart(folder: Path, files: dict[str, Path]) -> str:
+    """The values for NATS's own chart give what the component nats-tls gives."""
+    chart = os.environ.get("NATS_CHART") or fetched_chart(folder)
+    if not chart:
+        return f"not checked: {NATS_CHART} can't be fetched; NATS_CHART names a folder that has it"
+    with helm_python.Chart.load(chart) as loaded:
+        values = yaml.safe_load((K8S / "components/nats-client/nats-chart.yaml").read_text())
+        rendered = loaded.render(values, name="pounce-nats", namespace="pounce")
+    file = folder / "nats-chart.yaml"
+    manifests = [text for path, text in sorted(rendered.items()) if path.endswith(".yaml") and "/tests/" not in path]
+    file.write_text("\n---\n".join(manifests))
+    theirs = {(item["kind"], item["metadata"]["name"]): item for item in objects(file)}
+    client = files["production with a NATS elsewhere"]
+    pounce = next(item["data"] for item in objects(client, "ConfigMap") if "POUNCE_OBSERVATIONS" in item["data"])
+    stateful = theirs["StatefulSet", "pounce-nats"]
+    nats_agrees("NATS's chart", stateful, pounce, objects(file, "ConfigMap"))
+    for kind, selector in (("StatefulSet", "selector"), ("PodDisruptionBudget", "selector")):
+        chosen = theirs[kind, "pounce-nats"]["spec"][selector]["matchLabels"]
+        expect(SELECTORS["nats"].items() <= chosen.items(), f"NATS's chart: {kind} selects {chosen}")
+    ours = objects(files["production with NATS and TLS"])
+    services = {item["metadata"]["name"] for item in ours if item["kind"] == "Service" and "nats" in item["metadata"]["name"]}
+    expect(services == {name for kind, name in theirs if kind == "Service"}, "NATS's chart: other names than the certificate has")
+    mine = next(item for item in ours if item["kind"] == "StatefulSet")["spec"]["template"]["spec"]
+    pod = stateful["spec"]["template"]["spec"]
+    expect(pod["securityContext"] == mine["securityContext"], "NATS's chart: the pods have other rights")
+    image = pod["containers"][0]["image"]
+    expect(mine["containers"][0]["image"].endswith(f"/{image}"), f"NATS's chart: the image is {image}")
+    for container in pod["containers"]:
+        expect(container["securityContext"] == mine["containers"][0]["securityContext"], "NATS's chart: other rights")
+    passed = run("kubernetes-validate", "--strict", file).count("INFO")
+    return f"{passed} objects, with the names, sizes and rights of the component"
+
+
+def fetched_chart(folder: Path) -> Path | None:
+    """NATS's chart from its release, where that can be reached."""
+    try:
+        with urllib.request.urlopen(NATS_CHART, timeout=20) as answer:
+            tarfile.open(fileobj=io.BytesIO(answer.read())).extractall(folder, filter="data")
+    except OSError:
+        return None
+    return folder / "nats"
 
 
 def bridges_agree(name: str, bridge: dict, configs: list[dict]) -> None:
@@ -448,6 +520,7 @@ def main() -> None:
             ("no commonLabels", no_common_labels),
             ("helm lint", chart_lints),
             ("Helm chart agrees", lambda: chart_agrees(files)),
+            ("NATS's own chart", lambda: nats_chart(folder, files)),
             ("promtool check rules", lambda: rules(folder)),
             ("promtool test rules", lambda: rule_tests(folder)),
             ("runbook", runbook),

@@ -12,6 +12,17 @@ const OVERLAYS: [(&str, &[&str]); 3] = [
         &["base/config/pounce.env", "overlays/production/pounce.env", "overlays/gpu/pounce.env"],
     ),
 ];
+/// Overlays with a component more: what the component sets, in order.
+const WITH_NATS: [(&str, &[&str]); 2] = [
+    ("NATS", &["components/nats-client/kustomization.yaml"]),
+    (
+        "NATS and TLS",
+        &[
+            "components/nats-client/kustomization.yaml",
+            "components/nats-client-tls/kustomization.yaml",
+        ],
+    ),
+];
 /// Where the pods have the file of the alerts, and where it is here.
 const ALERTS: (&str, &str) = ("/etc/pounce/alerts/alerts.toml", "base/config/alerts.toml");
 
@@ -61,10 +72,36 @@ fn the_settings_of_every_overlay_are_good() {
 }
 
 #[test]
+fn the_settings_of_production_with_nats_are_good() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (component, files) in WITH_NATS {
+        let mut settings = environment(&[OVERLAYS[1].1, files].concat());
+        assert_eq!(settings["POUNCE_OBSERVATIONS"].starts_with("tls:"), component.contains("TLS"));
+        // What the pods have as files of secrets.
+        for (name, file) in [
+            ("POUNCE_FLEET_SECRET", "key"),
+            ("POUNCE_OBSERVATIONS_PASSWORD_FILE", "password"),
+            ("POUNCE_OBSERVATIONS_CA", "ca.crt"),
+        ] {
+            if let Some(path) = settings.get_mut(name) {
+                assert!(path.ends_with(&format!("/{file}")), "{component}: {name} is {path}");
+                let here = folder.path().join(file);
+                std::fs::write(&here, "sixteen bytes or more").expect("written");
+                *path = here.display().to_string();
+            }
+        }
+        let checked = check_config(&settings);
+        assert!(checked.status.success(), "{component}: {checked:?}");
+    }
+}
+
+#[test]
 fn every_variable_of_the_overlays_is_one_that_the_server_knows() {
     let known = std::fs::read_to_string("docs/configuration.md").expect("the page is there");
-    for (overlay, files) in OVERLAYS {
-        for name in environment(files).keys() {
+    let with_nats = WITH_NATS.map(|(name, files)| (name, [OVERLAYS[1].1, files].concat()));
+    let overlays = OVERLAYS.map(|(name, files)| (name, files.to_vec()));
+    for (overlay, files) in overlays.into_iter().chain(with_nats) {
+        for name in environment(&files).keys() {
             assert!(known.contains(&format!("`{name}`")), "{overlay}: the server ignores {name}");
         }
     }

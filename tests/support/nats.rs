@@ -109,7 +109,7 @@ impl Nats {
 }
 
 /// Ports that nobody listens on just now.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     let bound = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
     bound.map(|listener| listener.local_addr().expect("bound").port())
 }
