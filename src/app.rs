@@ -179,7 +179,6 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
             },
             // The log keeps the rest.
             state: state.take(),
-            alert_outcomes: spec.alert_outcomes,
             membership: Membership::default(),
         }),
         None => None,

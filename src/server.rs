@@ -100,8 +100,6 @@ pub struct SharedLog {
     pub state: Option<StateDir>,
     /// Those of the process before.
     pub unsent: Vec<UnsentBatch>,
-    /// Whether people may close alerts through it: all replicas can read their outcomes.
-    pub alert_outcomes: bool,
     /// What this replica tells the others of the entries that it reads.
     pub membership: Membership,
 }
@@ -166,11 +164,10 @@ impl Server {
         let cases = CaseMonitor::new(spec.case_engine, spec.cases, labels);
         let (monitor, replicated) = match spec.observations {
             None => (AlertMonitor::new(spec.engine, signal)?, None),
-            Some(SharedLog { log, hash_key, state, unsent, alert_outcomes, membership }) => {
+            Some(SharedLog { log, hash_key, state, unsent, membership }) => {
                 let of_cases = spec.cases.is_on().then_some(spec.cases.settings);
                 let (engine, own) = (&spec.engine, signal.clone());
-                let writer =
-                    Writer::of(engine, own, of_cases, alert_outcomes, membership, &unsent)?;
+                let writer = Writer::of(engine, own, of_cases, membership, &unsent)?;
                 let monitor = AlertMonitor::replicated(spec.engine, signal.id(), hash_key);
                 (monitor, Some((log, writer, state)))
             }

@@ -16,9 +16,10 @@ use pounce_client::{Access, Client, Reply, StreamSpec};
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::watch_alerts_response::Message;
 use pounce_proto::{
-    Alert, AlertChange, AlertChangeKind, AlertFilter, AlertState, CaseOutcome, CloseAlertRequest,
-    WatchAlertsRequest,
+    AcknowledgeAlertRequest, Alert, AlertChange, AlertChangeKind, AlertFilter, AlertState,
+    CaseOutcome, CloseAlertRequest, WatchAlertsRequest,
 };
+use pounce_replication::{EntryForm, Membership};
 use support::{Service, Spec, angry, eventually, metric};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
@@ -202,9 +203,13 @@ async fn outcomes_outlive_a_restart_and_a_damaged_file_costs_them_alone() {
     service.stop().await;
 }
 
-async fn replica(nats: &Nats, alert_outcomes: bool) -> Service {
+async fn replica(nats: &Nats) -> Service {
+    member(nats, Membership::default()).await
+}
+
+async fn member(nats: &Nats, membership: Membership) -> Service {
     let observations = Some(nats.log("test").await);
-    let service = Service::start(Spec { observations, alert_outcomes, ..Spec::default() }).await;
+    let service = Service::start(Spec { observations, membership, ..Spec::default() }).await;
     let health = service.health.clone();
     eventually("the log was read", move || health.alerts_ready()).await;
     service
@@ -241,15 +246,10 @@ async fn answered(service: &Service, close: &CloseAlertRequest) -> Alert {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_closings_at_the_same_moment_one_wins_and_every_replica_knows_it() {
     let mut nats = Nats::start();
-    let replicas = [replica(&nats, true).await, replica(&nats, true).await];
-    let reading = replica(&nats, false).await;
+    let replicas = [replica(&nats).await, replica(&nats).await];
+    let reading = replica(&nats).await;
     let alert = an_alert(&replicas[0]).await;
     let mut watch = watch(&reading).await;
-
-    // A replica that was not told that all others can read it writes none.
-    let wish = closing(&alert.id, "eve", CaseOutcome::Answered);
-    let off = alerts(&reading).await.close_alert(wish).await;
-    refused(off, Code::Unimplemented, "it was started without --alert-outcomes");
 
     let wishes = [("ann", CaseOutcome::Answered), ("bob", CaseOutcome::FalseAlarm)];
     let closings = replicas.iter().zip(wishes).map(async |(service, (by, outcome))| {
@@ -270,7 +270,7 @@ async fn of_closings_at_the_same_moment_one_wins_and_every_replica_knows_it() {
     let before = same_everywhere(&[one, two, &reading], 1).await;
 
     // A replica that comes later reads it in the log ...
-    let late = replica(&nats, true).await;
+    let late = replica(&nats).await;
     assert_eq!(same_everywhere(&[one, &late], 1).await, before);
     // ... and, once the log is lost, in the snapshot of those that are left.
     nats.kill();
@@ -279,7 +279,7 @@ async fn of_closings_at_the_same_moment_one_wins_and_every_replica_knows_it() {
     for service in [one, two, &late] {
         assert_eq!(answered(service, &again).await.closing.as_ref(), Some(&won), "done before");
     }
-    let later = replica(&nats, true).await;
+    let later = replica(&nats).await;
     let after = same_everywhere(&[one, two, &reading, &late, &later], 1).await;
     let ids = |alerts: &[Alert]| alerts.iter().map(|alert| alert.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&after), ids(&before));
@@ -287,4 +287,26 @@ async fn of_closings_at_the_same_moment_one_wins_and_every_replica_knows_it() {
     for service in replicas.into_iter().chain([reading, late, later]) {
         service.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_an_older_release_reads_the_log_alerts_are_taken_and_not_closed() {
+    let nats = Nats::start();
+    // Of members that are silent it is known after two seconds that they have left.
+    let reading = |reads| Membership { reads, silence_max: Duration::from_secs(2) };
+    let older = member(&nats, reading(EntryForm::Cases)).await;
+    let newer = member(&nats, reading(EntryForm::NEWEST)).await;
+    let alert = an_alert(&newer).await;
+    let close = closing(&alert.id, "ann", CaseOutcome::Answered);
+    let says = "replicas of an older release are in the fleet";
+    refused(alerts(&newer).await.close_alert(close.clone()).await, Code::Unavailable, says);
+    let (id, by, note) = (alert.id, "bob".to_owned(), String::new());
+    let take = AcknowledgeAlertRequest { id, by, note };
+    alerts(&newer).await.acknowledge_alert(take).await.expect("all releases read that");
+    assert!(older.health.alerts_ready(), "it reads all that the other writes");
+    older.stop().await;
+    let closed = answered(&newer, &close).await;
+    assert_eq!(closed.closing.map(|closing| closing.by).as_deref(), Some("ann"));
+    assert_eq!(closed.acknowledgement.map(|taken| taken.by).as_deref(), Some("bob"));
+    newer.stop().await;
 }

@@ -63,8 +63,7 @@ async fn take(service: &Service, bearer: &str, body: &Value) -> Answer {
 /// What a page is told of a reader without a token.
 fn nobody() -> Value {
     json!({
-        "may_acknowledge": false, "may_close": false, "may_act": false, "name": null,
-        "post_url": null,
+        "may_acknowledge": false, "may_act": false, "name": null, "post_url": null,
     })
 }
 
@@ -394,10 +393,7 @@ async fn with_tokens_each_scope_opens_its_own_door() {
     }
     assert_eq!(take(&service, &write, &taking).await.status, 204);
     let state = call(&service, "GET", "/board/state", &write, "").await.json();
-    assert_eq!(
-        (&state["you"]["may_acknowledge"], &state["you"]["may_close"]),
-        (&json!(true), &json!(true))
-    );
+    assert_eq!(state["you"]["may_acknowledge"], true);
     let alert = &state["alerts"]["firing"][0];
     let (by, note) = (&alert["acknowledged_by"], &alert["acknowledged_note"]);
     assert_eq!((by, note), (&json!("ann"), &json!("calling")));

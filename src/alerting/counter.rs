@@ -125,11 +125,6 @@ impl Counter {
         }
     }
 
-    /// Whether people may close alerts here.
-    pub(crate) fn may_close_alerts(&self) -> bool {
-        self.log.as_ref().is_none_or(Writer::may_close_alerts)
-    }
-
     /// Does what somebody wants done with a case.
     pub(crate) async fn act_on_case(&self, action: CaseAction) -> Result<Acted, CaseActionError> {
         match &self.log {

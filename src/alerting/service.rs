@@ -248,7 +248,6 @@ pub(crate) async fn close(
             let details = ErrorDetails::with_error_info("CLOSED", DOMAIN, known);
             Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
         }
-        CloseAlertError::Off => Status::unimplemented(error.to_string()),
         CloseAlertError::LogSilent | CloseAlertError::OlderReplicas => {
             Status::unavailable(error.to_string())
         }

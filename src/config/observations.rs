@@ -62,10 +62,6 @@ pub(super) struct ObservationFlags {
         value_name = "BYTES"
     )]
     observations_bytes_max: u64,
-    /// Let people close alerts with an outcome; set it once all replicas run a release that has this
-    /// setting, since older ones can't read such outcomes [without --observations it is always so]
-    #[arg(long, env = "POUNCE_ALERT_OUTCOMES")]
-    alert_outcomes: bool,
 }
 
 /// The log of a fleet.
@@ -75,8 +71,6 @@ pub struct ObservationsConfig {
     pub log: JetStreamSpec,
     /// File with the secret of the fleet.
     pub secret: Option<PathBuf>,
-    /// Whether people may close alerts through it.
-    pub alert_outcomes: bool,
 }
 
 impl ObservationFlags {
@@ -87,7 +81,6 @@ impl ObservationFlags {
                 ("--observations-user", self.observations_user.is_some()),
                 ("--observations-credentials", self.observations_credentials.is_some()),
                 ("--observations-ca", self.observations_ca.is_some()),
-                ("--alert-outcomes", self.alert_outcomes),
             ] {
                 if set {
                     return Err(ConfigError::NoEffect { flag, without: "without --observations" });
@@ -128,7 +121,6 @@ impl ObservationFlags {
                 1 << 40,
             )?,
         };
-        let (secret, alert_outcomes) = (self.fleet_secret, self.alert_outcomes);
-        Ok(Some(ObservationsConfig { log, secret, alert_outcomes }))
+        Ok(Some(ObservationsConfig { log, secret: self.fleet_secret }))
     }
 }

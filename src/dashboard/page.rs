@@ -87,7 +87,6 @@ impl Page {
         let may = |scope| self.parts.tokens.is_some() && caller.may(scope);
         json!({
             "may_acknowledge": may(Scope::AlertsWrite),
-            "may_close": may(Scope::AlertsWrite) && self.parts.counter.may_close_alerts(),
             "may_act": may(Scope::CasesWrite),
             "name": caller.token_name(),
             "post_url": self.post_url,

@@ -171,8 +171,6 @@ pub struct Spec {
     pub observations: Option<JetStreamLog>,
     /// Where observations are kept that the log did not take.
     pub unsent: Option<StateDir>,
-    /// Whether people may close alerts through the log.
-    pub alert_outcomes: bool,
     /// What it tells the others that it reads.
     pub membership: Membership,
     /// Whether there is a page, and whether it shows texts.
@@ -217,7 +215,6 @@ impl Default for Spec {
             notifications: None,
             observations: None,
             unsent: None,
-            alert_outcomes: false,
             membership: Membership::default(),
             board: None,
             post_url: None,
@@ -271,7 +268,6 @@ impl Service {
                 unsent: spec.unsent.map_or_else(Vec::new, |state| {
                     unsent::take(&state, Duration::from_secs(600)).expect("readable")
                 }),
-                alert_outcomes: spec.alert_outcomes,
                 membership: spec.membership,
             }),
             tls: spec.tls,

@@ -22,8 +22,6 @@ pub(crate) enum AcknowledgeError {
 pub(crate) enum CloseAlertError {
     #[error(transparent)]
     Close(#[from] CloseError),
-    #[error("this replica closes no alerts: it was started without --alert-outcomes")]
-    Off,
     #[error("the observation log can't be reached: whether the alert was closed is not known yet")]
     LogSilent,
     #[error("replicas of an older release are in the fleet: alerts are closed when they have left")]

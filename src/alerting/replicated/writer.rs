@@ -62,7 +62,6 @@ struct Inner {
     /// Digest of this process's settings of alerts, and of cases where there are any.
     settings: u64,
     signal: Signal,
-    alert_outcomes: bool,
     membership: Membership,
     /// Observations that never reached the log.
     dropped: AtomicUsize,
@@ -113,14 +112,13 @@ struct Breaker {
 impl Writer {
     /// A writer for an engine like this one, with a nonce that nobody else has. Its decisions of
     /// discontent rest on `signal`, which it tells first, after what an earlier process left. With
-    /// `cases`, its posts may open cases; with `alert_outcomes`, people may close alerts here.
+    /// `cases`, its posts may open cases.
     /// # Errors
     /// If the system has no random bytes.
     pub(crate) fn of(
         engine: &AlertEngine,
         signal: Signal,
         cases: Option<CaseSettings>,
-        alert_outcomes: bool,
         membership: Membership,
         unsent: &[UnsentBatch],
     ) -> std::io::Result<Self> {
@@ -147,7 +145,6 @@ impl Writer {
             nonce,
             settings,
             signal,
-            alert_outcomes,
             membership,
             dropped: AtomicUsize::new(0),
             state: Mutex::new(state),
@@ -221,19 +218,11 @@ impl Writer {
         &self,
         action: CloseAction,
     ) -> Result<ClosedAlert, CloseAlertError> {
-        if !self.may_close_alerts() {
-            return Err(CloseAlertError::Off);
-        }
         let pending = self.act(&Item::CloseAlert(action)).ok_or(CloseAlertError::OlderReplicas)?;
         match pending.outcome().await {
             Ok(Outcome::Closed(closed)) => Ok(*closed?),
             Ok(_) | Err(LogSilent) => Err(CloseAlertError::LogSilent),
         }
-    }
-
-    /// Whether it takes outcomes of alerts.
-    pub(crate) fn may_close_alerts(&self) -> bool {
-        self.inner.alert_outcomes
     }
 
     /// Does something with a case on every replica.

@@ -16,8 +16,8 @@ const OUTCOMES = {
 let known = null;
 
 /**
- * Shows the alerts. `reader.may` tells whether the reader may take them, `reader.mayClose` whether they may close them,
- * `reader.passes(topic)` whether they want to see a topic; `topics` is what is counted now.
+ * Shows the alerts. `reader.may` tells whether the reader may take and close them, `reader.passes(topic)` whether they
+ * want to see a topic; `topics` is what is counted now.
  */
 export function showAlerts({ firing: all, firing_total, resolved: ended }, topics, reader) {
   const $ = (id) => document.getElementById(id);
@@ -30,7 +30,7 @@ export function showAlerts({ firing: all, firing_total, resolved: ended }, topic
   show($("calm"), firing.length === 0);
   if (firing.length === 0) say($("calm"), hidden ? "No alert on these topics." : "All calm: no alert is firing.");
   show($("read-only"), firing.length > 0 && !reader.may);
-  keep($("alerts"), byTopic(firing), (group) => group.topic, groupCard, (node, group) => node.update(group, topics, reader));
+  keep($("alerts"), byTopic(firing), (group) => group.topic, groupCard, (node, group) => node.update(group, topics, reader.may));
   show($("more-firing"), firing_total > all.length);
   say($("more-firing"), `and ${count(firing_total - all.length)} more`);
   show($("resolved-box"), resolved.length > 0);
@@ -45,12 +45,12 @@ function groupCard({ topic }) {
   const late = make("span", { class: "badge", "data-severity": "high" });
   const list = make("ul", { class: "plain cards" });
   const node = make("li", { class: "group" }, make("div", { class: "top" }, make("h3", {}, topic), late, words), list);
-  node.update = ({ alerts, overdue, open }, topics, reader) => {
+  node.update = ({ alerts, overdue, open }, topics, may) => {
     show(late, overdue > 0);
     say(late, `${overdue} overdue`);
     say(words, `${many(alerts.length, "alert")}${open ? `, ${open} not acknowledged` : ", all acknowledged"}`);
     const now = topics?.find((other) => other.topic === topic);
-    keep(list, alerts, (alert) => alert.id, card, (child, alert) => child.update(alert, now, reader));
+    keep(list, alerts, (alert) => alert.id, card, (child, alert) => child.update(alert, now, may));
   };
   return node;
 }
@@ -158,7 +158,7 @@ function card(first) {
   end.append(form);
   open.addEventListener("click", () => { show(open, false); show(form, true); form.querySelector("input").focus(); });
   let shown = "";
-  node.update = (alert, topic, { may, mayClose }) => {
+  node.update = (alert, topic, may) => {
     node.dataset.severity = alert.severity;
     badge.dataset.severity = alert.severity;
     say(badge, `${alert.severity} severity`);
@@ -191,7 +191,7 @@ function card(first) {
     due.classList.toggle("late", isOverdue(alert));
     if (taken || !may) show(form, false);
     show(open, may && !taken && form.hidden);
-    show(closing, mayClose && !alert.outcome);
+    show(closing, may && !alert.outcome);
   };
   return node;
 }

@@ -11,13 +11,12 @@ import { showPosts, showService, showTopics } from "./panels.js";
 const $ = (id) => document.getElementById(id);
 /** The newest of each part. */
 const parts = {};
-const NOBODY = { may_acknowledge: false, may_close: false, may_act: false, name: null };
+const NOBODY = { may_acknowledge: false, may_act: false, name: null };
 let state = "wait";
 
 /** Draws what depends on time, on the filter, or on several parts. */
 function draw() {
-  const { may_acknowledge: may, may_close: mayClose } = parts.you ?? NOBODY;
-  const reader = { may, mayClose, passes };
+  const reader = { may: parts.you?.may_acknowledge ?? false, passes };
   if (parts.alerts) showAlerts(parts.alerts, parts.topics?.topics, reader);
   if (parts.cases) showCases(parts.cases, parts.you ?? NOBODY, passes);
   if (parts.posts) showPosts(parts.posts, passes);
