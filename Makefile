@@ -85,8 +85,8 @@ soak: ## Load a release build at 70 % for an hour: memory, descriptors, latency;
 	cargo build --release --locked
 	cargo run --release --locked --example trials -- soak $(ARGS)
 
-fuzz: ## Give bytes that nobody wrote to what reads from outside; SECONDS each (600)
-	BOLERO_RANDOM_TEST_TIME_MS=$$(($(SECONDS) * 1000)) cargo test --release --locked --test fuzz -- --test-threads 2
+fuzz: ## Give bytes that nobody wrote to what reads from outside; SECONDS each (600), prints how many
+	BOLERO_RANDOM_TEST_TIME_MS=$$(($(SECONDS) * 1000)) cargo test --release --locked --workspace --test fuzz -- --test-threads 2 --nocapture
 
 interleavings: ## Run scheduler and admission under many orders in which threads may run
 	cargo test --locked -p pounce-inference --no-default-features --features interleavings --lib interleavings

@@ -8,16 +8,21 @@ use std::sync::LazyLock;
 
 use bolero::{check, generator::produce};
 use pounce::scoring::read_post;
-use pounce_alerts::{AlertEngine, Settings};
+use pounce_alerts::{AlertEngine, AuthorHash, Observation, Settings, SignalId, TextHash};
 use pounce_client::json::parse_post;
 use pounce_inference::normalise::Normalisation;
 use pounce_inference::tokens::TextTokenizer;
 use pounce_proto::{ScoreStreamRequest, score_stream_request::Request};
-use pounce_types::post::Timestamp;
+use pounce_replication::Batch;
+use pounce_types::post::{PostId, Timestamp, Topic};
+use pounce_types::score::{Sentiment, Severity};
 use prost::Message;
 
 const TEXT_BYTES_MAX: usize = 8192;
 const TOKENS_MAX: usize = 128;
+/// Topics that the board of a target may have.
+const TOPICS_MAX: usize = 4;
+const NOW: u64 = 1_800_000_000_000;
 
 /// A line of JSON becomes a post or a rejection that does not repeat it.
 #[test]
@@ -101,10 +106,85 @@ fn state_file() {
                 bytes[at % length] = *byte;
             }
             bytes.truncate(bytes.len() - cut % 7);
-            let now = Timestamp::from_millis(1_800_000_000_000);
+            let now = Timestamp::from_millis(NOW);
             if let Ok(mut engine) = AlertEngine::restore(&bytes[..], Settings::default(), 100) {
                 engine.tick(now);
             }
         },
     );
+}
+
+/// An entry of the log with changed bytes is refused or read; the replica never guesses or falls.
+#[test]
+fn log_entry() {
+    static GOOD: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/pounce-replication/tests/data");
+        let files =
+            folder.read_dir().expect("golden files").map(|file| file.expect("a file").path());
+        let batches = files.filter(|file| file.extension().is_some_and(|end| end == "batch"));
+        batches.map(|file| std::fs::read(file).expect("read")).collect()
+    });
+    check!().with_generator(produce::<(usize, Vec<(usize, u8)>, usize)>()).for_each(
+        |(which, changes, cut)| {
+            let mut bytes = GOOD[which % GOOD.len()].clone();
+            for (at, byte) in changes {
+                let length = bytes.len();
+                bytes[at % length] = *byte;
+            }
+            bytes.truncate(bytes.len() - cut % 7);
+            if let Ok(batch) = Batch::decode(&bytes) {
+                assert!(batch.number > 0);
+            }
+        },
+    );
+}
+
+/// What a post of the target `board` is made of: seconds since the last one, seconds by which it is
+/// older or newer than the clock, topic, author, severity, text.
+type Step = (u16, i16, u8, u8, u8, u8);
+
+/// Posts of any time in any order: the board keeps its bounds, and its state is what it was when it
+/// is written and read.
+#[test]
+fn board() {
+    check!().with_type::<Vec<Step>>().for_each(|steps| {
+        let mut engine = AlertEngine::new(Settings::default(), TOPICS_MAX);
+        let mut now = NOW;
+        for (number, step) in steps.iter().enumerate() {
+            now += u64::from(step.0) * 1000;
+            engine.observe(&observation(number, now, step), Timestamp::from_millis(now));
+            if number % 8 == 0 {
+                engine.tick(Timestamp::from_millis(now));
+            }
+        }
+        assert!(engine.topics(usize::MAX).len() <= TOPICS_MAX);
+        let state = encoded(&engine);
+        let again = AlertEngine::restore(&state[..], Settings::default(), TOPICS_MAX);
+        assert_eq!(encoded(&again.expect("its own state")), state);
+    });
+}
+
+fn observation(number: usize, now: u64, step: &Step) -> Observation {
+    let (_, apart, topic, author, severity, text) = *step;
+    let topic = format!("topic {}", topic % 8);
+    Observation {
+        topic: Topic::parse(topic.as_bytes()).expect("a topic"),
+        place: None,
+        post_id: PostId::parse(number.to_string().as_bytes()).expect("an id"),
+        author: Some(AuthorHash::from_bits(author.into())),
+        followers: u64::from(author) * 1000,
+        at: Timestamp::from_millis(now.saturating_add_signed(i64::from(apart) * 1000)),
+        foreign: text == 0,
+        sentiment: Sentiment::Neutral,
+        discontent: Severity::ALL.get(usize::from(severity % 4)).copied(),
+        signal: SignalId::default(),
+        near_text: (text > 64).then(|| TextHash::from_bits(text.into())),
+    }
+}
+
+fn encoded(engine: &AlertEngine) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    engine.snapshot().write(&mut bytes).expect("a vector takes any length");
+    bytes
 }

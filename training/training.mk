@@ -15,6 +15,19 @@ $(TRAINING_STAMP): training/requirements.txt
 	$(TRAINING_PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
+PEERS_STAMP = $(TRAINING_VENV)/.installed-peers
+# What the engines score; a line of JSON with `text` each.
+POSTS ?= $(DATA)/semeval_val.jsonl
+
+$(PEERS_STAMP): training/requirements-peers.txt $(TRAINING_STAMP)
+	$(TRAINING_PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.PHONY: bench-peers fuzz-normalisation
+bench-peers: $(PEERS_STAMP) ## Measure the default model in onnxruntime, OpenVINO and torch beside the bert engine; POSTS=FILE, flags in ARGS
+	cargo build --release --locked
+	$(TRAINING_PYTHON) training/peers.py --pounce target/release/pounce --file $(POSTS) $(ARGS)
+
 .PHONY: model teacher model-eval convert test-training fetch-data
 model: $(TRAINING_STAMP) $(BASE)/config.json ## Rebuild model/ and its golden scores from data, the teacher's scores and revision 4 (resumes)
 	$(TRAINING_PYTHON) training/make.py --data $(DATA) --base $(BASE) --device $(DEVICE)
@@ -41,5 +54,11 @@ convert: $(TRAINING_STAMP) ## Convert a Hugging Face classifier: make convert MO
 fetch-data: $(TRAINING_STAMP) ## Fetch the public training data into $(DATA)
 	$(TRAINING_PYTHON) training/fetch.py --to $(DATA)
 
+fuzz-normalisation: $(TRAINING_STAMP) ## Hold the service's normalisation to Python's on a million made-up texts; flags in ARGS
+	cargo build --release --locked --workspace --example normalise
+	$(TRAINING_PYTHON) training/fuzz_normalise.py --service target/release/examples/normalise $(ARGS)
+
 test-training: $(TRAINING_STAMP) ## Test the training code and run the whole pipeline tiny
 	$(TRAINING_PYTHON) -m unittest discover --start-directory training/tests --top-level-directory training
+	cargo build --locked --workspace $(BUILD_FEATURES) --example normalise
+	$(TRAINING_PYTHON) training/fuzz_normalise.py --service target/debug/examples/normalise --texts 20000
