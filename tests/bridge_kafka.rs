@@ -1,183 +1,45 @@
 //! `pounce bridge` between the topics of librdkafka's mock cluster, which can be made to fail, and
 //! a service whose engine the test directs.
 
+#[path = "support/kafka.rs"]
+mod kafka;
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pounce_bridge::access::Access;
-use pounce_bridge::ends::{self, Bounds, End, RunError};
-use pounce_bridge::status::Status;
-use pounce_bridge::stop::{self, Stopper};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message, OwnedMessage};
+use kafka::{Bridge, POSTS, TOPICS, Topics, different, header, in_order};
+use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::producer::{DefaultProducerContext, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use serde_json::{Value, json};
 use support::{Service, Spec, eventually};
-use tokio::task::JoinHandle;
-
-const PARTITIONS: i32 = 3;
-/// A short session: for that long the mock cluster keeps a group that has lost its last member.
-const POSTS: &str = "posts?session=6";
-/// Longest time without another event.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Three brokers in this process.
 struct Kafka {
     cluster: MockCluster<'static, DefaultProducerContext>,
-    producer: FutureProducer,
+    topics: Topics,
 }
 
 impl Kafka {
     fn start() -> Self {
         let cluster = MockCluster::new(3).expect("a mock cluster");
-        for topic in ["posts", "events", "events.dead"] {
-            cluster.create_topic(topic, PARTITIONS, 3).expect("a topic");
+        for topic in TOPICS {
+            cluster.create_topic(topic, kafka::PARTITIONS, 3).expect("a topic");
         }
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", cluster.bootstrap_servers());
-        let producer = config.create().expect("a producer");
-        Self { cluster, producer }
-    }
-
-    /// Posts `range`, by seven topics; each keeps its order.
-    async fn publish(&self, range: std::ops::Range<usize>) {
-        for n in range {
-            let topic = format!("topic {}", n % 7);
-            let post = json!({ "id": n, "topic": topic, "text": format!("bad {n}") }).to_string();
-            let record = FutureRecord::to("posts").key(&topic).payload(&post);
-            self.producer.send(record, Duration::from_secs(20)).await.expect("stored");
-        }
-    }
-
-    fn end(&self, path: &str) -> End {
-        let address = format!("kafka://{}/{path}", self.cluster.bootstrap_servers());
-        End { address: address.parse().expect("an address"), access: Access::default() }
-    }
-
-    /// A reader of a topic from its beginning.
-    fn reader(&self, topic: &str) -> Reader {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.cluster.bootstrap_servers());
-        config.set("group.id", "test").set("enable.auto.commit", "false");
-        let consumer: BaseConsumer = config.create().expect("a consumer");
-        let mut all = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            all.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
-        }
-        consumer.assign(&all).expect("assigned");
-        Reader { consumer: Arc::new(consumer), messages: Vec::new() }
-    }
-
-    /// What the group has done, over all partitions.
-    fn committed(&self) -> i64 {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.cluster.bootstrap_servers());
-        config.set("group.id", "pounce-bridge");
-        let consumer: BaseConsumer = config.create().expect("a consumer");
-        let mut all = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            all.add_partition("posts", partition);
-        }
-        let committed = consumer.committed_offsets(all, Duration::from_secs(10)).expect("told");
-        let offsets = committed.elements().into_iter().map(|element| element.offset().to_raw());
-        offsets.flatten().filter(|offset| *offset > 0).sum()
+        let topics = Topics::new(cluster.bootstrap_servers());
+        Self { cluster, topics }
     }
 }
 
-struct Reader {
-    consumer: Arc<BaseConsumer>,
-    messages: Vec<OwnedMessage>,
-}
+impl Deref for Kafka {
+    type Target = Topics;
 
-impl Reader {
-    /// Reads until `done`.
-    async fn until(&mut self, what: &str, done: impl Fn(&[OwnedMessage]) -> bool) {
-        let mut last = tokio::time::Instant::now();
-        while !done(&self.messages) {
-            let consumer = Arc::clone(&self.consumer);
-            let polled = tokio::task::spawn_blocking(move || {
-                let message = consumer.poll(Duration::from_millis(100));
-                message.and_then(Result::ok).map(|message| message.detach())
-            });
-            if let Some(message) = polled.await.expect("no panic") {
-                self.messages.push(message);
-                last = tokio::time::Instant::now();
-            }
-            let read = self.messages.len();
-            assert!(last.elapsed() < PATIENCE, "{what}: only {read} messages");
-        }
+    fn deref(&self) -> &Topics {
+        &self.topics
     }
-
-    /// The ids by topic, in the order in which they are stored; repetitions too.
-    fn ids(&self) -> BTreeMap<String, Vec<usize>> {
-        let mut ids: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for message in &self.messages {
-            let event: Value =
-                serde_json::from_slice(message.payload().expect("a payload")).expect("JSON");
-            let id = event["post_id"].as_str().expect("text").parse().expect("a number");
-            let key = String::from_utf8_lossy(message.key().expect("a key")).into_owned();
-            ids.entry(key).or_default().push(id);
-        }
-        ids
-    }
-}
-
-fn different(messages: &[OwnedMessage]) -> usize {
-    messages
-        .iter()
-        .map(|message| header(message, "pounce-message-id"))
-        .collect::<BTreeSet<_>>()
-        .len()
-}
-
-fn header(message: &OwnedMessage, name: &str) -> String {
-    let headers = message.headers().into_iter().flat_map(Headers::iter);
-    let found = headers.filter(|header| header.key == name).find_map(|header| header.value);
-    String::from_utf8_lossy(found.unwrap_or_default()).into_owned()
-}
-
-struct Bridge {
-    stopper: Stopper,
-    status: Arc<Status>,
-    ended: JoinHandle<Result<(), RunError>>,
-}
-
-impl Bridge {
-    fn start(service: &Service, from: End, to: End) -> Self {
-        let (stopper, stop) = stop::channel();
-        let status = Arc::new(Status::default());
-        let (client, seen) = (service.client(), Arc::clone(&status));
-        let bounds = Bounds { in_flight_max: 32, drain_timeout: Duration::from_secs(20) };
-        let ended =
-            tokio::spawn(async move { ends::run(client, &from, &to, bounds, seen, stop).await });
-        Self { stopper, status, ended }
-    }
-
-    async fn ready(&self) {
-        let status = Arc::clone(&self.status);
-        eventually("the bridge is ready", move || status.ready().is_ok()).await;
-    }
-
-    async fn stop(self) {
-        self.stopper.stop();
-        self.ended.await.expect("no panic").expect("a clean end");
-    }
-}
-
-/// In each topic the posts from 0 to `posts`, in order, without repetitions.
-fn in_order(posts: usize) -> BTreeMap<String, Vec<usize>> {
-    let topics = (0..7).map(|topic| {
-        (format!("topic {topic}"), (0..posts).filter(|n| n % 7 == topic).collect::<Vec<_>>())
-    });
-    topics.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

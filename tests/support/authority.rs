@@ -4,7 +4,7 @@
 #![allow(unreachable_pub, reason = "shared by test files")]
 
 use pounce_client::Access;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// Vouches for certificates.
 pub struct Authority {
@@ -18,6 +18,8 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate with the name of its issuer for one that signed itself.
+        params.distinguished_name.push(DnType::CommonName, "an authority");
         let pem = params.self_signed(&key).expect("signed").pem();
         Self { issuer: Issuer::new(params, key), pem }
     }

@@ -20,6 +20,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// Prepares a connection; an unreachable server is no error.
 pub(super) async fn connect(address: &Address, access: &Access) -> Result<Context, ConnectError> {
     let file = |file: &Path, error: std::io::Error| ConnectError::file(file, &error);
+    if !address.tls && (access.ca.is_some() || access.identity.is_some()) {
+        return Err(ConnectError::Settings("certificates need TLS: nats+tls://".to_owned()));
+    }
     let mut options = ConnectOptions::new();
     if let Some(credentials) = &access.credentials {
         let read = options.credentials_file(credentials).await;
