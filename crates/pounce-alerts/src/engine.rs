@@ -159,6 +159,11 @@ impl AlertEngine {
         self.in_flight.hold(writer, topic, oldest, now);
     }
 
+    /// Posts that writers had in flight will not come: those writers have ended.
+    pub fn forget_writers(&mut self, ended: impl Fn(u64) -> bool) {
+        self.in_flight.forget_writers(ended);
+    }
+
     /// No minute closes past [`Outage::from`] before [`Outage::until`].
     pub fn wait_for_writers(&mut self, outage: Outage) {
         self.in_flight.outage(outage);

@@ -136,6 +136,14 @@ impl InFlight {
         }
     }
 
+    /// Drops the holds of writers that have ended.
+    pub(super) fn forget_writers(&mut self, ended: impl Fn(u64) -> bool) {
+        self.holds.retain(|_, of_topic| {
+            of_topic.retain(|&writer, _| !ended(writer));
+            !of_topic.is_empty()
+        });
+    }
+
     /// Drops the holds that no longer count.
     pub(super) fn forget(&mut self, now: Timestamp, age_max: Duration) {
         let told_after = now.before(age_max);

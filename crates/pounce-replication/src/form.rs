@@ -44,6 +44,9 @@ impl EntryForm {
     }
 }
 
+/// Three fit into the time after which a writer is taken to have ended.
+const HEARTBEAT: Duration = Duration::from_secs(3);
+
 /// What a member of a fleet tells the others, and for how long it heeds what they told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Membership {
@@ -54,10 +57,11 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// How often a member that has nothing to say appends an empty entry all the same.
+    /// How often a member that has nothing to say appends an empty entry all the same: the others
+    /// wait for its posts, too.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
-        self.silence_max / 5
+        HEARTBEAT.min(self.silence_max / 5)
     }
 }
 

@@ -27,6 +27,10 @@ const OUTAGE_MIN: Duration = Duration::from_secs(10);
 /// Time that writers have after an outage to append what they kept.
 const OUTAGE_GRACE: Duration = Duration::from_secs(30);
 
+/// A writer appends something every few seconds. One that was silent for longer was killed, or is cut
+/// off: nobody waits for the posts that it had in flight.
+const WRITER_SILENCE_MAX: Duration = Duration::from_secs(10);
+
 /// A signal that no observation rested on for this long is no longer used.
 const SIGNAL_UNUSED: Duration = Duration::from_secs(60);
 /// How often a snapshot is due, by the time of the log.
@@ -280,6 +284,10 @@ impl Replica {
             return (Vec::new(), Vec::new());
         }
         self.sessions.forget(now);
+        if now >= self.resumed_at.after(OUTAGE_GRACE) {
+            let since = now.before(WRITER_SILENCE_MAX);
+            engine.forget_writers(|writer| !self.sessions.heard_since(writer, since));
+        }
         (engine.tick(now), cases.tick(now))
     }
 

@@ -51,6 +51,11 @@ impl Sessions {
         recent.map(|session| session.settings)
     }
 
+    /// Whether a writer was heard of since.
+    pub(crate) fn heard_since(&self, writer: u64, since: Timestamp) -> bool {
+        self.0.get(&writer).is_some_and(|session| session.heard_at >= since)
+    }
+
     /// What the writer reads that reads least, of those heard of since.
     pub(crate) fn reads_since(&self, since: Timestamp) -> Option<u32> {
         let recent = self.0.values().filter(|session| session.heard_at >= since);

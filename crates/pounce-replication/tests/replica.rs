@@ -220,6 +220,30 @@ fn posts_that_overtook_a_slow_one_do_not_make_it_late() {
 }
 
 #[test]
+fn nobody_waits_for_the_posts_of_a_writer_that_was_killed() {
+    // A post is in flight when its writer is heard of for the last time; then come an hour of posts.
+    let late = |silent: u64| {
+        let mut machine = Machine::new();
+        let [mut killed, mut other] = [1, 2].map(Writer::new);
+        let slow = complaint(0);
+        let held =
+            LoggedObservation { oldest_in_flight: Some(slow.observation.at), ..complaint(1) };
+        machine.apply(1, 3600, &killed.batch(&[Item::Observation(held)]));
+        let silent = 3600 + silent;
+        for (position, second) in (2..).zip(3601..=silent) {
+            machine.apply(position, second, &other.batch(&[]));
+        }
+        for (position, n) in (100..).zip((2..180).step_by(10)) {
+            machine.apply(position, silent, &other.complaints(n..n + 10));
+        }
+        machine.apply(200, silent + 1, &other.batch(&[]));
+        let applied = machine.apply(201, silent + 1, &killed.batch(&[Item::Observation(slow)]));
+        matches!(applied.outcomes[..], [Outcome::Observed { late: true, .. }])
+    };
+    assert!(!late(9) && late(11));
+}
+
+#[test]
 fn after_an_outage_minutes_stay_open_until_every_writer_had_time() {
     let mut machine = Machine::new();
     let [mut one, mut two] = [1, 2].map(Writer::new);
