@@ -79,10 +79,12 @@ proto: $(BUF) ## Lint the messages; fail on a breaking change since the last tag
 	  git archive "$$base" proto buf.yaml | $(BUF) breaking --against '-#format=tar'; \
 	else echo "breaking: not checked, $$base has no interface"; fi
 
-trials: $(NATS) ## Try the promises on a release build: order, restarts, kills, floods, memory; names and flags in ARGS
+trials: $(NATS) ## Try the promises on a release build: order, restarts, kills, floods, fleets, memory; names and flags in ARGS
 	cargo build --release --locked
 	cargo run --release --locked --example trials -- $(ARGS)
 	POUNCE_TRIAL_POSTS=20000 cargo test --locked $(BUILD_FEATURES) --test bridge_kills -- --nocapture
+	POUNCE_TRIAL_SEEDS=50 cargo test --locked $(BUILD_FEATURES) --test fleet_kills -- --nocapture
+	POUNCE_TRIAL_SEEDS=50 cargo test --locked $(BUILD_FEATURES) --test fleet every_post_counts_once -- --nocapture
 
 soak: ## Load a release build at 70 % for an hour: memory, descriptors, latency; flags in ARGS
 	cargo build --release --locked
