@@ -113,9 +113,18 @@ fn after_a_kill_the_same_posts_open_no_second_alert_and_a_watch_repeats_nothing(
     }
     assert_eq!(watch.line()["acknowledged_by"], "ann");
     let close = ["alerts", "close", take[1], "--by", "bob", "--outcome", "no-answer-needed"];
-    let (closed, _) = finish(&[&close[..], &["--addr", &first.addr]].concat());
+    let more = ["--note", "they know", "--addr", &first.addr];
+    let (closed, _) = finish(&[&close[..], &more].concat());
     assert_eq!((&closed[0]["change"], &closed[0]["closed_by"]), (&"closed".into(), &"bob".into()));
     assert_eq!(watch.line(), closed[0], "everybody who watches hears of it");
+    assert_eq!(closed[0]["closed_note"], "they know");
+    let logged = loop {
+        let line = first.logged("alert changed");
+        if line["change"] == "closed" {
+            break line["alert"].to_string();
+        }
+    };
+    assert!(logged.contains("bob") && !logged.contains("they know"), "{logged}");
 
     // The next snapshot may have begun before all this was known; the one after
     // holds it.

@@ -239,13 +239,19 @@ impl AlertMonitor {
     }
 }
 
-/// Writes a change to the log, in the form that `pounce watch` shows. Ids of posts are left out:
-/// they lead to people, and logs are kept longer and read by more.
+/// Writes a change to the log, in the form that `pounce watch` shows. Ids of posts and notes are
+/// left out: they lead to people, and logs are kept longer and read by more.
 fn log(change: pounce_proto::AlertChange) {
     let kind = change.kind().name();
     let Some(mut alert) = change.alert else { return };
     if let Some(evidence) = &mut alert.evidence {
         evidence.sample_post_ids.clear();
+    }
+    if let Some(taken) = &mut alert.acknowledgement {
+        taken.note.clear();
+    }
+    if let Some(closing) = &mut alert.closing {
+        closing.note.clear();
     }
     tracing::info!(change = kind, alert = %json::show_alert(&alert), "alert changed");
 }
