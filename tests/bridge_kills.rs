@@ -22,6 +22,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Posts of a run of the test suite.
 const POSTS: usize = 3_000;
@@ -54,6 +56,22 @@ fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     let sent = std::process::Command::new("kill").args([name, &pid]).status();
     assert!(sent.expect("kill runs").success());
+}
+
+/// Asks the bridge to end, once its HTTP port answers: before that it does not handle signals.
+async fn terminate(bridge: &Child, http: &str) {
+    let answer = async || {
+        let mut socket = TcpStream::connect(http).await.ok()?;
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: bridge\r\n\r\n").await.ok()?;
+        socket.read_u8().await.ok()
+    };
+    let answered = async {
+        while answer().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.expect("the bridge starts");
+    signal(bridge, "-TERM");
 }
 
 async fn context(nats: &Nats) -> Context {
@@ -156,7 +174,11 @@ async fn every_post_has_its_event_though_everything_is_killed_at_random() {
         *kills.entry(what).or_insert(0) += 1;
         match what {
             "bridge" | "bridge, SIGTERM" => {
-                signal(&bridge, if what == "bridge" { "-KILL" } else { "-TERM" });
+                if what == "bridge" {
+                    signal(&bridge, "-KILL");
+                } else {
+                    terminate(&bridge, &http).await;
+                }
                 let status = tokio::task::spawn_blocking(move || bridge.wait()).await;
                 let status = status.expect("no panic").expect("a child of ours");
                 if what != "bridge" {
@@ -201,7 +223,7 @@ async fn every_post_has_its_event_though_everything_is_killed_at_random() {
         }
     };
     tokio::time::timeout(PATIENCE, left).await.expect("every message is acknowledged");
-    signal(&bridge, "-TERM");
+    terminate(&bridge, &http).await;
     assert_eq!(bridge.wait().expect("a child of ours").code(), Some(0), "a clean end");
     stored.read(&reader, &mut next).await.expect("NATS answers");
 
