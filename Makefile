@@ -57,7 +57,7 @@ test-demo: ## Run `make demo` with a debug build; fails unless its alert fires
 	cargo build --locked $(BUILD_FEATURES)
 	POUNCE=target/debug/pounce scripts/demo --once
 
-test-board: ## Test the dashboard in headless Chromium; PICTURES=docs renews its pictures
+test-board: ## Test the dashboard and gRPC-Web in headless Chromium; PICTURES=docs renews its pictures
 	scripts/board_test
 
 try-replicas: ## Kill one of three servers under load and drain another; no post is lost
