@@ -6,9 +6,9 @@ use std::time::Duration;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use pounce_alerts::AlertEngine;
 use pounce_alerts::alert::{AlertChange, ChangeKind, Suppression};
 use pounce_alerts::key::AlertKind;
+use pounce_alerts::{AlertEngine, Totals};
 use pounce_types::closing::Outcome;
 use pounce_types::post::Timestamp;
 use pounce_types::score::Severity;
@@ -158,6 +158,44 @@ pub(crate) fn alert_acknowledged(kind: AlertKind, waited: Duration) {
     histogram!("pounce_alert_ack_seconds", "kind" => kind.name()).record(waited);
 }
 
+/// What an engine has counted that no other process counts.
+pub(crate) fn engine_totals(totals: &Totals) {
+    for (counter, total) in counters(totals) {
+        counter.absolute(total);
+    }
+}
+
+/// What the engine counted between two moments. Of replicas that share a log one says so.
+pub(crate) fn engine_counted(before: &Totals, after: &Totals) {
+    if before != after {
+        for ((counter, after), (_, before)) in counters(after).zip(counters(before)) {
+            counter.increment(after.saturating_sub(before));
+        }
+    }
+}
+
+fn counters(totals: &Totals) -> impl Iterator<Item = (metrics::Counter, u64)> {
+    let forgotten = [
+        ("topic", totals.keys_forgotten),
+        ("post_id", totals.post_ids_forgotten),
+        ("vote", totals.votes_forgotten),
+        ("text_vote", totals.text_votes_forgotten),
+        ("reach_author", totals.reach_authors_forgotten),
+        ("resolved_alert", totals.resolved_forgotten),
+    ];
+    let forgotten = forgotten.into_iter().map(|(what, forgotten)| {
+        (counter!("pounce_board_forgotten_total", "what" => what), forgotten)
+    });
+    let suppressed = AlertKind::ALL.into_iter().flat_map(move |kind| {
+        Suppression::ALL.into_iter().map(move |reason| {
+            let labels = [("kind", kind.name()), ("reason", reason.name())];
+            let counter = counter!("pounce_alerts_suppressed_total", &labels);
+            (counter, totals.suppressed(kind, reason))
+        })
+    });
+    suppressed.chain(forgotten)
+}
+
 /// What the engine has to tell of itself; `now` is the wall clock.
 pub(crate) fn engine_state(engine: &AlertEngine, now: Timestamp) {
     let waiting = engine.unacknowledged(now);
@@ -165,25 +203,9 @@ pub(crate) fn engine_state(engine: &AlertEngine, now: Timestamp) {
     gauge!("pounce_alert_unacknowledged_seconds").set(Duration::from_millis(oldest).as_secs_f64());
     gauge!("pounce_alerts_unacknowledged").set(as_f64(waiting.alerts));
     gauge!("pounce_alerts_overdue").set(as_f64(waiting.overdue));
-    let totals = engine.totals();
     for (kind, firing) in AlertKind::ALL.into_iter().zip(engine.firing()) {
         gauge!("pounce_alerts_firing", "kind" => kind.name())
             .set(f64::from(u32::try_from(firing).unwrap_or(u32::MAX)));
-        for reason in Suppression::ALL {
-            let labels = [("kind", kind.name()), ("reason", reason.name())];
-            counter!("pounce_alerts_suppressed_total", &labels)
-                .absolute(totals.suppressed(kind, reason));
-        }
-    }
-    for (what, forgotten) in [
-        ("topic", totals.keys_forgotten),
-        ("post_id", totals.post_ids_forgotten),
-        ("vote", totals.votes_forgotten),
-        ("text_vote", totals.text_votes_forgotten),
-        ("reach_author", totals.reach_authors_forgotten),
-        ("resolved_alert", totals.resolved_forgotten),
-    ] {
-        counter!("pounce_board_forgotten_total", "what" => what).absolute(forgotten);
     }
     let horizons = engine.horizons(now);
     for (what, horizon) in [

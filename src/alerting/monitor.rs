@@ -78,6 +78,7 @@ impl AlertMonitor {
         getrandom::fill(&mut random)?;
         let hash_key = engine.hash_key(|| HashKey::from_bytes(random));
         metrics::engine_state(&engine, now());
+        metrics::engine_totals(&engine.totals());
         Ok(Self::with(engine, id, hash_key))
     }
 
@@ -86,6 +87,7 @@ impl AlertMonitor {
     pub(crate) fn replicated(mut engine: AlertEngine, signal: SignalId, hash_key: HashKey) -> Self {
         engine.hash_key(|| hash_key);
         metrics::engine_state(&engine, now());
+        metrics::engine_totals(&engine.totals());
         Self::with(engine, signal, hash_key)
     }
 
@@ -123,6 +125,7 @@ impl AlertMonitor {
         let changes = engine.tick(now());
         self.tell(&changes);
         metrics::engine_state(&engine, now());
+        metrics::engine_totals(&engine.totals());
     }
 
     /// Notes who took an alert; tells of it if they are the first.
@@ -193,7 +196,11 @@ impl AlertMonitor {
     /// Has `act` change the engine, which says what is to be told of it.
     pub(crate) fn apply<T>(&self, act: impl FnOnce(&mut AlertEngine) -> (T, Told)) -> T {
         let mut engine = self.engine();
+        let before = engine.totals();
         let (out, Told { changes, counted }) = act(&mut engine);
+        if counted {
+            metrics::engine_counted(&before, &engine.totals());
+        }
         for change in changes {
             self.tell_one(change, counted);
         }
