@@ -36,9 +36,14 @@ pub(crate) struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
-    /// x W, for `x` of whole rows; the sums are kept in `sums`.
+    /// x W, for `x` of whole rows; the sums are kept at the front of `sums`, which never shrinks: a
+    /// wider product after a narrower one would clear what it is about to overwrite.
     pub(crate) fn of(x: &'a Quantised, linear: &'a Linear, sums: &'a mut Vec<i32>) -> Self {
-        sums.resize(x.scales.len() * linear.matrix.columns(), 0);
+        let count = x.scales.len() * linear.matrix.columns();
+        if sums.len() < count {
+            sums.resize(count, 0);
+        }
+        let sums = &mut sums[..count];
         linear.matrix.multiply(&x.values, sums);
         Self { sums, row_scales: &x.scales, linear }
     }
