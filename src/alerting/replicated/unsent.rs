@@ -57,9 +57,13 @@ pub fn take(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBa
     // A clock that went back makes it new.
     let age = fs::metadata(&file)?.modified()?.elapsed().unwrap_or_default();
     fs::remove_file(&file)?;
-    let Some(batches) = parse(&content) else {
-        tracing::error!(file = %file.display(), "unsent observations are lost: the file is damaged");
-        return Ok(Vec::new());
+    let batches = match parse(&content) {
+        Ok(batches) => batches,
+        Err(reason) => {
+            let file = file.display();
+            tracing::error!(%file, reason, "observations that were not sent are lost");
+            return Ok(Vec::new());
+        }
     };
     let items: usize = batches.iter().map(|batch| batch.items).sum();
     if age > age_max {
@@ -75,22 +79,31 @@ pub fn take(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBa
     Ok(batches)
 }
 
-fn parse(content: &[u8]) -> Option<Vec<UnsentBatch>> {
-    let (content, hash) = content.split_at_checked(content.len().checked_sub(HASH_BYTES)?)?;
-    if blake3::hash(content).as_bytes()[..] != *hash {
-        return None;
-    }
-    let mut rest = content.strip_prefix(&MAGIC)?.strip_prefix(&VERSION)?;
+/// The batches, or why they can't be read.
+fn parse(content: &[u8]) -> Result<Vec<UnsentBatch>, String> {
+    let mut rest = verified(content).ok_or("the file is damaged")?;
     let mut batches = Vec::new();
-    while let Some((length, more)) = rest.split_first_chunk::<4>() {
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (batch, more) = more.split_at_checked(length)?;
-        let Batch { form, items, .. } = Batch::decode(batch).ok()?;
+    while !rest.is_empty() {
+        let (batch, more) = split(rest).ok_or("the file is damaged")?;
+        let Batch { form, items, .. } = Batch::decode(batch).map_err(|error| error.to_string())?;
         let bytes = Bytes::copy_from_slice(batch);
         batches.push(UnsentBatch { bytes, form, items: items.len() });
         rest = more;
     }
-    rest.is_empty().then_some(batches)
+    Ok(batches)
+}
+
+/// What lies between the head and the hash, if the hash is right.
+fn verified(content: &[u8]) -> Option<&[u8]> {
+    let (content, hash) = content.split_at_checked(content.len().checked_sub(HASH_BYTES)?)?;
+    let right = blake3::hash(content).as_bytes()[..] == *hash;
+    content.strip_prefix(&MAGIC)?.strip_prefix(&VERSION).filter(|_| right)
+}
+
+/// The next batch, and what comes after it.
+fn split(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, more) = rest.split_first_chunk::<4>()?;
+    more.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
 #[cfg(test)]
@@ -119,5 +132,17 @@ mod tests {
         bytes[13] ^= 1;
         fs::write(&file, bytes).expect("written");
         assert_eq!(take(hour), []);
+    }
+    #[test]
+    fn a_batch_of_a_newer_release_is_told_as_such() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateDir::open(folder.path()).expect("writable");
+        let told = |batch: &'static [u8]| {
+            keep(&state, &[BATCH, Bytes::from_static(batch)]).expect("written");
+            parse(&fs::read(state.path(NAME)).expect("kept")).expect_err("it can't be read")
+        };
+        // The version is 99.
+        assert!(told(&[8, 99, 24, 1]).contains("the entry has version 99"));
+        assert!(told(&[8, 1]).contains("damaged"));
     }
 }
