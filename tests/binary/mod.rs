@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
@@ -20,6 +21,12 @@ pub fn pounce(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pounce"));
     command.args(args).env_remove("RUST_LOG");
     command
+}
+
+/// `make test-rust` builds it; another one can be named.
+fn libfaketime() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/tools/faketime/libfaketime.so.1");
+    std::env::var_os("LIBFAKETIME").map_or(own, PathBuf::from)
 }
 
 /// A port that nobody listens on.
@@ -68,6 +75,18 @@ impl Server {
         let ignore = "trap '' XFSZ; exec \"$0\" \"$@\"";
         shell.args(["-c", ignore, env!("CARGO_BIN_EXE_pounce")]).env_remove("RUST_LOG");
         Self::run(shell, 0, &[&["--model", MODEL], more].concat())
+    }
+
+    /// With all flags but those of the addresses, and a wall clock that is wrong by `offset`, such as
+    /// `+5m`; the monotonic one is not touched.
+    pub fn serve_with_clock(offset: &str, flags: &[&str]) -> Self {
+        let library = libfaketime();
+        assert!(library.exists(), "{} is missing: `make test-rust` builds it", library.display());
+        let mut command = pounce(&[]);
+        // Some releases know one name of the setting, some the other.
+        command.envs([("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("DONT_FAKE_MONOTONIC", "1")]);
+        command.env("LD_PRELOAD", library).env("FAKETIME", offset);
+        Self::run(command, 0, flags)
     }
 
     fn run(mut command: Command, port: u16, flags: &[&str]) -> Self {
