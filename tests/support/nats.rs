@@ -85,6 +85,12 @@ impl Nats {
         self.signal("-CONT");
     }
 
+    /// Bounds the bytes of each file that it writes, until it is restarted: to it, a full disk.
+    pub fn limit_files(&self, bytes: u64) {
+        let (pid, limit) = (format!("--pid={}", self.child.id()), format!("--fsize={bytes}"));
+        assert!(Command::new("prlimit").args([pid, limit]).status().expect("it runs").success());
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
