@@ -20,10 +20,14 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import expressions
 import live_server
 from live_check import Prometheus
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SCRAPE_SECONDS = 15
 STEP_SECONDS = 60
@@ -153,14 +157,47 @@ def begins(moments: list[datetime]) -> list[datetime]:
     return [at for before, at in zip([datetime.min.replace(tzinfo=UTC), *moments], moments, strict=False) if at - before > gap]
 
 
+def moments(points: list) -> list[datetime]:
+    """The times of a series."""
+    return [datetime.fromtimestamp(float(at), UTC) for at, _ in points]
+
+
+def draw_chart(
+    axis: "Axes",
+    prometheus: Prometheus,
+    panel: dict,
+    start: float,
+    end: float,
+    step: float = STEP_SECONDS,
+    topic: str | None = None,
+) -> None:
+    """Draws what a panel asks, from start to end; of one topic, if it is given."""
+    import matplotlib.dates as dates
+    from matplotlib.ticker import FuncFormatter
+
+    title, unit = panel["title"], panel["fieldConfig"]["defaults"]["unit"]
+    for query in queries(title):
+        for series in prometheus.ask("query_range", query=unrecorded(query.text), start=start, end=end, step=step):
+            points = [point for point in series["values"] if math.isfinite(float(point[1]))]
+            if (topic and series["metric"].get("topic") != topic) or not any(float(value) for _, value in points):
+                continue
+            legend = re.sub(r"\{\{(\w+)\}\}", lambda name, of=series["metric"]: of.get(name[1], ""), query.legend)
+            axis.plot(moments(points), [float(value) for _, value in points], label=legend.strip(), linewidth=1.4)
+    axis.set_title(title.replace("$topic", topic or ""), fontsize=11, loc="left")
+    axis.xaxis.set_major_formatter(dates.DateFormatter("%H:%M" if step >= STEP_SECONDS else "%H:%M:%S", UTC))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(round(value, 6), unit)))
+    axis.set_xlim(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC))
+    axis.set_ylim(0, max([1e-9, *(max(line.get_ydata()) for line in axis.lines)]) * 1.35)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="upper left", ncols=2)
+
+
 def draw(prometheus: Prometheus, file: Path, start: float, end: float) -> None:
     """Draws stats and the table as of the end, and graphs from start to end."""
     import matplotlib
 
     matplotlib.use("Agg")
-    import matplotlib.dates as dates
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import FuncFormatter
 
     made = json.loads(expressions.DASHBOARD.read_text())
     panels = {panel["title"]: panel for panel in expressions.panels(made)}
@@ -199,9 +236,6 @@ def draw(prometheus: Prometheus, file: Path, start: float, end: float) -> None:
     table.set_fontsize(11)
     table.scale(1, 1.6)
 
-    def moments(points: list) -> list[datetime]:
-        return [datetime.fromtimestamp(float(at), UTC) for at, _ in points]
-
     opened = [
         moment
         for query in queries("Topic alerts opened")
@@ -211,22 +245,9 @@ def draw(prometheus: Prometheus, file: Path, start: float, end: float) -> None:
     for place, title in enumerate(CHARTS):
         axis = figure.add_subplot(grid[2 + place // 3, 5 * (place % 3) : 5 * (place % 3) + 5])
         topic = live_server.TURNING if panels[title].get("repeat") else None
-        for query in queries(title):
-            for series in prometheus.ask("query_range", query=unrecorded(query.text), start=start, end=end, step=STEP_SECONDS):
-                points = [point for point in series["values"] if math.isfinite(float(point[1]))]
-                if (topic and series["metric"].get("topic") != topic) or not any(float(value) for _, value in points):
-                    continue
-                legend = re.sub(r"\{\{(\w+)\}\}", lambda name, of=series["metric"]: of.get(name[1], ""), query.legend)
-                axis.plot(moments(points), [float(value) for _, value in points], label=legend.strip(), linewidth=1.4)
+        draw_chart(axis, prometheus, panels[title], start, end, topic=topic)
         for moment in opened:
             axis.axvline(moment, color="#9a4d00", linewidth=0.8, linestyle="--")
-        axis.set_title(title.replace("$topic", topic or ""), fontsize=11, loc="left")
-        axis.xaxis.set_major_formatter(dates.DateFormatter("%H:%M", UTC))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _, of=unit(title): written(round(value, 6), of)))
-        axis.set_xlim(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC))
-        axis.set_ylim(0, max([1e-9, *(max(line.get_ydata()) for line in axis.lines if len(line.get_xdata()) > 2)]) * 1.35)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, loc="upper left", ncols=2)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=75)
     print(f"drawn {file}: {datetime.fromtimestamp(start, UTC):%H:%M} to {datetime.fromtimestamp(end, UTC):%H:%M} UTC")
