@@ -63,9 +63,10 @@ EMOJI = re.compile("[\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faf
 # The last character of a link: no space and no ASCII punctuation but `/` and `_`.
 _END = r"[^\s!-.:-@\[-^`{-~]"
 LINK = re.compile(
-    rf"(?i:https?:(?:[^\s]*{_END})?"
-    rf"|(?a:\b)www\.[^\s]*{_END}"
-    rf"|(?a:\b)[a-z0-9][a-z0-9-]*(?:\.[a-z0-9-]+)*\.[a-z]{{2,}}/(?:[^\s]*{_END})?)"
+    rf"(?i:https?):(?:[^\s]*{_END})?"
+    rf"|(?a:\b)(?i:www)\.[^\s]*{_END}"
+    # Both cases are written out: "any case" of i is a dotted capital too in Python, not in Rust.
+    rf"|(?a:\b)[A-Za-z0-9][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{{2,}}/(?:[^\s]*{_END})?"
 )
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 MENTION = re.compile(r"@[A-Za-z0-9_]+")

@@ -62,7 +62,7 @@ pattern!(EMOJI, r"[\u{2300}-\u{23ff}\u{2600}-\u{27bf}\u{2b00}-\u{2bff}\u{1f000}-
 // A link ends in no space and in no ASCII punctuation but `/` and `_`.
 pattern!(
     LINK,
-    r"(?i:https?:(?:[^\s]*[^\s!-.:-@\[-^`{-~])?|(?-u:\b)www\.[^\s]*[^\s!-.:-@\[-^`{-~]|(?-u:\b)[a-z0-9][a-z0-9-]*(?:\.[a-z0-9-]+)*\.[a-z]{2,}/(?:[^\s]*[^\s!-.:-@\[-^`{-~])?)"
+    r"(?i:https?):(?:[^\s]*[^\s!-.:-@\[-^`{-~])?|(?-u:\b)(?i:www)\.[^\s]*[^\s!-.:-@\[-^`{-~]|(?-u:\b)[A-Za-z0-9][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}/(?:[^\s]*[^\s!-.:-@\[-^`{-~])?"
 );
 pattern!(EMAIL, r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}");
 pattern!(MENTION, r"@[A-Za-z0-9_]+");
