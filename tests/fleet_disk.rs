@@ -11,6 +11,7 @@ mod binary;
 #[path = "support/nats.rs"]
 mod nats;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use binary::Server;
@@ -107,6 +108,12 @@ async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
     timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
+/// Scores the next post until its reply waits for its count.
+async fn wait_for_counts(server: &Server, posts: &mut Range<i64>) {
+    let n = posts.next().expect("there are more");
+    eventually("replies wait for their counts", async || is_counted(server, n).await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn posts_count_once_when_the_full_disk_of_the_log_has_room_again() {
     let mut nats = Nats::start();
@@ -117,11 +124,15 @@ async fn posts_count_once_when_the_full_disk_of_the_log_has_room_again() {
         fleet.iter().all(|server| server.get("/readyz").1.contains("read to its end"))
     })
     .await;
+    let mut posts = 0..POSTS_MAX;
+    for server in &fleet {
+        wait_for_counts(server, &mut posts).await;
+    }
 
     let before = fleet.each_ref().map(failed_appends);
     let is_full = || fleet.iter().zip(&before).all(|(server, &n)| failed_appends(server) > n);
     nats.limit_files(FILE_BYTES_MAX);
-    let (mut posts, mut counted_at_once) = (0..POSTS_MAX, 0);
+    let mut counted_at_once = 0;
     while !is_full() {
         let mut holds_back = [false; 2];
         while holds_back != [true; 2] {
@@ -156,9 +167,7 @@ async fn posts_count_once_when_the_full_disk_of_the_log_has_room_again() {
     eventually("all is appended", async || fleet.iter().all(|server| buffer(server) == [0, 0]))
         .await;
     for server in &fleet {
-        let next = posts.next().expect("there are more");
-        let counted = async || is_counted(server, next).await;
-        eventually("replies wait for their counts again", counted).await;
+        wait_for_counts(server, &mut posts).await;
     }
     // Behind the last minute, so that all others close.
     let last = posts.start + 30 * 60 * 1000 / STEP;
