@@ -8,6 +8,8 @@
 #![allow(clippy::print_stdout, reason = "the counts are for people")]
 
 mod binary;
+#[path = "support/dated.rs"]
+mod dated;
 #[path = "support/nats.rs"]
 mod nats;
 
@@ -15,13 +17,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use binary::Server;
+use dated::{STEP, post};
 use futures::future::join_all;
 use nats::Nats;
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
-use pounce_proto::{
-    Author, Flag, GetTopicRequest, ListAlertsRequest, ListTopicsRequest, Post, ScoreRequest,
-};
+use pounce_proto::{Flag, GetTopicRequest, ListAlertsRequest, ListTopicsRequest, ScoreRequest};
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
@@ -32,24 +33,7 @@ const FILE_BYTES_MAX: u64 = 16 << 10;
 const POSTS_MAX: i64 = 1000;
 /// Posts that are sent while it is.
 const MEANWHILE: usize = 200;
-/// Event time of the first post, in milliseconds, and between two. All posts lie closer together
-/// than the lateness, so that none is late however long it waits.
-const START: i64 = 1_700_000_000_000;
-const STEP: i64 = 100;
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn post(n: i64) -> Post {
-    let at = START + STEP * n;
-    let nanos = i32::try_from(at % 1000 * 1_000_000).expect("below a second");
-    Post {
-        id: n.to_string().into(),
-        text: format!("order {n} arrived with half of it missing, never again").into(),
-        topic: "acme".into(),
-        author: Some(Author { id: format!("author {n}").into(), followers: 0 }),
-        posted_at: Some(prost_types::Timestamp { seconds: at / 1000, nanos }),
-        ..Post::default()
-    }
-}
 
 async fn channel(server: &Server) -> Channel {
     let endpoint = Endpoint::from_shared(server.addr.clone()).expect("an address");

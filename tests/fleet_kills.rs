@@ -8,6 +8,8 @@
 #![allow(clippy::print_stdout, reason = "the counts are for people")]
 
 mod binary;
+#[path = "support/dated.rs"]
+mod dated;
 #[path = "support/nats.rs"]
 mod nats;
 #[path = "support/trial.rs"]
@@ -19,14 +21,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use binary::{Server, free_port};
+use dated::{STEP, post};
 use futures::StreamExt;
 use nats::Nats;
 use pounce_client::{Access, Client, Reply, StreamSpec};
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{
-    Author, Flag, GetTopicRequest, ListAlertsRequest, ListTopicsRequest, Post, ScoreRequest,
-    ScoredEvent,
+    Flag, GetTopicRequest, ListAlertsRequest, ListTopicsRequest, ScoreRequest, ScoredEvent,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -46,23 +48,6 @@ const KILLS: usize = 4;
 /// Between one replaced replica and the next, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 0..600;
 const LIMIT: Duration = Duration::from_secs(90);
-/// Event time of the first post, in milliseconds, and between two. No run has posts for as long as
-/// the lateness, so that none is late however often it has to be sent.
-const START: i64 = 1_700_000_000_000;
-const STEP: i64 = 100;
-
-fn post(n: i64) -> Post {
-    let at = START + STEP * n;
-    let nanos = i32::try_from(at % 1000 * 1_000_000).expect("below a second");
-    Post {
-        id: n.to_string().into(),
-        text: format!("order {n} arrived with half of it missing, never again").into(),
-        topic: "acme".into(),
-        author: Some(Author { id: format!("author {n}").into(), followers: 0 }),
-        posted_at: Some(prost_types::Timestamp { seconds: at / 1000, nanos }),
-        ..Post::default()
-    }
-}
 
 fn is_counted(event: &ScoredEvent) -> bool {
     event.flags().all(|flag| flag != Flag::NotCountedYet)
