@@ -25,7 +25,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 async fn alerts(service: &Service) -> AlertServiceClient<Channel> {
     AlertServiceClient::new(service.channel().await)

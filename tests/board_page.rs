@@ -14,7 +14,7 @@ use support::{Service, Spec, angry, eventually, metric, post};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// An answer: its status, its head in lower case, its body.
 struct Answer {

@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn on() -> CaseSpec {
     CaseSpec { severity_min: Some(Level::Low), ..CaseSpec::off() }
