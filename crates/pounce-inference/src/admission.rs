@@ -22,12 +22,17 @@ struct Room {
 }
 
 impl Room {
+    /// What is not kept for those who hold little.
+    fn shared(self) -> usize {
+        self.max - 2 * (self.max / RESERVE_PART)
+    }
+
     /// Whether `cost` more may be held by a flow that holds `flow`, of a caller that holds
     /// `caller`.
     fn admits(self, cost: usize, flow: usize, caller: usize) -> bool {
         let reserve = self.max / RESERVE_PART;
         let held = self.held.saturating_add(cost);
-        held <= self.max - 2 * reserve
+        held <= self.shared()
             || held.saturating_add(flow) <= self.max - reserve
             || held.saturating_add(caller) <= self.max
     }
@@ -76,6 +81,8 @@ pub struct Admission<W> {
 #[derive(Debug)]
 struct Caller<W> {
     share: Share,
+    /// Posts of all its flows that wait.
+    waits: usize,
     flows: HashMap<FlowId, Flow<W>>,
     waiting: BTreeSet<(Rank, FlowId)>,
 }
@@ -129,6 +136,17 @@ impl<W> Admission<W> {
         }
         self.admit(key, bytes);
         true
+    }
+
+    /// Whether a post that finds no room should wait for it rather than be turned away: its caller
+    /// holds less than an equal share of the queue, so that others are the cause. Those that wait
+    /// so are no more than fit into the queue, or one for each caller.
+    #[must_use]
+    pub fn is_owed_room(&self, key: FlowKey) -> bool {
+        let caller = self.callers.get(&key.caller);
+        let has = caller.map_or(0, |caller| caller.share.posts + caller.waits);
+        let callers = self.callers.len() + usize::from(caller.is_none());
+        has < (self.posts.shared() / callers).max(1)
     }
 
     /// Adds a post to those that wait; returns an id to [`Admission::cancel`] it with.
@@ -187,6 +205,7 @@ impl<W> Admission<W> {
         let mut values = Vec::new();
         for caller in self.callers.values_mut() {
             caller.waiting.clear();
+            caller.waits = 0;
             for flow in caller.flows.values_mut() {
                 values.extend(flow.waiting.drain(..).map(|waiting| waiting.value));
             }
@@ -222,6 +241,7 @@ impl<W> Admission<W> {
     fn change<T>(&mut self, key: FlowKey, change: impl FnOnce(&mut Flow<W>, &mut Share) -> T) -> T {
         let caller = self.callers.entry(key.caller).or_insert_with(|| Caller {
             share: Share::default(),
+            waits: 0,
             flows: HashMap::new(),
             waiting: BTreeSet::new(),
         });
@@ -231,9 +251,11 @@ impl<W> Admission<W> {
             .or_insert_with(|| Flow { share: Share::default(), waiting: VecDeque::new() });
         let (caller_rank, flow_rank) = (caller.share.rank(), flow.share.rank());
         let (caller_waited, flow_waited) = (!caller.waiting.is_empty(), !flow.waiting.is_empty());
+        let waited = flow.waiting.len();
 
         let result = change(flow, &mut caller.share);
 
+        caller.waits = caller.waits - waited + flow.waiting.len();
         let (waits, rank) = (!flow.waiting.is_empty(), flow.share.rank());
         let idle = !waits && flow.share.posts == 0;
         if flow_waited && (!waits || rank != flow_rank) {
@@ -308,6 +330,22 @@ mod tests {
         assert_eq!(admission.admit_next().map(|(key, ..)| key), Some(key(1, 99)));
         let held = admission.posts_held();
         assert!(admission.try_admit(key(2, 200), 100), "another caller at {held}");
+    }
+
+    #[test]
+    fn who_holds_less_than_an_equal_share_is_owed_room() {
+        let mut admission = admission();
+        let greedy: Vec<_> = (1..=3).map(|caller| key(caller, caller)).collect();
+        fill(&mut admission, &greedy, 0);
+        assert!(greedy.iter().all(|&flow| !admission.is_owed_room(flow)), "a third each");
+        // With a fourth caller a share is a quarter: it is owed so many and no more.
+        let owed = (0..POSTS_MAX)
+            .take_while(|_| {
+                let owed = admission.is_owed_room(key(9, 9));
+                owed && admission.wait(key(9, 9), 100, 0) > 0
+            })
+            .count();
+        assert_eq!(owed, POSTS_MAX * 3 / 4 / 4);
     }
 
     #[test]

@@ -11,14 +11,10 @@ use crate::admission::Admission;
 use crate::flow_key::FlowKey;
 use crate::sync::{Mutex, MutexGuard};
 
-/// The scorer takes no more posts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Closed;
-
-/// Why a post that would not wait was turned away.
+/// Why a post did not get in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TurnedAway {
-    /// There is no room for it.
+    /// There is no room, and its caller holds its share of the queue.
     Full,
     /// The scorer takes no more posts.
     Closed,
@@ -59,20 +55,14 @@ impl Gate {
         Self { state: Mutex::new(State { admission, closed: false }) }
     }
 
-    /// Room for a post of `bytes`, if there is any now.
-    pub(crate) fn try_enter(
+    /// Room for a post of `bytes` of a caller that would rather not wait: it is turned away at once,
+    /// unless others hold more than their share of the queue. Safe to drop.
+    pub(crate) async fn enter_or_leave(
         self: &Arc<Self>,
         key: FlowKey,
         bytes: usize,
     ) -> Result<Permit, TurnedAway> {
-        let mut state = self.state();
-        if state.closed {
-            return Err(TurnedAway::Closed);
-        }
-        if state.admission.try_admit(key, bytes) {
-            return Ok(Permit { gate: Arc::clone(self), key, bytes });
-        }
-        Err(TurnedAway::Full)
+        self.wait(key, bytes, |admission| admission.is_owed_room(key)).await
     }
 
     /// Waits for room for a post of `bytes`. Safe to drop.
@@ -80,14 +70,27 @@ impl Gate {
         self: &Arc<Self>,
         key: FlowKey,
         bytes: usize,
-    ) -> Result<Permit, Closed> {
+    ) -> Result<Permit, TurnedAway> {
+        self.wait(key, bytes, |_| true).await
+    }
+
+    /// Waits for room, if `may_wait`.
+    async fn wait(
+        self: &Arc<Self>,
+        key: FlowKey,
+        bytes: usize,
+        may_wait: impl FnOnce(&Admission<oneshot::Sender<Permit>>) -> bool,
+    ) -> Result<Permit, TurnedAway> {
         let (id, granted) = {
             let mut state = self.state();
             if state.closed {
-                return Err(Closed);
+                return Err(TurnedAway::Closed);
             }
             if state.admission.try_admit(key, bytes) {
                 return Ok(Permit { gate: Arc::clone(self), key, bytes });
+            }
+            if !may_wait(&state.admission) {
+                return Err(TurnedAway::Full);
             }
             let (grant, granted) = oneshot::channel();
             let id = state.admission.wait(key, bytes, grant);
@@ -96,7 +99,7 @@ impl Gate {
             (id, granted)
         };
         let _waiting = Waiting { gate: self, key, id };
-        granted.await.map_err(|_| Closed)
+        granted.await.map_err(|_| TurnedAway::Closed)
     }
 
     /// Posts that are inside.
@@ -167,11 +170,16 @@ mod tests {
         FlowKey { caller: CallerId(caller), flow: FlowId(caller) }
     }
 
+    /// Enters without waiting.
+    fn enter(gate: &Arc<Gate>, key: FlowKey) -> Result<Permit, TurnedAway> {
+        gate.enter_or_leave(key, 10).now_or_never().expect("it need not wait")
+    }
+
     #[test]
     fn a_permit_that_is_dropped_lets_the_next_one_in() {
         let gate = Arc::new(Gate::new(1, 100));
-        let first = gate.try_enter(key(1), 10).expect("room");
-        assert_eq!(gate.try_enter(key(2), 10).err(), Some(TurnedAway::Full));
+        let first = enter(&gate, key(1)).expect("room");
+        assert_eq!(enter(&gate, key(1)).err(), Some(TurnedAway::Full));
         let mut second = Box::pin(gate.enter(key(2), 10));
         assert!(second.as_mut().now_or_never().is_none());
         drop(first);
@@ -184,7 +192,7 @@ mod tests {
     #[test]
     fn whoever_gives_up_leaves_nothing_behind_granted_or_not() {
         let gate = Arc::new(Gate::new(1, 100));
-        let first = gate.try_enter(key(1), 10).expect("room");
+        let first = enter(&gate, key(1)).expect("room");
         let mut waits = Box::pin(gate.enter(key(2), 10));
         let mut granted = Box::pin(gate.enter(key(3), 10));
         assert!(waits.as_mut().now_or_never().is_none());
@@ -200,7 +208,7 @@ mod tests {
     fn a_new_flow_gets_in_at_once_where_its_callers_others_hold_their_share() {
         let gate = Arc::new(Gate::new(64, 1 << 20));
         let flow = |flow| FlowKey { caller: CallerId(1), flow: FlowId(flow) };
-        let held: Vec<_> = std::iter::from_fn(|| gate.try_enter(flow(1), 10).ok()).collect();
+        let held: Vec<_> = std::iter::from_fn(|| enter(&gate, flow(1)).ok()).collect();
         let mut waits = Box::pin(gate.enter(flow(1), 10));
         assert!(waits.as_mut().now_or_never().is_none());
         let newcomer = gate.enter(flow(2), 10).now_or_never().expect("at once").expect("open");
@@ -211,11 +219,11 @@ mod tests {
     #[test]
     fn closing_turns_away_who_waits_and_who_comes() {
         let gate = Arc::new(Gate::new(1, 100));
-        let _first = gate.try_enter(key(1), 10).expect("room");
+        let _first = enter(&gate, key(1)).expect("room");
         let mut waits = Box::pin(gate.enter(key(2), 10));
         assert!(waits.as_mut().now_or_never().is_none());
         gate.close();
-        assert!(matches!(waits.now_or_never(), Some(Err(Closed))));
-        assert_eq!(gate.try_enter(key(3), 10).err(), Some(TurnedAway::Closed));
+        assert!(matches!(waits.now_or_never(), Some(Err(TurnedAway::Closed))));
+        assert_eq!(enter(&gate, key(3)).err(), Some(TurnedAway::Closed));
     }
 }

@@ -98,20 +98,20 @@ impl Pipeline {
         bytes: usize,
         options: &ScoreOptions<'_>,
     ) -> Result<Permit, ScoreError> {
-        match options.when_full {
-            WhenFull::Refuse => self.gate.try_enter(flow, bytes).map_err(|reason| match reason {
-                TurnedAway::Closed => ScoreError::Closed,
-                TurnedAway::Full => ScoreError::Full {
-                    queue_posts_max: self.limits.queue_posts_max,
-                    retry_delay: self.retry_delay(),
-                },
-            }),
-            WhenFull::Wait => {
-                let entering = self.gate.enter(flow, bytes);
-                let entered = within(options.deadline, entering).await;
-                entered.ok_or(ScoreError::Deadline)?.map_err(|_| ScoreError::Closed)
+        let entering = async {
+            match options.when_full {
+                WhenFull::Refuse => self.gate.enter_or_leave(flow, bytes).await,
+                WhenFull::Wait => self.gate.enter(flow, bytes).await,
             }
-        }
+        };
+        let entered = within(options.deadline, entering).await.ok_or(ScoreError::Deadline)?;
+        entered.map_err(|reason| match reason {
+            TurnedAway::Closed => ScoreError::Closed,
+            TurnedAway::Full => ScoreError::Full {
+                queue_posts_max: self.limits.queue_posts_max,
+                retry_delay: self.retry_delay(),
+            },
+        })
     }
 
     /// Prepares a text, a long one on a thread of its own.

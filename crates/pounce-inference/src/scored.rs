@@ -66,7 +66,7 @@ pub enum ScoreError {
 pub enum WhenFull {
     /// Wait for room: streams, which are slowed by not being read.
     Wait,
-    /// Say so at once: unary calls.
+    /// Say so at once, unless others hold more than their share of the queue: unary calls.
     Refuse,
 }
 
