@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 use binary::Server;
 use futures::StreamExt;
 use pounce_client::{Client, Reply, StreamSpec};
+use pounce_proto::post_result::Result as PostResult;
 use pounce_proto::score_stream_request::Request;
 use pounce_proto::score_stream_response::Reply as Wire;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
-use pounce_proto::{Post, ScoreStreamRequest};
+use pounce_proto::{Post, RejectionCode, ScoreBatchRequest, ScoreRequest, ScoreStreamRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use tonic::transport::Channel;
 
 /// What is accepted follows the pace of the machine: the tests must not take it from each other.
@@ -183,6 +185,66 @@ async fn no_more_is_accepted_than_a_drain_can_answer() {
     let status = server.ended_within(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0));
     assert!(signalled.elapsed() < TIMEOUT, "{:?}", signalled.elapsed());
+}
+
+/// Sends a batch; returns how many of its posts were scored. The others were turned away.
+async fn batch(mut client: ScoringServiceClient<Channel>, n: usize, posts: u64) -> u64 {
+    let posts = (0..posts).map(|post| long_post(n, post)).collect();
+    let request = ScoreBatchRequest { posts, ..ScoreBatchRequest::default() };
+    let results = client.score_batch(request).await.expect("an answer").into_inner().results;
+    let scored = results.into_iter().map(|result| match result.result.expect("a result") {
+        PostResult::Event(_) => 1,
+        PostResult::Rejection(rejection) => {
+            assert_eq!(rejection.code(), RejectionCode::Unavailable);
+            0
+        }
+    });
+    scored.sum()
+}
+
+/// Sends a post by itself, as [`batch`].
+async fn single(mut client: ScoringServiceClient<Channel>, n: usize) -> u64 {
+    let request = ScoreRequest { post: Some(long_post(n, 0)), ..ScoreRequest::default() };
+    match client.score(request).await {
+        Ok(_) => 1,
+        Err(status) => {
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+            0
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_answers_or_turns_away_every_post_of_calls() {
+    let _alone = ALONE.lock().await;
+    const TIMEOUT: Duration = Duration::from_secs(6);
+    const POSTS: u64 = 2 * 256 + 32;
+    let mut server =
+        Server::start_with(0, &["--drain-notice", "0", "--drain-timeout", "6", "--workers", "1"]);
+    let channel = Channel::from_shared(server.addr.clone()).expect("an address");
+    let client = ScoringServiceClient::new(channel.connect().await.expect("it listens"));
+    // The pace is known once something was scored. To score what follows would take far longer than
+    // the drain may.
+    assert_eq!(batch(client.clone(), 0, 16).await, 16);
+    let mut calls: Vec<_> = (1..=2).map(|n| tokio::spawn(batch(client.clone(), n, 256))).collect();
+    calls.extend((3..35).map(|n| tokio::spawn(single(client.clone(), n))));
+    let queued = || {
+        let (_, metrics) = server.get("/metrics");
+        let value = metrics.lines().find_map(|line| line.strip_prefix("pounce_queue_posts "));
+        value.expect("the series").parse::<f64>().expect("a number")
+    };
+    while queued() < 400.0 {}
+    let signalled = Instant::now();
+    server.signal("-TERM");
+    let mut answered = 0;
+    for call in calls {
+        let call = tokio::time::timeout(TIMEOUT * 2, call).await.expect("in time");
+        answered += call.expect("no panic");
+    }
+    let status = server.ended_within(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0));
+    assert!(signalled.elapsed() < TIMEOUT, "{:?}", signalled.elapsed());
+    assert!((1..POSTS).contains(&answered), "{answered} of {POSTS}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

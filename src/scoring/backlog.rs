@@ -1,10 +1,14 @@
-//! What streams have accepted and not yet scored: no more than a drain has time for.
+//! What streams and calls have to be scored: no more than a drain has time for.
 //!
 //! A drain answers every accepted post within `--drain-timeout`, or it was wrong to accept it. So a
 //! stream reads its next post only while the posts of all streams that are still to be scored take
 //! less time than half of that, at the workers' measured pace. Work is counted in tokens, since a
 //! long post takes a hundred times as long as a short one. Streams with posts to be scored share
 //! what may be accepted equally.
+//!
+//! A call of one post or a batch has said all that it has to say. Nothing is refused to it before a
+//! drain; then its posts that are not scored yet stay while all that stay take less than a quarter
+//! of the drain's time. The others are turned away at once, to be sent to another server.
 //!
 //! Knows sizes and time; nothing of what is in a post.
 
@@ -17,11 +21,14 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use tokio::sync::Notify;
 
+use crate::lifecycle::drain::{Drain, Phase};
 use pounce_inference::scorer::Scorer;
 
-/// Part of the drain's time that accepted posts may take. The pace is an estimate of the past, and
+/// Part of the drain's time that accepted posts of streams may take. The pace is an estimate of the past, and
 /// others may take the processor meanwhile; seconds of work keep the workers busy all the same.
 const DRAIN_SHARE: f64 = 0.5;
+/// The same of posts of calls.
+const CALLS_SHARE: f64 = 0.25;
 /// Tokens that may always be accepted, so that a full batch can form however slow the workers are.
 const TOKENS_MIN: usize = 4096;
 /// Bytes of text that a token stands for, at least; plain English has twice as many.
@@ -29,7 +36,7 @@ const TOKEN_BYTES: usize = 2;
 /// Tokens that a model adds to each text.
 const TOKENS_ADDED: usize = 2;
 
-/// The accepted posts of all streams. Cheap to clone.
+/// The accepted posts of all streams, and those of calls that a drain found. Cheap to clone.
 #[derive(Clone)]
 pub struct Backlog {
     inner: Arc<Inner>,
@@ -37,7 +44,10 @@ pub struct Backlog {
 
 struct Inner {
     scorer: Scorer,
-    time_max: Duration,
+    drain: Drain,
+    drain_timeout: Duration,
+    /// Tokens of the posts of calls that the drain lets stay.
+    stay: AtomicUsize,
     /// Tokens accepted and not scored.
     tokens: AtomicUsize,
     /// Streams that have some, or wait for room: among these it is shared, so that streams that
@@ -52,11 +62,12 @@ struct Inner {
 impl Backlog {
     /// An empty backlog, bounded so that a drain of `drain_timeout` can answer it.
     #[must_use]
-    pub fn new(scorer: Scorer, drain_timeout: Duration) -> Self {
-        let time_max = drain_timeout.mul_f64(DRAIN_SHARE);
+    pub fn new(scorer: Scorer, drain: Drain, drain_timeout: Duration) -> Self {
         let inner = Inner {
             scorer,
-            time_max,
+            drain,
+            drain_timeout,
+            stay: AtomicUsize::new(0),
             tokens: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -69,16 +80,38 @@ impl Backlog {
     pub(crate) fn stream(&self) -> StreamBacklog {
         StreamBacklog { all: Arc::clone(&self.inner), tokens: Arc::new(AtomicUsize::new(0)) }
     }
+
+    /// Completes once a drain has no time for a post of a call, of so many bytes of text, that is
+    /// still to be scored. Safe to drop.
+    pub(crate) async fn turned_away(&self, text_bytes: usize) {
+        self.inner.drain.clone().reached(Phase::Draining).await;
+        if self.inner.may_stay(self.inner.tokens(text_bytes)) {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Inner {
-    /// Tokens that may be accepted at the present pace.
-    fn tokens_max(&self) -> usize {
+    /// Tokens that fit into a part of the drain's time at the present pace.
+    fn tokens_max(&self, share: f64) -> usize {
         // Before the first batch nobody knows how fast the workers are.
         let Some(pace) = self.scorer.pace_per_token() else { return TOKENS_MIN };
         let pace = pace.as_nanos().max(1);
-        let tokens = usize::try_from(self.time_max.as_nanos() / pace).unwrap_or(usize::MAX);
-        tokens.max(TOKENS_MIN)
+        let tokens = self.drain_timeout.mul_f64(share).as_nanos() / pace;
+        usize::try_from(tokens).unwrap_or(usize::MAX).max(TOKENS_MIN)
+    }
+
+    /// Tokens of a text, at most.
+    fn tokens(&self, text_bytes: usize) -> usize {
+        let tokens = text_bytes.div_ceil(TOKEN_BYTES) + TOKENS_ADDED;
+        tokens.min(self.scorer.model().tokens_max)
+    }
+
+    /// Lets a post of a call stay, if there is time for it beside those that stay already.
+    fn may_stay(&self, tokens: usize) -> bool {
+        let max = self.tokens_max(CALLS_SHARE);
+        let with_it = |stay: usize| stay.checked_add(tokens).filter(|stay| *stay <= max);
+        self.stay.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_it).is_ok()
     }
 }
 
@@ -124,7 +157,7 @@ impl StreamBacklog {
     }
 
     fn has_room(&self) -> bool {
-        let max = self.all.tokens_max();
+        let max = self.all.tokens_max(DRAIN_SHARE);
         let own = self.tokens.load(Ordering::Relaxed);
         let streams = self.all.streams.load(Ordering::Relaxed).max(1);
         self.all.tokens.load(Ordering::Relaxed) < max && (own == 0 || own < max / streams)
@@ -132,8 +165,7 @@ impl StreamBacklog {
 
     /// Counts a post of so many bytes of text, until what this returns is dropped.
     pub(crate) fn accept(&self, text_bytes: usize) -> Accepted {
-        let tokens = (text_bytes.div_ceil(TOKEN_BYTES) + TOKENS_ADDED)
-            .min(self.all.scorer.model().tokens_max);
+        let tokens = self.all.tokens(text_bytes);
         self.all.tokens.fetch_add(tokens, Ordering::Relaxed);
         if self.tokens.fetch_add(tokens, Ordering::Relaxed) == 0 {
             self.all.streams.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +176,7 @@ impl StreamBacklog {
 
 impl Inner {
     fn pass_on(&self) {
-        if self.tokens.load(Ordering::Relaxed) < self.tokens_max() {
+        if self.tokens.load(Ordering::Relaxed) < self.tokens_max(DRAIN_SHARE) {
             self.freed.notify_one();
         }
     }

@@ -5,6 +5,7 @@
 //! goes through a log, that is a step of its own: posts are scored while others wait for it. The task
 //! ends, and its posts leave the queue, when the stream is dropped.
 
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -181,7 +182,7 @@ impl Task {
         Box::pin(async move {
             let Submitted { post, id, backlog } = job?;
             let sequence = post.sequence();
-            let scored = pipeline.score(&flow, &options, post).await;
+            let scored = pipeline.score(&flow, &options, post, pending()).await;
             // Before the reply wakes the stream, which then reads on if there is room.
             drop(backlog);
             scored.map_err(|refusal| refusal.rejection(id, sequence))

@@ -19,7 +19,7 @@ use crate::wire::{show_duration, show_severity, show_timestamp};
 use opentelemetry::trace::SpanContext;
 use pounce_alerts::flags::{PostFlags, RESPOND_WITHIN, Thresholds};
 use pounce_alerts::{HashKey, Observation, SignalId};
-use pounce_inference::scorer::{Flow, ScoreOptions, Scored, Scorer, WhenFull};
+use pounce_inference::scorer::{Flow, ScoreError, ScoreOptions, Scored, Scorer, WhenFull};
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
 use pounce_types::post::{Post, PostError, Timestamp, Topic};
@@ -67,6 +67,11 @@ pub(crate) struct AcceptedPost {
 }
 
 impl AcceptedPost {
+    /// Bytes of its text.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.post.text.as_str().len()
+    }
+
     /// Its number within its call.
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
@@ -119,20 +124,6 @@ pub(crate) struct CountedPost {
 }
 
 impl Pipeline {
-    /// Answers one post with an event, or says why not. Dropping the future
-    /// takes the post out of the queue.
-    pub(crate) async fn answer(
-        &self,
-        flow: &Flow,
-        terms: &CallOptions,
-        post: Result<Post, PostError>,
-        sequence: u64,
-    ) -> Result<ScoredEvent, Refusal> {
-        let accepted = self.accept(terms, post, sequence)?;
-        let scored = self.score(flow, terms, accepted).await?;
-        Ok(self.event(&self.counted(self.count(scored)).await))
-    }
-
     /// Registers a post with its topic. Call it in the order of arrival: posts
     /// are counted in that order, however long each takes to score.
     pub(crate) fn accept(
@@ -154,13 +145,14 @@ impl Pipeline {
         }
     }
 
-    /// Scores a post. Dropping the future takes the post out of the queue and withdraws its
-    /// registration.
+    /// Scores a post, unless `turned_away` completes first. Dropping the future takes the post out
+    /// of the queue and withdraws its registration.
     pub(crate) async fn score(
         &self,
         flow: &Flow,
         terms: &CallOptions,
         accepted: AcceptedPost,
+        turned_away: impl Future<Output = ()>,
     ) -> Result<ScoredPost, Refusal> {
         let AcceptedPost { post, at, admission, sequence, accepted, span } = accepted;
         let options = ScoreOptions {
@@ -169,7 +161,12 @@ impl Pipeline {
             when_full: terms.when_full,
             span: span.as_ref().map(PostSpan::span_context),
         };
-        let scored = match flow.score(&post.text, &options).await {
+        let scored = tokio::select! {
+            biased;
+            scored = flow.score(&post.text, &options) => scored,
+            () = turned_away => Err(ScoreError::Closed),
+        };
+        let scored = match scored {
             Ok(scored) => scored,
             Err(error) => return Err(self.refused(error.into(), span)),
         };

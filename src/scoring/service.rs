@@ -15,10 +15,10 @@ use crate::auth::caller_key::CallerKey;
 use crate::lifecycle::drain::{Drain, Phase};
 use crate::scoring::backlog::Backlog;
 use crate::scoring::input::StreamInput;
-use crate::scoring::pipeline::{CallOptions, Pipeline};
+use crate::scoring::pipeline::{AcceptedPost, CallOptions, Pipeline, ScoredPost};
 use crate::scoring::stream::{self, StreamLimits};
 use crate::scoring::wire::{self, Refusal};
-use pounce_inference::scorer::WhenFull;
+use pounce_inference::scorer::{Flow, WhenFull};
 use pounce_proto::post_result::Result as PostResultKind;
 use pounce_proto::scoring_service_server::ScoringService;
 use pounce_proto::{
@@ -67,6 +67,17 @@ impl Scoring {
 }
 
 impl Scoring {
+    /// Scores a post of a call that is no stream.
+    async fn scored(
+        &self,
+        flow: &Flow,
+        terms: &CallOptions,
+        accepted: AcceptedPost,
+    ) -> Result<ScoredPost, Refusal> {
+        let turned_away = self.backlog.turned_away(accepted.text_bytes());
+        self.pipeline.score(flow, terms, accepted, turned_away).await
+    }
+
     /// Answers a stream of posts, whichever protocol it comes by. `extensions` hold the caller and
     /// its address. `terms` hold until the
     /// stream's options say otherwise.
@@ -114,8 +125,13 @@ impl ScoringService for Scoring {
         let post = request.post.ok_or_else(|| refused(Fault::Missing, "post"))?;
         let post = wire::post(&post, self.pipeline.text_bytes_max);
         let flow = self.pipeline.scorer.shared_flow(&CallerKey::of(&extensions));
-        let event = self.pipeline.answer(&flow, &terms, post, 1).await;
-        let event = event.map_err(|refusal| refusal.status())?;
+        let scored = async {
+            let accepted = self.pipeline.accept(&terms, post, 1)?;
+            self.scored(&flow, &terms, accepted).await
+        };
+        let scored = scored.await.map_err(|refusal: Refusal| refusal.status())?;
+        let counted = self.pipeline.counted(self.pipeline.count(scored)).await;
+        let event = self.pipeline.event(&counted);
         Ok(Response::new(ScoreResponse { event: Some(event) }))
     }
 
@@ -150,7 +166,7 @@ impl ScoringService for Scoring {
             .collect();
         let (flow, terms) = (&flow, &terms);
         let counted = accepted.into_iter().map(|(post_id, sequence, accepted)| async move {
-            let scored = async { pipeline.score(flow, terms, accepted?).await }.await;
+            let scored = async { self.scored(flow, terms, accepted?).await }.await;
             match scored {
                 Ok(scored) => Ok(pipeline.counted(pipeline.count(scored)).await),
                 Err(refusal) => Err(refusal.rejection(post_id, sequence)),
