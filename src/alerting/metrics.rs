@@ -32,6 +32,10 @@ pub(crate) fn register() {
     describe_counter!("pounce_alerts_closed_total", "Topic alerts closed, by severity and outcome");
     describe_counter!("pounce_alerts_suppressed_total", "Topic alerts held back");
     describe_counter!("pounce_board_forgotten_total", "What was dropped for want of room");
+    describe_counter!(
+        "pounce_clock_turned_back_total",
+        "Steps back of the clock that topics had to follow"
+    );
     describe_counter!("pounce_state_saves_total", "Writes of the state to its folder");
     describe_gauge!(
         "pounce_topics_bytes",
@@ -215,6 +219,7 @@ pub(crate) fn engine_state(engine: &AlertEngine, now: Timestamp) {
     ] {
         gauge!("pounce_memory_horizon_seconds", "what" => what).set(horizon.as_secs_f64());
     }
+    counter!("pounce_clock_turned_back_total").absolute(engine.turned_back());
     gauge!("pounce_topics").set(as_f64(engine.keys()));
     gauge!("pounce_topics_bytes").set(as_f64(engine.history_bytes()));
     if let Some(watermark) = engine.watermark() {

@@ -2,6 +2,7 @@
 //!
 //! The only place that drives the engine: it reads the clock, counts, and tells.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ struct Inner {
     recent: Mutex<RecentChanges<AlertChange>>,
     signal: SignalId,
     hash_key: HashKey,
+    /// How often the engine followed the clock back, as was told.
+    turned_back: AtomicU64,
 }
 
 impl AlertMonitor {
@@ -93,8 +96,10 @@ impl AlertMonitor {
 
     fn with(engine: AlertEngine, signal: SignalId, hash_key: HashKey) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_MAX);
+        let turned_back = AtomicU64::new(engine.turned_back());
         let (engine, recent) = (Mutex::new(engine), Mutex::default());
-        Self { inner: Arc::new(Inner { engine, changes, recent, signal, hash_key }) }
+        let inner = Inner { engine, changes, recent, signal, hash_key, turned_back };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What the discontent of observations must rest on.
@@ -124,7 +129,7 @@ impl AlertMonitor {
         let mut engine = self.engine();
         let changes = engine.tick(now());
         self.tell(&changes);
-        metrics::engine_state(&engine, now());
+        self.show(&engine);
         metrics::engine_totals(&engine.totals());
     }
 
@@ -217,7 +222,17 @@ impl AlertMonitor {
 
     /// Shows what is known of the engine in the metrics.
     pub(crate) fn show_metrics(&self) {
-        metrics::engine_state(&self.engine(), now());
+        self.show(&self.engine());
+    }
+
+    fn show(&self, engine: &AlertEngine) {
+        metrics::engine_state(engine, now());
+        let turned_back = engine.turned_back();
+        if self.inner.turned_back.swap(turned_back, Ordering::Relaxed) < turned_back {
+            tracing::warn!(
+                "the clock went back: topics that were ahead of it set their counts aside and warm up"
+            );
+        }
     }
 
     fn tell(&self, changes: &[AlertChange]) {

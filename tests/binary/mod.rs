@@ -29,6 +29,16 @@ fn libfaketime() -> PathBuf {
     std::env::var_os("LIBFAKETIME").map_or(own, PathBuf::from)
 }
 
+fn with_libfaketime() -> Command {
+    let library = libfaketime();
+    assert!(library.exists(), "{} is missing: `make test-rust` builds it", library.display());
+    let mut command = pounce(&[]);
+    // Some releases know one name of the setting, some the other.
+    command.envs([("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("DONT_FAKE_MONOTONIC", "1")]);
+    command.env("LD_PRELOAD", library);
+    command
+}
+
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -80,12 +90,15 @@ impl Server {
     /// With all flags but those of the addresses, and a wall clock that is wrong by `offset`, such as
     /// `+5m`; the monotonic one is not touched.
     pub fn serve_with_clock(offset: &str, flags: &[&str]) -> Self {
-        let library = libfaketime();
-        assert!(library.exists(), "{} is missing: `make test-rust` builds it", library.display());
-        let mut command = pounce(&[]);
-        // Some releases know one name of the setting, some the other.
-        command.envs([("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("DONT_FAKE_MONOTONIC", "1")]);
-        command.env("LD_PRELOAD", library).env("FAKETIME", offset);
+        let mut command = with_libfaketime();
+        command.env("FAKETIME", offset);
+        Self::run(command, 0, flags)
+    }
+
+    /// As [`Server::serve_with_clock`], with a clock that is wrong by what `file` says at the time.
+    pub fn serve_with_clock_of(file: &Path, flags: &[&str]) -> Self {
+        let mut command = with_libfaketime();
+        command.env("FAKETIME_TIMESTAMP_FILE", file).env("FAKETIME_NO_CACHE", "1");
         Self::run(command, 0, flags)
     }
 

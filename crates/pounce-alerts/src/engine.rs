@@ -56,11 +56,14 @@ pub struct AlertEngine {
     pub(super) bytes: usize,
     /// Topics and places.
     pub(super) keys: usize,
-    in_flight: InFlight,
+    pub(super) in_flight: InFlight,
     pub(super) recency: Recency,
     /// Topics that time alone can change, by when it will.
     pub(super) due: BTreeSet<(Timestamp, Topic)>,
     pub(super) firing: BTreeMap<AlertId, (Key, AlertKind)>,
+    /// The latest that the clock has shown, and how often it was followed back since.
+    pub(super) clock: Timestamp,
+    pub(super) turned_back: u64,
 }
 
 impl AlertEngine {
@@ -85,6 +88,8 @@ impl AlertEngine {
             recency: Recency::default(),
             due: BTreeSet::new(),
             firing: BTreeMap::new(),
+            clock: Timestamp::MIN,
+            turned_back: 0,
         }
     }
 
@@ -116,6 +121,7 @@ impl AlertEngine {
     /// back, the topic's watermark does not pass it. Whether it is late is decided here, by
     /// the posts that arrived before it.
     pub fn admit(&mut self, topic: &Topic, at: Timestamp, now: Timestamp) -> Ticket {
+        self.keep_time(now);
         let at = self.clamp(at, now);
         let late = self.is_late(topic, at, now);
         self.in_flight.add(topic, at, late, now)
@@ -133,8 +139,11 @@ impl AlertEngine {
         ticket: &Ticket,
         now: Timestamp,
     ) -> Observed {
+        self.keep_time(now);
         self.in_flight.remove(ticket);
-        self.count(observation, ticket.at, ticket.late, now)
+        // Anew: the clock may have gone back since the post arrived.
+        let at = self.clamp(ticket.at, now);
+        self.count(observation, at, ticket.late, now)
     }
 
     /// Counts a scored post that comes through a log which several writers share. `oldest` is the
@@ -147,6 +156,7 @@ impl AlertEngine {
         oldest: Option<Timestamp>,
         now: Timestamp,
     ) -> Observed {
+        self.keep_time(now);
         let at = self.clamp(observation.at, now);
         // Before what it tells of the others: the post itself was held for until now.
         let late = self.is_late(&observation.topic, at, now);
@@ -182,6 +192,7 @@ impl AlertEngine {
 
     /// Counts a scored post that arrives now.
     pub fn observe(&mut self, observation: &Observation, now: Timestamp) -> Observed {
+        self.keep_time(now);
         let at = self.clamp(observation.at, now);
         let late = self.is_late(&observation.topic, at, now);
         self.count(observation, at, late, now)
@@ -239,6 +250,7 @@ impl AlertEngine {
     /// Moves time on when no post comes. Call it every second: it costs what
     /// there is to do, not what there is.
     pub fn tick(&mut self, now: Timestamp) -> Vec<AlertChange> {
+        self.keep_time(now);
         let mut changes = Vec::new();
         // Taken out first: at the end of time what is due stays due.
         let mut due = Vec::new();

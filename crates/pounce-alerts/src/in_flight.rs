@@ -159,6 +159,14 @@ impl InFlight {
         self.outage = Some(outage);
     }
 
+    /// The clock went back to `now`: nothing was told after it.
+    pub(super) fn turn_back(&mut self, now: Timestamp) {
+        for (_, told) in self.holds.values_mut().flat_map(BTreeMap::values_mut) {
+            *told = now.min(*told);
+        }
+        self.outage = None;
+    }
+
     /// What the watermarks wait for besides tickets.
     pub(super) fn holds(&self) -> (Vec<Hold>, Option<Outage>) {
         let holds = self.holds.iter().flat_map(|(topic, of_topic)| {

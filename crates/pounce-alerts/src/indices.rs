@@ -32,6 +32,9 @@ impl AlertEngine {
                 created.push((key_state.created, key));
             }
         }
+        // As far as the clock can be told from what topics have closed.
+        let next = self.topics.values().map(|state| state.next().start()).max();
+        self.clock = self.clock.max(next.unwrap_or_default());
         self.keys = created.len();
         for (created, key) in created {
             self.recency.push(key, created);

@@ -38,6 +38,7 @@ mod snapshot_v2;
 pub mod status;
 mod texts;
 mod topic;
+mod turn_back;
 mod volume;
 mod votes;
 pub mod wilson;

@@ -121,9 +121,19 @@ impl Lifecycle {
     /// Ends the alert that fires, if one does, whatever its rule says.
     pub(super) fn end(&mut self, minute: Minute) -> Option<Firing> {
         let mut firing = self.firing.take()?;
-        firing.alert.resolved_at = Some(minute.end());
+        // Not before it opened, even if the clock went back.
+        firing.alert.resolved_at = Some(minute.end().max(firing.alert.opened_at));
         self.ended = Some((minute, firing.alert.severity));
         Some(firing)
+    }
+
+    /// The clock went back, `next` is the first minute to come: what ended later ended at a time that
+    /// never was, and holds nothing back.
+    pub(super) fn turn_back(&mut self, next: Minute) {
+        self.ended = self.ended.filter(|(minute, _)| *minute < next);
+        if let Some(firing) = &mut self.firing {
+            firing.opened = firing.opened.min(next);
+        }
     }
 
     /// When the last one resolved.

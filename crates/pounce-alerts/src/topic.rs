@@ -254,6 +254,11 @@ impl TopicState {
         self.next
     }
 
+    /// Takes `next` for the first minute that is not closed, and `now` for the time.
+    pub(super) fn go_on_from(&mut self, next: Minute, now: Timestamp) {
+        (self.next, self.newest, self.heard_at) = (next, now, now);
+    }
+
     /// Posts waiting in open minutes.
     pub(super) fn open_posts(&self) -> usize {
         self.open.values().map(Vec::len).sum()

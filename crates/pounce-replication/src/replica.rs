@@ -1,7 +1,8 @@
 //! The state machine: entries in the order of the log go in, changes of alerts and cases come out.
 //!
 //! Deterministic: replicas that applied the same entries are equal, whatever their own clocks
-//! say. The only clock is the time at which the log took an entry in, which never goes back here.
+//! say. The only clock is the time at which the log took an entry in. It never goes back here, except
+//! where a server of the log had a wrong clock: see [`AlertEngine::turn_back`].
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -272,6 +273,9 @@ impl Replica {
         cases: &mut CaseEngine,
         at: Timestamp,
     ) -> (Vec<AlertChange>, Vec<CaseChange>) {
+        if engine.has_gone_back(self.clock, at) {
+            self.turn_back(engine, at);
+        }
         let before = self.clock;
         let now = before.max(at);
         self.clock = now;
@@ -289,6 +293,15 @@ impl Replica {
             engine.forget_writers(|writer| !self.sessions.heard_since(writer, since));
         }
         (engine.tick(now), cases.tick(now))
+    }
+
+    /// The log's clock was wrong until now. What was noted by it may else last until it comes again.
+    fn turn_back(&mut self, engine: &mut AlertEngine, now: Timestamp) {
+        self.clock = now;
+        self.signal_used_at = self.signal_used_at.min(now);
+        self.resumed_at = self.resumed_at.min(now);
+        self.sessions.turn_back(now);
+        engine.turn_back(now);
     }
 
     fn numbered(&mut self, change: AlertChange) -> NumberedChange {

@@ -45,6 +45,13 @@ impl Sessions {
         self.0.retain(|_, session| session.heard_at >= heard_after);
     }
 
+    /// The clock went back to `now`: nobody was heard of after it.
+    pub(crate) fn turn_back(&mut self, now: Timestamp) {
+        for session in self.0.values_mut() {
+            session.heard_at = session.heard_at.min(now);
+        }
+    }
+
     /// Writers heard of since, and their settings.
     pub(crate) fn settings_since(&self, since: Timestamp) -> impl Iterator<Item = u64> {
         let recent = self.0.values().filter(move |session| session.heard_at >= since);

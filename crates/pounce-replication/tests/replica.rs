@@ -111,6 +111,17 @@ impl Machine {
         self.replica.apply(engines, entry)
     }
 
+    /// Another one that reads its snapshot.
+    fn restarted(&self) -> Self {
+        let mut bytes = Vec::new();
+        let snapshot = self.replica.snapshot(&self.engine, &self.cases);
+        snapshot.write(&mut bytes).expect("a vector takes everything");
+        let settings = (Settings::default(), CaseSettings::default());
+        let (replica, engine, cases) =
+            Replica::restore(&bytes[..], settings.0, 100, settings.1).expect("a snapshot");
+        Self { replica, engine, cases }
+    }
+
     fn digest(&self) -> u64 {
         self.replica.digest(&self.engine, &self.cases)
     }
@@ -156,12 +167,42 @@ fn a_newer_entry_stops_a_replica_and_a_damaged_one_is_skipped() {
 }
 
 #[test]
-fn the_clock_is_the_logs_and_never_goes_back() {
+fn the_clock_is_the_logs_and_a_small_step_back_of_it_is_none() {
     let mut machine = Machine::new();
     let mut writer = Writer::new(1);
     machine.apply(1, 10, &writer.batch(&[]));
     machine.apply(2, 4, &writer.batch(&[]));
     assert_eq!(machine.replica.clock(), Timestamp::from_millis(START + 10_000));
+}
+
+/// A server of the log whose clock was wrong: its replicas follow it, those that read a snapshot alike.
+#[test]
+fn a_log_whose_clock_ran_a_day_ahead_goes_on_when_it_is_right_again() {
+    const DAY: u64 = 24 * 3600;
+    let (mut machine, mut writer) = (Machine::new(), Writer::new(1));
+    let mut silent = Writer::new(2);
+    let held = LoggedObservation {
+        oldest_in_flight: Some(Timestamp::from_millis(START)),
+        ..complaint(1_000)
+    };
+    machine.apply(1, 200, &writer.complaints(0..10));
+    // The clock is wrong for the 11th to the 20th, and the last post of a writer that is killed.
+    machine.apply(2, DAY + 400, &writer.complaints(10..20));
+    machine.apply(3, DAY + 401, &silent.batch(&[Item::Observation(held)]));
+    let mut other = machine.restarted();
+    let mut opened = 0;
+    for (position, n) in (4..).zip((20..80).step_by(10)) {
+        let bytes = writer.complaints(n..n + 10);
+        let applied = machine.apply(position, 20 * (n + 10), &bytes);
+        assert_eq!(applied, other.apply(position, 20 * (n + 10), &bytes));
+        let late = |outcome: &Outcome| matches!(outcome, Outcome::Observed { late: true, .. });
+        assert!(!applied.outcomes.iter().any(late), "posts from the {n}th");
+        let is_opened = |kind| kind == ChangeKind::Opened;
+        opened += applied.changes.iter().filter(|change| is_opened(change.change.kind)).count();
+    }
+    assert_eq!(machine.replica.clock(), Timestamp::from_millis(START + 1600 * 1000));
+    assert_eq!(machine.digest(), other.digest());
+    assert_eq!(opened, 1, "nobody waits for the writer that is gone");
 }
 
 #[test]
