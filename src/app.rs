@@ -180,6 +180,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
             // The log keeps the rest.
             state: state.take(),
             membership: Membership::default(),
+            silence_max: spec.silence_max,
         }),
         None => None,
     };

@@ -102,6 +102,8 @@ pub struct SharedLog {
     pub unsent: Vec<UnsentBatch>,
     /// What this replica tells the others of the entries that it reads.
     pub membership: Membership,
+    /// Replies wait for a log that is silent no longer than this.
+    pub silence_max: Duration,
 }
 
 /// Why a server ended without being asked to, or did not end well.
@@ -164,10 +166,10 @@ impl Server {
         let cases = CaseMonitor::new(spec.case_engine, spec.cases, labels);
         let (monitor, replicated) = match spec.observations {
             None => (AlertMonitor::new(spec.engine, signal)?, None),
-            Some(SharedLog { log, hash_key, state, unsent, membership }) => {
+            Some(SharedLog { log, hash_key, state, unsent, membership, silence_max }) => {
                 let of_cases = spec.cases.is_on().then_some(spec.cases.settings);
                 let (engine, own) = (&spec.engine, signal.clone());
-                let writer = Writer::of(engine, own, of_cases, membership, &unsent)?;
+                let writer = Writer::of(engine, own, of_cases, membership, silence_max, &unsent)?;
                 let monitor = AlertMonitor::replicated(spec.engine, signal.id(), hash_key);
                 (monitor, Some((log, writer, state)))
             }

@@ -4,6 +4,8 @@
 #[path = "support/nats.rs"]
 mod nats;
 mod support;
+#[path = "support/token_file.rs"]
+mod token_file;
 
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use nats::Nats;
 use pounce::alerting::state::StateDir;
-use pounce::auth::tokens::{self, NewToken, Scope};
+use pounce::auth::tokens::Scope;
 use pounce_client::{Access, Client, Reply, StreamSpec};
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::watch_alerts_response::Message;
@@ -21,11 +23,12 @@ use pounce_proto::{
 };
 use pounce_replication::{EntryForm, Membership};
 use support::{Service, Spec, angry, eventually, metric};
+use token_file::TokenFile;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 async fn alerts(service: &Service) -> AlertServiceClient<Channel> {
     AlertServiceClient::new(service.channel().await)
@@ -139,16 +142,10 @@ async fn an_alert_is_closed_once_goes_on_firing_and_everybody_hears_of_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_tokens_who_closes_an_alert_is_who_holds_the_token() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("tokens");
-    let add = |name: &str, scopes: &[Scope]| {
-        let made = NewToken::make(name, scopes, None).expect("a token");
-        made.append_to(&file).expect("appended");
-        made.token
-    };
-    let reader = add("reader", &[Scope::Score, Scope::AlertsRead]);
-    let ann = add("ann", &[Scope::AlertsRead, Scope::AlertsWrite]);
-    let tokens = Some(tokens::open(file.clone(), None).expect("good"));
+    let file = TokenFile::new();
+    let reader = file.add("reader", &[Scope::Score, Scope::AlertsRead]);
+    let ann = file.add("ann", &[Scope::AlertsRead, Scope::AlertsWrite]);
+    let tokens = Some(file.open());
     let service = Service::start(Spec { tokens, ..Spec::default() }).await;
     let client = |token: &str| {
         let access = Access { token: Some(token.to_owned()), ..Access::default() };

@@ -1,20 +1,23 @@
 //! The live board over HTTP: what it serves, to whom, and within which bounds.
 
 mod support;
+#[path = "support/token_file.rs"]
+mod token_file;
 
 use std::time::Duration;
 
-use pounce::auth::tokens::{self, NewToken, Scope};
+use pounce::auth::tokens::Scope;
 use pounce::cases::monitor::CaseSpec;
 use pounce::lifecycle::drain::Phase;
 use pounce_proto::{Post, ScoreRequest};
 use pounce_types::score::Severity;
 use serde_json::{Value, json};
 use support::{Service, Spec, angry, eventually, metric, post};
+use token_file::TokenFile;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// An answer: its status, its head in lower case, its body.
 struct Answer {
@@ -343,17 +346,11 @@ async fn without_tokens_everybody_may_look_and_nobody_may_take() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_tokens_each_scope_opens_its_own_door() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("tokens");
-    let add = |name: &str, scopes: &[Scope]| {
-        let made = NewToken::make(name, scopes, None).expect("a token");
-        made.append_to(&file).expect("appended");
-        made.token
-    };
-    let feeder = add("feeder", &[Scope::Score]);
-    let reader = add("reader", &[Scope::AlertsRead]);
-    let taker = add("taker", &[Scope::AlertsRead, Scope::AlertsWrite]);
-    let tokens = tokens::open(file.clone(), None).expect("good");
+    let file = TokenFile::new();
+    let feeder = file.add("feeder", &[Scope::Score]);
+    let reader = file.add("reader", &[Scope::AlertsRead]);
+    let taker = file.add("taker", &[Scope::AlertsRead, Scope::AlertsWrite]);
+    let tokens = file.open();
     let spec = Spec { board: Some(false), tokens: Some(tokens.clone()), ..Spec::default() };
     let service = Service::start(spec).await;
     feed(&service, Some(&feeder), (0..60).map(angry).collect()).await;
@@ -427,9 +424,9 @@ async fn with_tokens_each_scope_opens_its_own_door() {
     // A token that is taken away takes its open stream with it.
     let mut events = Events::open(&service, &bearer(&reader)).await;
     events.next("you").await.expect("a part");
-    let content = std::fs::read_to_string(&file).expect("readable");
+    let content = std::fs::read_to_string(file.path()).expect("readable");
     let left: Vec<&str> = content.lines().filter(|line| !line.starts_with("reader ")).collect();
-    std::fs::write(&file, left.join("\n")).expect("written");
+    std::fs::write(file.path(), left.join("\n")).expect("written");
     tokens.look();
     while events.line().await.is_some() {}
     service.stop().await;
@@ -437,16 +434,10 @@ async fn with_tokens_each_scope_opens_its_own_door() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_who_claim_a_case_on_the_page_one_is_told_who_has_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("tokens");
-    let add = |name: &str| {
-        let scopes = [Scope::Score, Scope::AlertsRead, Scope::CasesRead, Scope::CasesWrite];
-        let made = NewToken::make(name, &scopes, None).expect("a token");
-        made.append_to(&file).expect("appended");
-        made.token
-    };
-    let [ann, bob] = ["ann", "bob"].map(add);
-    let tokens = Some(tokens::open(file.clone(), None).expect("good"));
+    let file = TokenFile::new();
+    let scopes = [Scope::Score, Scope::AlertsRead, Scope::CasesRead, Scope::CasesWrite];
+    let [ann, bob] = ["ann", "bob"].map(|name| file.add(name, &scopes));
+    let tokens = Some(file.open());
     let cases = CaseSpec { severity_min: Some(Severity::Low), ..CaseSpec::off() };
     let service =
         Service::start(Spec { board: Some(true), tokens, cases, ..Spec::default() }).await;

@@ -1,13 +1,15 @@
 //! Cases through the service's own door: who opens, lists, watches, claims and closes them.
 
 mod support;
+#[path = "support/token_file.rs"]
+mod token_file;
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::StreamExt;
 use pounce::alerting::state::StateDir;
-use pounce::auth::tokens::{self, NewToken, Scope};
+use pounce::auth::tokens::Scope;
 use pounce::cases::monitor::CaseSpec;
 use pounce_client::{Access, Client, WatchedCase};
 use pounce_proto::care_service_client::CareServiceClient;
@@ -19,11 +21,12 @@ use pounce_proto::{
 };
 use pounce_types::score::Severity as Level;
 use support::{Service, Spec, eventually, metric, post};
+use token_file::TokenFile;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn on() -> CaseSpec {
     CaseSpec { severity_min: Some(Level::Low), ..CaseSpec::off() }
@@ -313,17 +316,11 @@ async fn a_watch_begins_with_what_is_open_and_goes_on_where_another_one_ended() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_holder_of_a_token_acts_in_its_name_and_within_its_scopes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("tokens");
-    let add = |name: &str, scopes: &[Scope]| {
-        let made = NewToken::make(name, scopes, None).expect("a token");
-        made.append_to(&file).expect("appended");
-        made.token
-    };
-    let feeder = add("feeder", &[Scope::Score, Scope::AlertsRead, Scope::AlertsWrite]);
-    let reader = add("reader", &[Scope::CasesRead]);
-    let ann = add("ann", &[Scope::CasesRead, Scope::CasesWrite]);
-    let tokens = Some(tokens::open(file.clone(), None).expect("good"));
+    let file = TokenFile::new();
+    let feeder = file.add("feeder", &[Scope::Score, Scope::AlertsRead, Scope::AlertsWrite]);
+    let reader = file.add("reader", &[Scope::CasesRead]);
+    let ann = file.add("ann", &[Scope::CasesRead, Scope::CasesWrite]);
+    let tokens = Some(file.open());
     let service = Service::start(Spec { cases: on(), tokens, ..Spec::default() }).await;
     let client = |token: &str| {
         let access = Access { token: Some(token.to_owned()), ..Access::default() };

@@ -20,7 +20,7 @@ const STREAM_AGE: Duration = Duration::from_millis(100);
 const CONNECTION_AGE: Duration = Duration::from_secs(1);
 /// Between two posts of a job.
 const PACE: Duration = Duration::from_millis(10);
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 async fn server() -> Service {
     let mut spec = Spec::default();

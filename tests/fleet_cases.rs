@@ -17,15 +17,25 @@ use pounce_proto::{
     CloseCaseRequest, Flag, ListCasesRequest, Post, ScoreRequest, ScoredEvent,
 };
 use pounce_types::score::Severity;
-use support::{Service, Spec, eventually, post};
+use support::{IMPATIENCE, Service, Spec, eventually, post};
 use tonic::Code;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
+/// A replica whose log answers.
 async fn replica(nats: &Nats) -> Service {
+    started(nats, Spec::default()).await
+}
+
+/// A replica whose log falls silent.
+async fn impatient(nats: &Nats) -> Service {
+    started(nats, Spec { log_silence_max: IMPATIENCE, ..Spec::default() }).await
+}
+
+async fn started(nats: &Nats, spec: Spec) -> Service {
     let cases = CaseSpec { severity_min: Some(Severity::Low), ..CaseSpec::off() };
     let observations = Some(nats.log("test").await);
-    let service = Service::start(Spec { observations, cases, ..Spec::default() }).await;
+    let service = Service::start(Spec { observations, cases, ..spec }).await;
     let health = service.health.clone();
     eventually("the log was read", move || health.alerts_ready()).await;
     service
@@ -157,7 +167,7 @@ async fn a_watch_that_moves_to_another_replica_goes_on_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_flagged_while_the_log_is_away_opens_its_case_when_it_is_back() {
     let mut nats = Nats::start();
-    let replicas = [replica(&nats).await, replica(&nats).await];
+    let replicas = [impatient(&nats).await, impatient(&nats).await];
     score(&replicas[0], complaint(0)).await;
     let case = same_everywhere(&replicas.each_ref(), 1).await.remove(0);
 
@@ -169,7 +179,9 @@ async fn what_is_flagged_while_the_log_is_away_opens_its_case_when_it_is_back() 
     let unknown = care(&replicas[0]).await.claim_case(claiming(&case.id, "ann")).await;
     assert_eq!(unknown.map_err(|status| status.code()).err(), Some(Code::Unavailable));
     nats.resume();
-    score_until(&replicas[0], true).await;
+    for service in &replicas {
+        score_until(service, true).await;
+    }
     let cases = same_everywhere(&replicas.each_ref(), 10).await;
     // A client that tries again finds the claim hers: it was done, or is done now.
     let again = care(&replicas[1]).await.claim_case(claiming(&case.id, "ann")).await;
@@ -189,7 +201,7 @@ async fn what_is_flagged_while_the_log_is_away_opens_its_case_when_it_is_back() 
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_outlive_a_log_that_is_lost() {
     let mut nats = Nats::start();
-    let replicas = [replica(&nats).await, replica(&nats).await];
+    let replicas = [impatient(&nats).await, impatient(&nats).await];
     for n in 0..5 {
         score(&replicas[0], complaint(n)).await;
     }

@@ -114,7 +114,9 @@ async fn replicas_whose_clocks_are_five_minutes_apart_count_as_one() {
     let nats = Nats::start();
     let url = nats.url();
     let flags = ["--model", MODEL, "--drain-notice", "0", "--workers", "1"];
-    let with_log = [&flags[..], &["--observations", &url]].concat();
+    // However busy the machine is.
+    let patient = ["--observations", &url, "--observations-silence-max", "5000"];
+    let with_log = [&flags[..], &patient].concat();
     let alone = Server::serve(0, &flags);
     let fleet = CLOCKS.map(|(offset, _)| Server::serve_with_clock(offset, &with_log));
     let mut fleet = Vec::from(fleet);

@@ -99,7 +99,9 @@ async fn counters_of_three_replicas_sum_up_to_those_of_one_process() {
     let url = nats.url();
     let flags = ["--model", MODEL, "--drain-notice", "0", "--workers", "1"];
     let alone = [Server::serve(0, &flags)];
-    let with_log = [&flags[..], &["--observations", &url]].concat();
+    // However busy the machine is.
+    let patient = ["--observations", &url, "--observations-silence-max", "5000"];
+    let with_log = [&flags[..], &patient].concat();
     let fleet = [(); 3].map(|()| Server::serve(0, &with_log));
     while !fleet.iter().all(up_to_date) {
         tokio::time::sleep(Duration::from_millis(20)).await;

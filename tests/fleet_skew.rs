@@ -22,7 +22,7 @@ use pounce_types::score::Severity;
 use support::{Service, Spec, angry, eventually};
 use tonic::Code;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A replica of a release that reads forms up to `reads`; of members that are silent it knows after
 /// two seconds that they have left.

@@ -1,6 +1,7 @@
 //! The log through which the replicas of a fleet count as one.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use pounce_replication::jet_stream::is_fleet_name;
@@ -62,6 +63,15 @@ pub(super) struct ObservationFlags {
         value_name = "BYTES"
     )]
     observations_bytes_max: u64,
+    /// Longest silence of the log for which replies wait, in milliseconds; after it, posts are answered
+    /// as not counted yet, and count when the log is back
+    #[arg(
+        long,
+        env = "POUNCE_OBSERVATIONS_SILENCE_MAX",
+        default_value_t = 250,
+        value_name = "MILLISECONDS"
+    )]
+    observations_silence_max: u64,
 }
 
 /// The log of a fleet.
@@ -71,6 +81,8 @@ pub struct ObservationsConfig {
     pub log: JetStreamSpec,
     /// File with the secret of the fleet.
     pub secret: Option<PathBuf>,
+    /// Replies wait for a log that is silent no longer than this.
+    pub silence_max: Duration,
 }
 
 impl ObservationFlags {
@@ -121,6 +133,12 @@ impl ObservationFlags {
                 1 << 40,
             )?,
         };
-        Ok(Some(ObservationsConfig { log, secret: self.fleet_secret }))
+        let silence_max =
+            within("--observations-silence-max", self.observations_silence_max, 50, 60_000)?;
+        Ok(Some(ObservationsConfig {
+            log,
+            secret: self.fleet_secret,
+            silence_max: Duration::from_millis(silence_max),
+        }))
     }
 }

@@ -22,10 +22,9 @@ use pounce_replication::{
 };
 use pounce_types::post::{Timestamp, Topic};
 
-/// Nobody waits when nothing was applied for this long ...
-const SILENCE_MAX: Duration = Duration::from_millis(250);
-/// ... or when the oldest item has waited for this long.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Nobody waits when the oldest item has waited for so many times the longest silence, whatever else
+/// is applied.
+const WAIT_SILENCES_MAX: u32 = 8;
 /// How often the breaker looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
@@ -106,13 +105,15 @@ impl State {
 /// Whether anybody waits.
 struct Breaker {
     open: bool,
+    /// Nobody waits when nothing was applied for this long.
+    silence_max: Duration,
     applied_at: Instant,
 }
 
 impl Writer {
     /// A writer for an engine like this one, with a nonce that nobody else has. Its decisions of
     /// discontent rest on `signal`, which it tells first, after what an earlier process left. With
-    /// `cases`, its posts may open cases.
+    /// `cases`, its posts may open cases. Nobody waits for a log that is silent for `silence_max`.
     /// # Errors
     /// If the system has no random bytes.
     pub(crate) fn of(
@@ -120,6 +121,7 @@ impl Writer {
         signal: Signal,
         cases: Option<CaseSettings>,
         membership: Membership,
+        silence_max: Duration,
         unsent: &[UnsentBatch],
     ) -> std::io::Result<Self> {
         let nonce = getrandom::u64()?;
@@ -133,7 +135,7 @@ impl Writer {
             outbox,
             in_flight: WriterInFlight::default(),
             // Until the first entry was read back nobody knows that the log answers.
-            breaker: Breaker { open: true, applied_at: Instant::now() },
+            breaker: Breaker { open: true, silence_max, applied_at: Instant::now() },
             began: Instant::now(),
             caught_up_at: None,
             applied_number: 0,
@@ -383,7 +385,8 @@ impl Writer {
         if let Some(applied) = applied {
             self.resolve(&mut state, applied);
         }
-        let delayed = state.outbox.oldest_waiting().is_some_and(|at| now - at > SILENCE_MAX);
+        let silence_max = state.breaker.silence_max;
+        let delayed = state.outbox.oldest_waiting().is_some_and(|at| now - at > silence_max);
         if state.breaker.open && state.is_caught_up(now) && !delayed {
             state.breaker.open = false;
             metrics::breaker(false);
@@ -416,8 +419,9 @@ impl Writer {
         }
         let Some(oldest) = state.outbox.oldest_waiting() else { return };
         let waited = now.saturating_duration_since(oldest);
-        let silent = now.saturating_duration_since(state.breaker.applied_at) > SILENCE_MAX;
-        if (silent && waited > SILENCE_MAX) || waited > WAIT_MAX {
+        let silence_max = state.breaker.silence_max;
+        let silent = now.saturating_duration_since(state.breaker.applied_at) > silence_max;
+        if (silent && waited > silence_max) || waited > silence_max * WAIT_SILENCES_MAX {
             state.breaker.open = true;
             metrics::breaker(true);
             for waiting in state.outbox.waiting_mut() {
