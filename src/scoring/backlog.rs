@@ -3,8 +3,9 @@
 //! A drain answers every accepted post within `--drain-timeout`, or it was wrong to accept it. So a
 //! stream reads its next post only while the posts of all streams that are still to be scored take
 //! less time than half of that, at the workers' measured pace. Work is counted in tokens, since a
-//! long post takes a hundred times as long as a short one. Streams with posts to be scored share
-//! what may be accepted equally.
+//! long post takes a hundred times as long as a short one. A stream may hold no more of it than is
+//! left (Choudhury and Hahne's dynamic thresholds, 1998): so streams share it equally, and one that
+//! comes new, or sends a post at a time, finds as much room as each of the others has.
 //!
 //! A call of one post or a batch has said all that it has to say. Nothing is refused to it before a
 //! drain; then its posts that are not scored yet stay while all that stay take less than a quarter
@@ -50,9 +51,6 @@ struct Inner {
     stay: AtomicUsize,
     /// Tokens accepted and not scored.
     tokens: AtomicUsize,
-    /// Streams that have some, or wait for room: among these it is shared, so that streams that
-    /// have some make room for those that wait.
-    streams: AtomicUsize,
     /// Streams that wait for room: others that have none get in line behind them.
     waiting: AtomicUsize,
     /// Told when there is room again.
@@ -69,7 +67,6 @@ impl Backlog {
             drain_timeout,
             stay: AtomicUsize::new(0),
             tokens: AtomicUsize::new(0),
-            streams: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
         };
@@ -115,6 +112,11 @@ impl Inner {
     }
 }
 
+/// Whether a stream that holds `own` of the `held` tokens may hold more, if all may hold `max`.
+fn may_hold_more(own: usize, held: usize, max: usize) -> bool {
+    own < max.saturating_sub(held)
+}
+
 /// What one stream has accepted and not yet scored.
 pub(crate) struct StreamBacklog {
     all: Arc<Inner>,
@@ -158,18 +160,15 @@ impl StreamBacklog {
 
     fn has_room(&self) -> bool {
         let max = self.all.tokens_max(DRAIN_SHARE);
-        let own = self.tokens.load(Ordering::Relaxed);
-        let streams = self.all.streams.load(Ordering::Relaxed).max(1);
-        self.all.tokens.load(Ordering::Relaxed) < max && (own == 0 || own < max / streams)
+        let (own, held) = (&self.tokens, &self.all.tokens);
+        may_hold_more(own.load(Ordering::Relaxed), held.load(Ordering::Relaxed), max)
     }
 
     /// Counts a post of so many bytes of text, until what this returns is dropped.
     pub(crate) fn accept(&self, text_bytes: usize) -> Accepted {
         let tokens = self.all.tokens(text_bytes);
         self.all.tokens.fetch_add(tokens, Ordering::Relaxed);
-        if self.tokens.fetch_add(tokens, Ordering::Relaxed) == 0 {
-            self.all.streams.fetch_add(1, Ordering::Relaxed);
-        }
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
         Accepted { all: Arc::clone(&self.all), stream: Arc::clone(&self.tokens), tokens }
     }
 }
@@ -187,7 +186,6 @@ struct Waiting<'a>(&'a Inner);
 
 impl<'a> Waiting<'a> {
     fn new(all: &'a Inner) -> Self {
-        all.streams.fetch_add(1, Ordering::Relaxed);
         all.waiting.fetch_add(1, Ordering::Relaxed);
         Self(all)
     }
@@ -195,7 +193,6 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -209,10 +206,36 @@ pub(crate) struct Accepted {
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        if self.stream.fetch_sub(self.tokens, Ordering::Relaxed) == self.tokens {
-            self.all.streams.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.stream.fetch_sub(self.tokens, Ordering::Relaxed);
         self.all.tokens.fetch_sub(self.tokens, Ordering::Relaxed);
         self.all.pass_on();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_comes_new_finds_room_beside_others_that_take_all_they_can() {
+        const MAX: usize = 100_000;
+        const POST: usize = 36;
+        for streams in [1, 2, 50, 500] {
+            let (mut own, mut held) = (vec![0; streams], 0);
+            let mut took = true;
+            while took {
+                took = false;
+                for own in &mut own {
+                    if may_hold_more(*own, held, MAX) {
+                        (*own, held, took) = (*own + POST, held + POST, true);
+                    }
+                }
+            }
+            assert!(held < MAX, "{streams} streams");
+            assert!(held * (streams + 1) > MAX * streams * 9 / 10, "{streams} streams hold {held}");
+            let (least, most) = (own.iter().min(), own.iter().max());
+            assert!(most <= least.map(|least| least + POST).as_ref(), "they share it equally");
+            assert!(may_hold_more(0, held, MAX), "{streams} streams");
+        }
     }
 }
