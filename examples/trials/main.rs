@@ -8,6 +8,7 @@ mod bad_posts;
 mod bystander;
 mod faults;
 mod floods;
+mod greedy;
 mod server;
 mod soak;
 mod stalled;
@@ -71,6 +72,8 @@ enum Trial {
     Faults,
     /// Floods of frames and connections
     Floods,
+    /// Fifty callers that take all they can beside a polite one
+    Greedy,
     /// Texts that are costly to prepare
     Texts,
     /// An hour at 70 % load: memory, descriptors, latency
@@ -96,6 +99,7 @@ async fn main() -> Outcome<()> {
                 faults::run("-KILL", flags.rounds).await?;
             }
             Trial::Floods => floods::run().await?,
+            Trial::Greedy => greedy::run().await?,
             Trial::Texts => texts::run().await?,
             Trial::Soak => soak::run(flags.minutes, flags.rate, flags.plot.as_deref()).await?,
         }
