@@ -22,7 +22,7 @@ use pounce_proto::{
     CaseOutcome, CloseAlertRequest, WatchAlertsRequest,
 };
 use pounce_replication::{EntryForm, Membership};
-use support::{Service, Spec, angry, eventually, metric};
+use support::{Service, Spec, angry, counts, metric};
 use token_file::TokenFile;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
@@ -207,8 +207,7 @@ async fn replica(nats: &Nats) -> Service {
 async fn member(nats: &Nats, membership: Membership) -> Service {
     let observations = Some(nats.log("test").await);
     let service = Service::start(Spec { observations, membership, ..Spec::default() }).await;
-    let health = service.health.clone();
-    eventually("the log was read", move || health.alerts_ready()).await;
+    counts(&service).await;
     service
 }
 

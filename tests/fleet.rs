@@ -28,7 +28,7 @@ use pounce_replication::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use support::{HASH_KEY, IMPATIENCE, Service, Spec, angry, eventually, message};
+use support::{HASH_KEY, IMPATIENCE, Service, Spec, angry, counts, eventually, message};
 use tonic::Code;
 use trial::seeds;
 
@@ -45,13 +45,8 @@ async fn impatient(log: JetStreamLog) -> Service {
 
 async fn started(spec: Spec) -> Service {
     let service = Service::start(spec).await;
-    up_to_date(&service).await;
+    counts(&service).await;
     service
-}
-
-async fn up_to_date(service: &Service) {
-    let health = service.health.clone();
-    eventually("the log was read", move || health.alerts_ready()).await;
 }
 
 async fn fleet<const N: usize>(nats: &Nats) -> [Service; N] {
@@ -411,7 +406,7 @@ async fn a_service_starts_without_the_log_and_counts_when_it_comes() {
     assert!(!service.health.alerts_ready());
     assert!(has(&score(&service, angry(0)).await, Flag::NotCountedYet));
     nats.restart();
-    up_to_date(&service).await;
+    counts(&service).await;
     let counted = |event: &ScoredEvent| !has(event, Flag::NotCountedYet);
     score_until(&service, "replies wait", counted).await;
     score(&service, angry(30)).await;
@@ -496,7 +491,7 @@ async fn what_is_known_outlives_a_log_that_is_lost() {
     let counted = |event: &ScoredEvent| !has(event, Flag::NotCountedYet);
     for service in &replicas {
         score_until(service, "replies wait again", counted).await;
-        up_to_date(service).await;
+        counts(service).await;
     }
     let late = replica(nats.log("test").await).await;
     assert!(has(&score(&late, angry(0)).await, Flag::Duplicate));

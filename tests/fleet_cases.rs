@@ -17,7 +17,7 @@ use pounce_proto::{
     CloseCaseRequest, Flag, ListCasesRequest, Post, ScoreRequest, ScoredEvent,
 };
 use pounce_types::score::Severity;
-use support::{IMPATIENCE, Service, Spec, eventually, post};
+use support::{IMPATIENCE, Service, Spec, counts, post};
 use tonic::Code;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -36,8 +36,7 @@ async fn started(nats: &Nats, spec: Spec) -> Service {
     let cases = CaseSpec { severity_min: Some(Severity::Low), ..CaseSpec::off() };
     let observations = Some(nats.log("test").await);
     let service = Service::start(Spec { observations, cases, ..spec }).await;
-    let health = service.health.clone();
-    eventually("the log was read", move || health.alerts_ready()).await;
+    counts(&service).await;
     service
 }
 

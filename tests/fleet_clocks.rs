@@ -97,7 +97,7 @@ async fn told(server: &Server) -> String {
 }
 
 fn up_to_date(server: &Server) -> bool {
-    server.get("/readyz").1.contains("read to its end")
+    server.get("/readyz").1.contains("replies wait for their counts")
 }
 
 async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {

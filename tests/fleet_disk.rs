@@ -105,7 +105,7 @@ async fn posts_count_once_when_the_full_disk_of_the_log_has_room_again() {
     let flags = ["--drain-notice", "0", "--workers", "1", "--observations", &url];
     let fleet = [(); 2].map(|()| Server::serve(0, &[&["--model", MODEL], &flags[..]].concat()));
     eventually("all have read the log", async || {
-        fleet.iter().all(|server| server.get("/readyz").1.contains("read to its end"))
+        fleet.iter().all(|server| server.get("/readyz").1.contains("replies wait for their counts"))
     })
     .await;
     let mut posts = 0..POSTS_MAX;

@@ -90,7 +90,7 @@ async fn play(servers: &[Server]) {
 }
 
 fn up_to_date(server: &Server) -> bool {
-    server.get("/readyz").1.contains("read to its end")
+    server.get("/readyz").1.contains("replies wait for their counts")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::{Flag, GetTopicRequest, Post, ScoreRequest, ScoredEvent};
 use pounce_replication::{Credentials, JetStreamLog, ObservationLog};
 use proxy::{Network, Proxy};
-use support::{IMPATIENCE, Service, Spec, angry, eventually};
+use support::{IMPATIENCE, Service, Spec, angry, counts};
 
 /// A replica whose log answers.
 async fn replica(log: JetStreamLog) -> Service {
@@ -32,8 +32,7 @@ async fn impatient(log: JetStreamLog) -> Service {
 
 async fn started(spec: Spec) -> Service {
     let service = Service::start(spec).await;
-    let health = service.health.clone();
-    eventually("the log was read", move || health.alerts_ready()).await;
+    counts(&service).await;
     service
 }
 

@@ -19,7 +19,7 @@ use pounce_proto::{
 };
 use pounce_replication::{Batch, Entry, EntryForm, JetStreamLog, Membership, ObservationLog};
 use pounce_types::score::Severity;
-use support::{Service, Spec, angry, eventually};
+use support::{Service, Spec, angry, counts, eventually};
 use tonic::Code;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -30,8 +30,7 @@ async fn replica(nats: &Nats, reads: EntryForm, cases: CaseSpec) -> Service {
     let membership = Membership { reads, silence_max: Duration::from_secs(2) };
     let observations = Some(nats.log("test").await);
     let service = Service::start(Spec { observations, membership, cases, ..Spec::default() }).await;
-    let health = service.health.clone();
-    eventually("the log was read", move || health.alerts_ready()).await;
+    counts(&service).await;
     service
 }
 

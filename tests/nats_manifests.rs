@@ -13,7 +13,7 @@ use authority::Authority;
 use nats::{Nats, free_ports};
 use pounce_proto::{Flag, ScoreRequest};
 use pounce_replication::{Credentials, JetStreamLog, JetStreamSpec, ObservationLog};
-use support::{Service, Spec, angry, eventually};
+use support::{Service, Spec, angry, counts};
 
 /// A file within a ConfigMap: its lines are indented by four spaces.
 fn content(config_map: &str, file: &str) -> String {
@@ -83,8 +83,7 @@ async fn three_servers_of_the_component_keep_a_log_over_tls() {
     };
     let log = JetStreamLog::connect(&spec).await.expect("good files");
     let service = Service::start(Spec { observations: Some(log), ..Spec::default() }).await;
-    let health = service.health.clone();
-    eventually("the log was read", move || health.alerts_ready()).await;
+    counts(&service).await;
     let counted = async |n| {
         let request = ScoreRequest { post: Some(angry(n)), ..ScoreRequest::default() };
         let reply = service.connect().await.score(request).await.expect("an answer");

@@ -361,6 +361,13 @@ pub fn metric(series: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no series {series}")).parse().expect("a number")
 }
 
+/// Waits until a replica has read its log, and its replies wait for their counts.
+pub async fn counts(service: &Service) {
+    let health = service.health.clone();
+    let counts = move || health.alerts_ready() && health.detail().contains("replies wait for");
+    eventually("replies wait for their counts", counts).await;
+}
+
 /// Waits until `done`; a minute without it is a hang.
 pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let waiting = async {

@@ -249,8 +249,12 @@ impl Writer {
             Some(stopped) => stopped,
             None => "not read to its end",
         };
+        let replies = if state.breaker.open { "do not wait" } else { "wait" };
         let (waiting, dropped) = (state.unappended(), self.inner.dropped.load(Ordering::Relaxed));
-        format!("observation log: {read}; observations: {waiting} wait for it, {dropped} dropped\n")
+        format!(
+            "observation log: {read}; replies {replies} for their counts; observations: {waiting} wait \
+             for it, {dropped} dropped\n"
+        )
     }
 
     pub(super) fn membership(&self) -> &Membership {
