@@ -10,7 +10,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::{self, Context, ErrorCode, stream};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject, client};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 
@@ -86,7 +86,7 @@ pub fn is_fleet_name(name: &str) -> bool {
 pub struct JetStreamLog {
     context: Context,
     stream: String,
-    subject: String,
+    subject: Subject,
     copies: usize,
     bytes_max: i64,
 }
@@ -137,7 +137,7 @@ impl JetStreamLog {
             context,
             stream: format!("pounce-{}", spec.fleet),
             // One partition: topics could be spread over more, each with an order of its own.
-            subject: format!("pounce.{}.observations.0", spec.fleet),
+            subject: format!("pounce.{}.observations.0", spec.fleet).into(),
             copies: spec.copies,
             bytes_max: i64::try_from(spec.bytes_max).unwrap_or(i64::MAX),
         })
@@ -154,7 +154,7 @@ impl JetStreamLog {
         let made = self.context.get_or_create_stream(stream::Config {
             name: self.stream.clone(),
             description: Some("observations of Pounce, in the order in which they count".into()),
-            subjects: vec![self.subject.clone()],
+            subjects: vec![self.subject.to_string()],
             max_bytes: self.bytes_max,
             max_age: LOG_AGE_MAX,
             discard: stream::DiscardPolicy::Old,
@@ -203,6 +203,17 @@ impl JetStreamLog {
 
 impl ObservationLog for JetStreamLog {
     type Entries = Pin<Box<dyn Stream<Item = Result<Entry, LogError>> + Send>>;
+
+    async fn send(&self, bytes: Bytes) -> Result<(), LogError> {
+        self.connected()?;
+        let size = bytes.len();
+        // The stream takes in whatever is published on its subject, and answers who wants it.
+        let sent = self.client().publish(self.subject.clone(), bytes).await;
+        sent.map_err(|error| match error.kind() {
+            client::PublishErrorKind::MaxPayloadExceeded => LogError::TooLarge { bytes: size },
+            _ => LogError::Unreachable(whole(&error)),
+        })
+    }
 
     async fn append(&self, bytes: Bytes) -> Result<u64, LogError> {
         self.connected()?;

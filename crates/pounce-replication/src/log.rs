@@ -52,6 +52,11 @@ pub trait ObservationLog: Send + Sync + 'static {
     /// Entries as they come, in the order of the log.
     type Entries: Stream<Item = Result<Entry, LogError>> + Send + Unpin;
 
+    /// Sends an entry off and asks for no answer, which spares the log and this process one: whoever
+    /// reads the entry back knows that it was stored. Otherwise, and after an error, or when the
+    /// future is dropped, it may have been stored or not: append the same bytes again.
+    fn send(&self, bytes: Bytes) -> impl Future<Output = Result<(), LogError>> + Send;
+
     /// Appends an entry; returns its position once the log has stored it. After an error, or when
     /// the future is dropped, it may have been stored or not: append the same bytes again.
     fn append(&self, bytes: Bytes) -> impl Future<Output = Result<u64, LogError>> + Send;

@@ -35,6 +35,8 @@ pub struct SealedBatch {
     pub left_out: usize,
     /// When its newest item came.
     pub newest_at: Instant,
+    /// When it was taken out to be appended.
+    pub sealed_at: Instant,
     /// The entry.
     pub bytes: Bytes,
 }
@@ -147,7 +149,8 @@ impl<W> Outbox<W> {
             self.waiting.insert(batch.number, (batch.oldest_at, batch.waiting));
         }
         let (number, newest_at) = (batch.number, batch.newest_at);
-        SealedBatch { number, items, left_out, newest_at, bytes: batch.bytes.freeze() }
+        let bytes = batch.bytes.freeze();
+        SealedBatch { number, items, left_out, newest_at, sealed_at: now, bytes }
     }
 
     /// Drops what is too old to count. Returns how many items.

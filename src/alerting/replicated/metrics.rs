@@ -55,7 +55,7 @@ pub(crate) fn register() {
     describe_histogram!(
         "pounce_log_append_seconds",
         Unit::Seconds,
-        "From sending a batch to the log to its being stored"
+        "From sending a batch to the log, again where need be, to its being read back or acknowledged"
     );
     gauge!("pounce_log_form").set(0.0);
     counter!("pounce_log_left_out_total").absolute(0);
@@ -67,7 +67,7 @@ pub(crate) fn register() {
         counter!("pounce_log_snapshots_total", "result" => result).absolute(0);
     }
     for result in ["stored", "failed"] {
-        let _ = histogram!("pounce_log_append_seconds", "result" => result);
+        let _ = append_seconds(result);
     }
     breaker(true);
     other_settings(0);
@@ -75,10 +75,18 @@ pub(crate) fn register() {
     behind(Duration::ZERO);
 }
 
-/// A batch was sent to the log, which stored it or not.
-pub(super) fn appended(took: Duration, stored: bool) {
-    let result = if stored { "stored" } else { "failed" };
-    histogram!("pounce_log_append_seconds", "result" => result).record(took);
+/// The log stored a batch.
+pub(super) fn appended(took: Duration) {
+    append_seconds("stored").record(took);
+}
+
+/// The log did not store a batch, or did not say so. It is tried again.
+pub(super) fn append_failed(took: Duration) {
+    append_seconds("failed").record(took);
+}
+
+fn append_seconds(result: &'static str) -> metrics::Histogram {
+    histogram!("pounce_log_append_seconds", "result" => result)
 }
 
 /// Observations never reached the log.

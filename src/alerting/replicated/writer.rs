@@ -66,10 +66,8 @@ struct Inner {
     dropped: AtomicUsize,
     // std Mutex: held for a few map operations, never across an await.
     state: Mutex<State>,
-    /// There is something to append.
-    added: Notify,
-    /// A batch of this process was applied.
-    applied: Notify,
+    /// There is something to append, and nothing is under way.
+    due: Notify,
     /// It became known which form may be written.
     form_known: Notify,
 }
@@ -81,8 +79,6 @@ struct State {
     began: Instant,
     /// When this process had applied all that the log held.
     caught_up_at: Option<Instant>,
-    /// Newest batch of this process that was applied.
-    applied_number: u64,
     /// The batch that is being appended.
     sealed: Option<SealedBatch>,
     /// The newest form that may be written; none until the log was read once.
@@ -92,6 +88,12 @@ struct State {
 }
 
 impl State {
+    /// Whether there is something to append. A tick that is under way holds nothing up.
+    fn is_due(&self) -> bool {
+        let is_free = self.sealed.as_ref().is_none_or(|batch| batch.items == 0);
+        is_free && self.outbox.next_items() > 0
+    }
+
     /// Items that the log has not stored.
     fn unappended(&self) -> usize {
         self.outbox.items() + self.sealed.as_ref().map_or(0, |batch| batch.items)
@@ -138,7 +140,6 @@ impl Writer {
             breaker: Breaker { open: true, silence_max, applied_at: Instant::now() },
             began: Instant::now(),
             caught_up_at: None,
-            applied_number: 0,
             sealed: None,
             form: None,
             stopped: None,
@@ -150,8 +151,7 @@ impl Writer {
             membership,
             dropped: AtomicUsize::new(0),
             state: Mutex::new(state),
-            added: Notify::new(),
-            applied: Notify::new(),
+            due: Notify::new(),
             form_known: Notify::new(),
         };
         let writer = Self { inner: Arc::new(inner) };
@@ -325,14 +325,14 @@ impl Writer {
         self.state().outbox.next_items()
     }
 
-    /// Completes when there is something to append. Safe to drop.
-    pub(super) async fn added(&self) {
+    /// Completes when there is something to append, and no items are on their way. Safe to drop.
+    pub(super) async fn due(&self) {
         loop {
-            let added = self.inner.added.notified();
-            if self.next_items() > 0 {
+            let due = self.inner.due.notified();
+            if self.state().is_due() {
                 return;
             }
-            added.await;
+            due.await;
         }
     }
 
@@ -350,30 +350,26 @@ impl Writer {
         sealed
     }
 
-    /// A batch was stored by the log, or given up.
+    /// The batch was stored by the log, or given up.
     pub(super) fn unseal(&self, batch: &SealedBatch, stored: bool) {
         let mut state = self.state();
-        state.sealed = None;
+        let read_back = state.sealed.take().is_none();
         if !stored {
             state.outbox.applied(batch.number);
             self.dropped(batch.items);
+        } else if !read_back {
+            metrics::appended(batch.sealed_at.elapsed());
         }
+    }
+
+    /// Whether the batch that was sealed was applied.
+    pub(super) fn is_read_back(&self) -> bool {
+        self.state().sealed.is_none()
     }
 
     /// Whether the items of a batch are too old to count.
     pub(super) fn is_too_old(&self, batch: &SealedBatch) -> bool {
         self.state().outbox.is_too_old(batch.newest_at, Instant::now())
-    }
-
-    /// Completes when batch `number` was applied. Safe to drop.
-    pub(super) async fn applied(&self, number: u64) {
-        loop {
-            let applied = self.inner.applied.notified();
-            if self.state().applied_number >= number {
-                return;
-            }
-            applied.await;
-        }
     }
 
     /// An entry was applied, after which the log has `behind` more. Tells those who wait what
@@ -405,8 +401,11 @@ impl Writer {
                 // Whoever waited may have left.
                 let _ = waiting.map(|waiting| waiting.send(outcome));
             }
-            state.applied_number = state.applied_number.max(applied.number);
-            self.inner.applied.notify_waiters();
+            let sealed = &mut state.sealed;
+            if let Some(batch) = sealed.take_if(|batch| batch.number == applied.number) {
+                metrics::appended(batch.sealed_at.elapsed());
+                self.wake_appender(state);
+            }
         }
     }
 
@@ -472,9 +471,15 @@ impl Writer {
             if state.breaker.open { (None, Pending::nobody()) } else { wait() };
         let dropped = state.outbox.push(item, waiting, Instant::now());
         self.dropped(dropped);
-        // A permit is kept if the appender is busy.
-        self.inner.added.notify_one();
+        self.wake_appender(state);
         pending
+    }
+
+    /// Each wake costs a replica that is not busy some of a processor: none is for nothing.
+    fn wake_appender(&self, state: &State) {
+        if state.is_due() {
+            self.inner.due.notify_waiters();
+        }
     }
 
     /// Observations never reached the log.
