@@ -54,7 +54,8 @@ fn every_ticket_is_answered() {
                     if breaks {
                         return scheduler.put_back(jobs);
                     }
-                    scheduler.finish(jobs.into_iter().map(|job| (job, Some(score()))).collect());
+                    let answers = jobs.into_iter().map(|job| (job, Some(score())));
+                    scheduler.finish(answers.collect()).deliver();
                 }
             })
         })

@@ -97,6 +97,22 @@ struct Waiter {
     span: Option<SpanContext>,
 }
 
+/// The answers of a batch, and those who wait for them.
+#[must_use = "whoever waits is answered by `deliver`"]
+pub(super) struct Answered(Vec<(Vec<Waiter>, Answer)>);
+
+impl Answered {
+    /// Answers them all.
+    pub(super) fn deliver(self) {
+        for (waiters, answer) in self.0 {
+            for waiter in waiters {
+                // The waiter may have left in between: then nobody needs the answer.
+                let _ = waiter.answer.send(answer.clone());
+            }
+        }
+    }
+}
+
 /// A job that somebody waits for.
 struct Open {
     key: TextKey,
@@ -255,8 +271,9 @@ impl Scheduler {
         self.arrived.notify_all();
     }
 
-    /// Answers everybody who waits for the jobs of a batch and remembers their scores.
-    pub(super) fn finish(&self, jobs: Vec<(Job, Answer)>) {
+    /// Ends the jobs of a batch and remembers their scores; what it returns answers everybody who
+    /// waits for them.
+    pub(super) fn finish(&self, jobs: Vec<(Job, Answer)>) -> Answered {
         let mut answered = Vec::with_capacity(jobs.len());
         let mut state = self.state();
         for (job, answer) in jobs {
@@ -270,16 +287,9 @@ impl Scheduler {
                 };
                 state.cache.insert(job.key, cached);
             }
-            answered.push((open.waiters, answer, job));
+            answered.push((open.waiters, answer));
         }
-        drop(state);
-        // All at once, so that a stream wakes once for what a batch has of it.
-        for (waiters, answer, _) in answered {
-            for waiter in waiters {
-                // The waiter may have left in between: then nobody needs the answer.
-                let _ = waiter.answer.send(answer.clone());
-            }
-        }
+        Answered(answered)
     }
 
     /// Records how much worker time a batch took.

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pounce_types::post::PostText;
+use tokio::runtime::Handle;
 
 use crate::batching::BatchLimits;
 use crate::engine::EngineError;
@@ -84,7 +85,8 @@ impl Warm {
 }
 
 impl Scorer {
-    /// Starts the workers. Returns at once; the third value tells when they are warm.
+    /// Starts the workers. Returns at once; the third value tells when they are warm. Call it
+    /// within the runtime whose tasks will wait for scores.
     /// # Errors
     /// If a limit is out of its range, or the system gives no more threads; no thread is
     /// left behind then.
@@ -100,8 +102,9 @@ impl Scorer {
         let scheduler = Arc::new(Scheduler::new(&limits));
         let (text_pool, text_threads) =
             TextPool::start(limits.workers.div_ceil(WORKERS_PER_TEXT_THREAD))?;
-        let (workers, warm) = Workers::start(limits.workers, &model, &scheduler)
-            .inspect_err(|_| text_pool.close())?;
+        let (workers, warm) =
+            Workers::start(limits.workers, &model, &scheduler, &Handle::current())
+                .inspect_err(|_| text_pool.close())?;
         metrics::queue_capacity(limits.queue_posts_max);
         let pipeline = Pipeline {
             gate: Arc::new(Gate::new(limits.queue_posts_max, limits.queue_bytes_max)),

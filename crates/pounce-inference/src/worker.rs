@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::engine::{Engine, EngineError, TokenBatch};
 use super::model::Model;
-use super::scheduler::{Forward, Job, Scheduler};
+use super::scheduler::{Answer, Forward, Job, Scheduler};
 use crate::metrics;
 use crate::traces;
 use opentelemetry::trace::SpanContext;
@@ -30,11 +31,13 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` threads; each receiver tells of one engine once it has run.
+    /// Starts `count` threads; each receiver tells of one engine once it has run. Those who wait
+    /// for answers do so in `runtime`.
     pub(super) fn start(
         count: usize,
         model: &Arc<Model>,
         scheduler: &Arc<Scheduler>,
+        runtime: &Handle,
     ) -> std::io::Result<(Self, Vec<WarmUp>)> {
         let closing = scheduler;
         let mut threads = Vec::with_capacity(count);
@@ -42,9 +45,10 @@ impl Workers {
         for index in 0..count {
             let (sender, receiver) = oneshot::channel();
             let (model, scheduler) = (Arc::clone(model), Arc::clone(scheduler));
-            let thread = std::thread::Builder::new()
-                .name(format!("pounce-worker-{index}"))
-                .spawn(move || Worker { index, model, scheduler, engine: None }.run(sender));
+            let runtime = runtime.clone();
+            let thread = std::thread::Builder::new().name(format!("pounce-worker-{index}")).spawn(
+                move || Worker { index, model, scheduler, runtime, engine: None }.run(sender),
+            );
             // Without the rest, those that were started must end.
             threads.push(thread.inspect_err(|_| closing.close())?);
             warm.push(receiver);
@@ -88,6 +92,7 @@ struct Worker {
     index: usize,
     model: Arc<Model>,
     scheduler: Arc<Scheduler>,
+    runtime: Handle,
     /// `None` after a panic: the state an engine is left in is then unknown.
     engine: Option<Box<dyn Engine>>,
 }
@@ -152,7 +157,7 @@ impl Worker {
                 let (worker, tokens) = (self.index, batch.real_tokens());
                 let error = error.map(tracing::field::display);
                 tracing::error!(worker, panicked, error, tokens, "the model failed on a post");
-                self.scheduler.finish(jobs.into_iter().map(|job| (job, None)).collect());
+                self.finish(jobs.into_iter().map(|job| (job, None)).collect());
             }
         }
     }
@@ -180,7 +185,15 @@ impl Worker {
                 span: span.clone(),
             })
         });
-        self.scheduler.finish(jobs.into_iter().zip(answers).collect());
+        self.finish(jobs.into_iter().zip(answers).collect());
+    }
+
+    /// Answers everybody who waits for the jobs, on a thread that serves sockets: from there a
+    /// wake-up is a push to that thread's own queue, and from here each would be a system call, and
+    /// whoever it wakes would run before the rest is there.
+    fn finish(&self, jobs: Vec<(Job, Answer)>) {
+        let answered = self.scheduler.finish(jobs);
+        self.runtime.spawn(async move { answered.deliver() });
     }
 
     /// Builds the engine anew until it runs; false if the scheduler closes before.
