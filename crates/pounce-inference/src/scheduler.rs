@@ -128,6 +128,8 @@ struct State {
     by_text: HashMap<TextKey, JobId>,
     cache: Cache<TextKey, Cached>,
     next: u64,
+    /// Workers that wait for a job.
+    idle: usize,
     closed: bool,
     /// Worker time a post, smoothed over about 16 batches.
     pace: Duration,
@@ -158,6 +160,7 @@ impl Scheduler {
                 by_text: HashMap::new(),
                 cache: Cache::new(limits.cache_bytes_max / CACHE_ENTRY_BYTES),
                 next: 0,
+                idle: 0,
                 closed: false,
                 pace: Duration::ZERO,
                 token_pace: None,
@@ -209,8 +212,12 @@ impl Scheduler {
         let waiting = Some((ids, flow));
         state.open.insert(job, Open { key, waiters: vec![waiter], tokens_total, waiting });
         metrics::queue_length(state.waiting.len());
+        let idle = state.idle > 0;
         drop(state);
-        self.arrived.notify_one();
+        // A busy worker looks at the queue before it waits: waking nobody costs a system call.
+        if idle {
+            self.arrived.notify_one();
+        }
         Ticket { job, waiter: id, shared: false, answer }
     }
 
@@ -239,7 +246,9 @@ impl Scheduler {
             if state.closed {
                 return None;
             }
+            state.idle += 1;
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         };
         let mut jobs = Vec::with_capacity(ids.len());
         for id in ids {
