@@ -39,7 +39,7 @@ fn batches(c: &mut Criterion) {
             let mut queue = queue(POSTS, flows, callers);
             let mut next = POSTS;
             bencher.iter(|| {
-                let batch = next_batch(&mut queue, &LIMITS).expect("posts wait");
+                let batch = next_batch(&mut queue, &LIMITS, 1).expect("posts wait");
                 for _ in &batch.0 {
                     queue.push(JobId(next), key(next, flows, callers), length(next));
                     next += 1;
@@ -60,7 +60,7 @@ fn one_shot_flows(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(format!("{flows} flows")), |bencher| {
             bencher.iter_batched(
                 || queue(100_000, flows, 1),
-                |mut queue| while next_batch(&mut queue, &LIMITS).is_some() {},
+                |mut queue| while next_batch(&mut queue, &LIMITS, 1).is_some() {},
                 BatchSize::LargeInput,
             );
         });

@@ -2,7 +2,9 @@
 //!
 //! A batch is chosen when a worker asks, not before. It starts with the post whose turn it is. If
 //! the engine pads, it fills up with posts of like length, since padding is then the biggest
-//! waste; if not, with those whose turn is next.
+//! waste; if not, with those whose turn is next, but with no more than half of a worker's share of
+//! those who wait: posts of a batch wait for each other, and all that they gain is one wake-up for
+//! several. So posts leave alone while few wait, and in full batches while many do.
 
 use crate::fair_queue::{FairQueue, JobId};
 
@@ -26,12 +28,22 @@ pub enum Closed {
     Tokens,
     /// The next post would add too much padding.
     Padding,
+    /// It has its part of those who wait.
+    Share,
     /// Nobody else was waiting.
     Drained,
 }
 
-/// Takes the next batch out of `queue`; `None` if it is empty.
-pub fn next_batch(queue: &mut FairQueue, limits: &BatchLimits) -> Option<(Vec<JobId>, Closed)> {
+/// Takes the next batch out of `queue`, from which `workers` take theirs; `None` if it is empty.
+pub fn next_batch(
+    queue: &mut FairQueue,
+    limits: &BatchLimits,
+    workers: usize,
+) -> Option<(Vec<JobId>, Closed)> {
+    let share = match limits.padding_max {
+        Some(_) => usize::MAX,
+        None => queue.len().div_ceil(2 * workers.max(1)),
+    };
     let (job, length) = queue.pop()?;
     let mut jobs = vec![job];
     let (mut width, mut tokens) = (length, length);
@@ -46,6 +58,9 @@ pub fn next_batch(queue: &mut FairQueue, limits: &BatchLimits) -> Option<(Vec<Jo
             None => queue.first(),
         };
         let Some((job, length)) = next else { break Closed::Drained };
+        if jobs.len() >= share {
+            break Closed::Share;
+        }
         let area = match limits.padding_max {
             Some(_) => rows * width.max(length),
             None => tokens + length,
@@ -105,23 +120,42 @@ mod tests {
     #[test]
     fn the_oldest_post_leaves_with_posts_of_its_length() {
         let mut queue = queue_of(&[20, 90, 20, 91, 21, 19, 90]);
-        assert_eq!(ids(next_batch(&mut queue, &LIMITS)), (vec![0, 2, 4, 5], Closed::Full));
-        assert_eq!(ids(next_batch(&mut queue, &LIMITS)), (vec![1, 3, 6], Closed::Drained));
-        assert!(next_batch(&mut queue, &LIMITS).is_none());
+        assert_eq!(ids(next_batch(&mut queue, &LIMITS, 1)), (vec![0, 2, 4, 5], Closed::Full));
+        assert_eq!(ids(next_batch(&mut queue, &LIMITS, 1)), (vec![1, 3, 6], Closed::Drained));
+        assert!(next_batch(&mut queue, &LIMITS, 1).is_none());
     }
 
     #[test]
     fn a_batch_closes_before_it_pads_too_much_or_grows_too_wide() {
-        assert_eq!(ids(next_batch(&mut queue_of(&[10, 30]), &LIMITS)), (vec![0], Closed::Padding));
-        assert_eq!(ids(next_batch(&mut queue_of(&[300, 300]), &LIMITS)), (vec![0], Closed::Tokens));
+        assert_eq!(
+            ids(next_batch(&mut queue_of(&[10, 30]), &LIMITS, 1)),
+            (vec![0], Closed::Padding)
+        );
+        assert_eq!(
+            ids(next_batch(&mut queue_of(&[300, 300]), &LIMITS, 1)),
+            (vec![0], Closed::Tokens)
+        );
     }
 
     #[test]
     fn posts_that_are_not_padded_leave_in_turn() {
-        let mut queue = queue_of(&[20, 90, 20, 91, 300, 19, 90]);
-        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![0, 1, 2, 3], Closed::Full));
-        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![4, 5], Closed::Tokens));
-        assert_eq!(ids(next_batch(&mut queue, &PACKED)), (vec![6], Closed::Drained));
+        let mut queue = queue_of(&[20, 90, 20, 91, 300, 101, 90]);
+        assert_eq!(ids(next_batch(&mut queue, &PACKED, 1)), (vec![0, 1, 2, 3], Closed::Full));
+        assert_eq!(ids(next_batch(&mut queue, &PACKED, 1)), (vec![4], Closed::Tokens));
+        assert_eq!(ids(next_batch(&mut queue, &PACKED, 1)), (vec![5], Closed::Share));
+        assert_eq!(ids(next_batch(&mut queue, &PACKED, 1)), (vec![6], Closed::Drained));
+    }
+
+    #[test]
+    fn a_worker_takes_half_of_its_share_of_those_who_are_not_padded() {
+        let sizes = |limits: &BatchLimits, workers| {
+            let mut queue = queue_of(&[10; 24]);
+            let batches = std::iter::from_fn(|| next_batch(&mut queue, limits, workers));
+            batches.map(|(jobs, _)| jobs.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&PACKED, 1), [4, 4, 4, 4, 4, 2, 1, 1]);
+        assert_eq!(sizes(&PACKED, 3), [4, 4, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(sizes(&LIMITS, 3), [4; 6], "padding wants company");
     }
 
     #[test]
@@ -130,9 +164,9 @@ mod tests {
         for job in 0..100 {
             queue.push(JobId(job), caller(1), 10);
         }
-        next_batch(&mut queue, &LIMITS);
+        next_batch(&mut queue, &LIMITS, 1);
         queue.push(JobId(100), caller(2), 200);
-        let (jobs, _) = ids(next_batch(&mut queue, &LIMITS));
+        let (jobs, _) = ids(next_batch(&mut queue, &LIMITS, 1));
         assert_eq!(jobs, [100]);
     }
 
@@ -141,7 +175,7 @@ mod tests {
         let mut queue = queue_of(&[10, 10]);
         assert!(queue.remove(JobId(0)));
         assert!(!queue.remove(JobId(0)));
-        assert_eq!(ids(next_batch(&mut queue, &LIMITS)), (vec![1], Closed::Drained));
+        assert_eq!(ids(next_batch(&mut queue, &LIMITS, 1)), (vec![1], Closed::Drained));
     }
 
     proptest! {
@@ -149,6 +183,7 @@ mod tests {
         fn every_post_leaves_once_and_batches_keep_their_limits(
             posts in prop::collection::vec((0_u64..4, 2_usize..128), 1..200),
             packed in any::<bool>(),
+            workers in 1_usize..9,
         ) {
             let limits = if packed { PACKED } else { LIMITS };
             let mut queue = FairQueue::default();
@@ -156,7 +191,7 @@ mod tests {
                 queue.push(JobId(job as u64), FlowKey { caller: CallerId(flow % 2), flow: FlowId(flow) }, length);
             }
             let mut left = Vec::new();
-            while let Some((jobs, _)) = next_batch(&mut queue, &limits) {
+            while let Some((jobs, _)) = next_batch(&mut queue, &limits, workers) {
                 let lengths: Vec<usize> = jobs.iter().map(|job| posts[usize::try_from(job.0).expect("small")].1).collect();
                 let width = lengths.iter().max().expect("not empty");
                 let area = if packed { lengths.iter().sum() } else { lengths.len() * width };

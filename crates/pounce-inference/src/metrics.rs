@@ -50,6 +50,7 @@ fn closed_name(closed: Closed) -> &'static str {
         Closed::Full => "full",
         Closed::Tokens => "tokens",
         Closed::Padding => "padding",
+        Closed::Share => "share",
         Closed::Drained => "drained",
     }
 }
@@ -91,7 +92,7 @@ pub fn register() {
     for kind in ["real", "padding"] {
         counter!("pounce_tokens_total", "kind" => kind).absolute(0);
     }
-    for closed in [Closed::Full, Closed::Tokens, Closed::Padding, Closed::Drained] {
+    for closed in [Closed::Full, Closed::Tokens, Closed::Padding, Closed::Share, Closed::Drained] {
         counter!("pounce_batches_closed_total", "reason" => closed_name(closed)).absolute(0);
     }
     counter!("pounce_worker_restarts_total").absolute(0);

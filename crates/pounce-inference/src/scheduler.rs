@@ -240,7 +240,8 @@ impl Scheduler {
     pub(super) fn take(&self) -> Option<Vec<Job>> {
         let mut state = self.state();
         let (ids, closed) = loop {
-            if let Some(batch) = batching::next_batch(&mut state.waiting, &self.limits) {
+            let workers = self.workers_alive();
+            if let Some(batch) = batching::next_batch(&mut state.waiting, &self.limits, workers) {
                 break batch;
             }
             if state.closed {
