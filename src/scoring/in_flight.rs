@@ -32,7 +32,7 @@ pub(super) type Job = Result<Submitted, proto::Rejection>;
 
 /// A post to be scored.
 pub(super) struct Submitted {
-    pub(super) post: AcceptedPost,
+    pub(super) post: Box<AcceptedPost>,
     /// Its id as a rejection repeats it.
     pub(super) id: String,
     /// Its share of what streams may have accepted; given back when it is scored.

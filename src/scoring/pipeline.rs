@@ -125,13 +125,14 @@ pub(crate) struct CountedPost {
 
 impl Pipeline {
     /// Registers a post with its topic. Call it in the order of arrival: posts
-    /// are counted in that order, however long each takes to score.
+    /// are counted in that order, however long each takes to score. Boxed, since a future keeps room for
+    /// each place that a value passes through, and thousands of these wait at a time.
     pub(crate) fn accept(
         &self,
         terms: &CallOptions,
         post: Result<Post, PostError>,
         sequence: u64,
-    ) -> Result<AcceptedPost, Refusal> {
+    ) -> Result<Box<AcceptedPost>, Refusal> {
         let accepted = Instant::now();
         let span = traces::post(terms.span.as_ref(), sequence);
         match post {
@@ -139,7 +140,8 @@ impl Pipeline {
                 let at = post.posted_at.unwrap_or_else(now);
                 let topic = post.topic.as_ref().filter(|_| !terms.history);
                 let admission = topic.map(|topic| self.counter.admit(topic, at));
-                Ok(AcceptedPost { post, at, admission, sequence, accepted, span })
+                let accepted = AcceptedPost { post, at, admission, sequence, accepted, span };
+                Ok(Box::new(accepted))
             }
             Err(error) => Err(self.refused(error.into(), span)),
         }
@@ -151,25 +153,26 @@ impl Pipeline {
         &self,
         flow: &Flow,
         terms: &CallOptions,
-        accepted: AcceptedPost,
+        mut accepted: Box<AcceptedPost>,
         turned_away: impl Future<Output = ()>,
     ) -> Result<ScoredPost, Refusal> {
-        let AcceptedPost { post, at, admission, sequence, accepted, span } = accepted;
         let options = ScoreOptions {
-            language: post.language.as_ref(),
+            language: accepted.post.language.as_ref(),
             deadline: terms.deadline,
             when_full: terms.when_full,
-            span: span.as_ref().map(PostSpan::span_context),
+            span: accepted.span.as_ref().map(PostSpan::span_context),
         };
         let scored = tokio::select! {
             biased;
-            scored = flow.score(&post.text, &options) => scored,
+            scored = flow.score(&accepted.post.text, &options) => scored,
             () = turned_away => Err(ScoreError::Closed),
         };
+        let span = accepted.span.take();
         let scored = match scored {
             Ok(scored) => scored,
             Err(error) => return Err(self.refused(error.into(), span)),
         };
+        let AcceptedPost { post, at, admission, sequence, accepted, .. } = *accepted;
         if let Some(span) = span {
             let (tokens, timings) = (scored.tokens_used, &scored.timings);
             span.scored(post.id.as_str(), tokens, timings, scored.batch.clone());

@@ -72,7 +72,7 @@ impl Scoring {
         &self,
         flow: &Flow,
         terms: &CallOptions,
-        accepted: AcceptedPost,
+        accepted: Box<AcceptedPost>,
     ) -> Result<ScoredPost, Refusal> {
         let turned_away = self.backlog.turned_away(accepted.text_bytes());
         self.pipeline.score(flow, terms, accepted, turned_away).await
