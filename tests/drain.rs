@@ -217,23 +217,23 @@ async fn single(mut client: ScoringServiceClient<Channel>, n: usize) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_answers_or_turns_away_every_post_of_calls() {
     let _alone = ALONE.lock().await;
-    const TIMEOUT: Duration = Duration::from_secs(6);
-    const POSTS: u64 = 2 * 256 + 32;
+    const TIMEOUT: Duration = Duration::from_secs(12);
+    const POSTS: u64 = 8 * 256 + 32;
     let mut server =
-        Server::start_with(0, &["--drain-notice", "0", "--drain-timeout", "6", "--workers", "1"]);
+        Server::start_with(0, &["--drain-notice", "0", "--drain-timeout", "12", "--workers", "1"]);
     let channel = Channel::from_shared(server.addr.clone()).expect("an address");
     let client = ScoringServiceClient::new(channel.connect().await.expect("it listens"));
     // The pace is known once something was scored. To score what follows would take far longer than
     // the drain may.
     assert_eq!(batch(client.clone(), 0, 16).await, 16);
-    let mut calls: Vec<_> = (1..=2).map(|n| tokio::spawn(batch(client.clone(), n, 256))).collect();
-    calls.extend((3..35).map(|n| tokio::spawn(single(client.clone(), n))));
+    let mut calls: Vec<_> = (1..=8).map(|n| tokio::spawn(batch(client.clone(), n, 256))).collect();
+    calls.extend((9..41).map(|n| tokio::spawn(single(client.clone(), n))));
     let queued = || {
         let (_, metrics) = server.get("/metrics");
         let value = metrics.lines().find_map(|line| line.strip_prefix("pounce_queue_posts "));
         value.expect("the series").parse::<f64>().expect("a number")
     };
-    while queued() < 400.0 {}
+    while queued() < 1800.0 {}
     let signalled = Instant::now();
     server.signal("-TERM");
     let mut answered = 0;
