@@ -20,7 +20,7 @@ async fn score_until_asked(
     posts: &mut impl Iterator<Item = i64>,
     asked: bool,
 ) {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(60);
     loop {
         let post = posts.next().map(angry);
         let request = ScoreRequest { post, ..ScoreRequest::default() };
