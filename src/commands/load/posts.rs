@@ -1,7 +1,10 @@
 //! The posts of a load: from a file or made up, some of them repeated or long.
+//!
+//! Made-up posts of one run are not those of another: a server would remember their scores.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pounce_client::json;
 use pounce_proto::Post;
@@ -13,10 +16,17 @@ const LONG_WORDS: usize = 600;
 /// A repeated text is one of this many.
 const REPEATED: u64 = 64;
 
+/// Texts that a run may use up in a second before they meet those of a run that begins in the next.
+const TEXTS_PER_SECOND: u64 = 10_000;
+/// Numbers stay short: after a day they come again.
+const SECONDS: u64 = 100_000;
+
 /// Gives the text of the n-th post, the same for the same n. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Texts {
     source: Arc<Source>,
+    /// Number of the first made-up text.
+    first: u64,
     repeats: f64,
     long: f64,
 }
@@ -32,7 +42,9 @@ impl Texts {
             None => Source::MadeUp,
             Some(file) => Source::File(read(file)?),
         };
-        Ok(Self { source: Arc::new(source), repeats, long })
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let first = seconds % SECONDS * TEXTS_PER_SECOND + REPEATED;
+        Ok(Self { source: Arc::new(source), first, repeats, long })
     }
 
     /// The n-th post; `n` is its id.
@@ -49,7 +61,7 @@ impl Texts {
     }
 
     fn text_number(&self, n: u64) -> usize {
-        let number = if spread(n, 2) < self.repeats { n % REPEATED } else { n + REPEATED };
+        let number = if spread(n, 2) < self.repeats { n % REPEATED } else { self.first + n };
         usize::try_from(number).unwrap_or(usize::MAX)
     }
 }
