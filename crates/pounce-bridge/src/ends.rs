@@ -113,7 +113,11 @@ pub async fn run(
         Broker::Kafka => {
             let spec = addressed(FROM, KafkaSourceSpec::parse(&from.address))?;
             let source = KafkaSource::connect(&from.address, &from.access, spec);
-            Box::pin(onward.run(&connected(FROM, source)?)).await
+            let source = connected(FROM, source)?;
+            let done = Box::pin(onward.run(&source)).await;
+            // Its end waits for the brokers: on a thread that may wait.
+            let _ = tokio::task::spawn_blocking(move || drop(source)).await;
+            done
         }
         #[cfg(not(all(feature = "nats", feature = "kafka")))]
         broker => Err(not_built(FROM, broker)),

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use pounce_client::json;
 use pounce_proto::Post;
+use pounce_types::clock::now;
 
 use crate::commands::sample_posts;
 
@@ -42,8 +42,7 @@ impl Texts {
             None => Source::MadeUp,
             Some(file) => Source::File(read(file)?),
         };
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let first = seconds % SECONDS * TEXTS_PER_SECOND + REPEATED;
+        let first = now().millis() / 1000 % SECONDS * TEXTS_PER_SECOND + REPEATED;
         Ok(Self { source: Arc::new(source), first, repeats, long })
     }
 
