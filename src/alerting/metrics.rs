@@ -81,6 +81,7 @@ pub(crate) fn register() {
 
     post_counted(false, false);
     counter!("pounce_events_foreign_total").absolute(0);
+    turned_back(0);
     for written in [true, false] {
         state_saves_counter(written).absolute(0);
     }
@@ -219,7 +220,6 @@ pub(crate) fn engine_state(engine: &AlertEngine, now: Timestamp) {
     ] {
         gauge!("pounce_memory_horizon_seconds", "what" => what).set(horizon.as_secs_f64());
     }
-    counter!("pounce_clock_turned_back_total").absolute(engine.turned_back());
     gauge!("pounce_topics").set(as_f64(engine.keys()));
     gauge!("pounce_topics_bytes").set(as_f64(engine.history_bytes()));
     if let Some(watermark) = engine.watermark() {
@@ -235,4 +235,9 @@ fn watermark_seconds(at: Timestamp) -> f64 {
 #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn as_f64(count: usize) -> f64 {
     count as f64
+}
+
+/// The clock went back, and was followed.
+pub(super) fn turned_back(times: u64) {
+    counter!("pounce_clock_turned_back_total").increment(times);
 }

@@ -228,7 +228,9 @@ impl AlertMonitor {
     fn show(&self, engine: &AlertEngine) {
         metrics::engine_state(engine, now());
         let turned_back = engine.turned_back();
-        if self.inner.turned_back.swap(turned_back, Ordering::Relaxed) < turned_back {
+        let before = self.inner.turned_back.swap(turned_back, Ordering::Relaxed);
+        if before < turned_back {
+            metrics::turned_back(turned_back - before);
             tracing::warn!(
                 "the clock went back: topics that were ahead of it set their counts aside and warm up"
             );

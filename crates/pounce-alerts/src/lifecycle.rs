@@ -127,8 +127,7 @@ impl Lifecycle {
         Some(firing)
     }
 
-    /// The clock went back, `next` is the first minute to come: what ended later ended at a time that
-    /// never was, and holds nothing back.
+    /// The clock went back, `next` is the first minute to come: the end of an alert after it is forgotten.
     pub(super) fn turn_back(&mut self, next: Minute) {
         self.ended = self.ended.filter(|(minute, _)| *minute < next);
         if let Some(firing) = &mut self.firing {

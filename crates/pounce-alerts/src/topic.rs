@@ -244,6 +244,16 @@ impl TopicState {
         std::mem::take(&mut self.open).into_values().flatten()
     }
 
+    /// Whether it was heard of, or has posts, after `now`.
+    pub(super) fn is_heard_after(&self, now: Timestamp) -> bool {
+        self.newest.max(self.heard_at) > now
+    }
+
+    /// Nothing was heard of it after `now`.
+    pub(super) fn hear_no_later_than(&mut self, now: Timestamp) {
+        (self.newest, self.heard_at) = (self.newest.min(now), self.heard_at.min(now));
+    }
+
     /// Newest event time of the posts that were counted.
     pub(super) fn newest(&self) -> Timestamp {
         self.newest

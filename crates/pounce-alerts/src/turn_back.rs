@@ -37,8 +37,17 @@ impl AlertEngine {
         self.turned_back += 1;
         self.in_flight.turn_back(now);
         let lateness = self.settings.counting.lateness();
-        let ahead = |state: &TopicState| now.after(lateness) < state.next().start();
-        for name in self.change_topics(ahead, |state, settings| state.turn_back(now, settings)) {
+        let is_ahead = |state: &TopicState| now.after(lateness) < state.next().start();
+        let concerned = |state: &TopicState| is_ahead(state) || state.is_heard_after(now);
+        let changed = self.change_topics(concerned, |state, settings| {
+            if is_ahead(state) {
+                state.turn_back(now, settings);
+            } else {
+                // Its minutes are right, and are to close in their time.
+                state.hear_no_later_than(now);
+            }
+        });
+        for name in changed {
             self.schedule(&name);
         }
     }

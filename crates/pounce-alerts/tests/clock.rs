@@ -128,3 +128,19 @@ fn posts_that_arrived_by_the_wrong_clock_are_of_now_once_it_is_right() {
     assert_eq!(engine.watermark(), Some(at(WRONG + 2 * MINUTE)));
     assert!(engine.tick(Timestamp::MIN).is_empty(), "however far it goes back");
 }
+
+#[test]
+fn a_topic_that_begins_in_the_wrong_hours_goes_on_when_they_are_over() {
+    let mut engine = engine();
+    let wrong = at(WRONG + 1_440 * MINUTE);
+    // The clock of its sender is right.
+    assert!(!engine.observe(&post("kite", 1, WRONG, true), wrong).late);
+    engine.tick(at(WRONG + MINUTE));
+    engine.tick(at(WRONG + 10 * MINUTE));
+    let status = engine.topic(&common::topic("kite"), None).expect("a topic");
+    assert_eq!(
+        status.windows.last().map(|window| window.counts.posts),
+        Some(1),
+        "its minute has closed"
+    );
+}

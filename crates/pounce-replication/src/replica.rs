@@ -295,7 +295,7 @@ impl Replica {
         (engine.tick(now), cases.tick(now))
     }
 
-    /// The log's clock was wrong until now. What was noted by it may else last until it comes again.
+    /// The log's clock was wrong until `now`. Times that were noted by it would hold until it shows them again.
     fn turn_back(&mut self, engine: &mut AlertEngine, now: Timestamp) {
         self.clock = now;
         self.signal_used_at = self.signal_used_at.min(now);

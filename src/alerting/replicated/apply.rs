@@ -301,6 +301,8 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
     /// nobody uses that one.
     fn offer_signal(&mut self) {
         let (clock, own) = (self.replica.clock(), self.writer.signal());
+        // The log's clock may have gone back.
+        self.offered_at = self.offered_at.min(clock);
         let due = clock >= self.offered_at.after(OFFER_INTERVAL);
         if due && self.writer.is_caught_up() {
             self.offered_at = clock;
