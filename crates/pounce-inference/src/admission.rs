@@ -81,8 +81,8 @@ pub struct Admission<W> {
 #[derive(Debug)]
 struct Caller<W> {
     share: Share,
-    /// Posts of all its flows that wait.
-    waits: usize,
+    /// What waits of all its flows.
+    waits: Amount,
     flows: HashMap<FlowId, Flow<W>>,
     waiting: BTreeSet<(Rank, FlowId)>,
 }
@@ -90,7 +90,44 @@ struct Caller<W> {
 #[derive(Debug)]
 struct Flow<W> {
     share: Share,
+    waits: Amount,
     waiting: VecDeque<Waiting<W>>,
+}
+
+/// A number of posts, and the bytes of their texts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Amount {
+    posts: usize,
+    bytes: usize,
+}
+
+impl<W> Flow<W> {
+    fn push(&mut self, waiting: Waiting<W>) {
+        self.waits.posts += 1;
+        self.waits.bytes += waiting.bytes;
+        self.waiting.push_back(waiting);
+    }
+
+    fn left(&mut self, waiting: &Waiting<W>) {
+        self.waits.posts -= 1;
+        self.waits.bytes -= waiting.bytes;
+    }
+
+    fn pop(&mut self) -> Option<Waiting<W>> {
+        let next = self.waiting.pop_front()?;
+        self.left(&next);
+        Some(next)
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, id: u64) -> bool {
+        let position = self.waiting.iter().position(|waiting| waiting.id == id);
+        let Some(removed) = position.and_then(|position| self.waiting.remove(position)) else {
+            return false;
+        };
+        self.left(&removed);
+        true
+    }
 }
 
 #[derive(Debug)]
@@ -138,15 +175,20 @@ impl<W> Admission<W> {
         true
     }
 
-    /// Whether a post that finds no room should wait for it rather than be turned away: its caller
-    /// holds less than an equal share of the queue, so that others are the cause. Those that wait
-    /// so are no more than fit into the queue, or one for each caller.
+    /// Whether a post of `bytes` that finds no room should wait for it rather than be turned away:
+    /// with it, its caller has no more than an equal share of the queue, so that others are the cause.
+    /// Those that wait so are no more than fit into the queue, or one for each caller.
     #[must_use]
-    pub fn is_owed_room(&self, key: FlowKey) -> bool {
+    pub fn is_owed_room(&self, key: FlowKey, bytes: usize) -> bool {
         let caller = self.callers.get(&key.caller);
-        let has = caller.map_or(0, |caller| caller.share.posts + caller.waits);
+        let has = caller.map_or(Amount::default(), |caller| Amount {
+            posts: caller.share.posts + caller.waits.posts,
+            bytes: caller.share.bytes + caller.waits.bytes,
+        });
         let callers = self.callers.len() + usize::from(caller.is_none());
-        has < (self.posts.shared() / callers).max(1)
+        has.posts == 0
+            || has.posts < self.posts.shared() / callers
+                && has.bytes.saturating_add(bytes) <= self.bytes.shared() / callers
     }
 
     /// Adds a post to those that wait; returns an id to [`Admission::cancel`] it with.
@@ -154,7 +196,7 @@ impl<W> Admission<W> {
         let bytes = self.clamped(bytes);
         self.steps += 1;
         let id = self.steps;
-        self.change(key, |flow, _| flow.waiting.push_back(Waiting { id, bytes, value }));
+        self.change(key, |flow, _| flow.push(Waiting { id, bytes, value }));
         id
     }
 
@@ -164,11 +206,7 @@ impl<W> Admission<W> {
         {
             return false;
         }
-        self.change(key, |flow, _| {
-            let before = flow.waiting.len();
-            flow.waiting.retain(|waiting| waiting.id != id);
-            flow.waiting.len() < before
-        })
+        self.change(key, |flow, _| flow.remove(id))
     }
 
     /// Gives back the room of a post that got in with `bytes`.
@@ -194,7 +232,7 @@ impl<W> Admission<W> {
             return None;
         }
         let key = FlowKey { caller: id, flow: flow_id };
-        let next = self.change(key, |flow, _| flow.waiting.pop_front())?;
+        let next = self.change(key, |flow, _| flow.pop())?;
         self.admit(key, bytes);
         Some((key, bytes, next.value))
     }
@@ -205,8 +243,9 @@ impl<W> Admission<W> {
         let mut values = Vec::new();
         for caller in self.callers.values_mut() {
             caller.waiting.clear();
-            caller.waits = 0;
+            caller.waits = Amount::default();
             for flow in caller.flows.values_mut() {
+                flow.waits = Amount::default();
                 values.extend(flow.waiting.drain(..).map(|waiting| waiting.value));
             }
             caller.flows.retain(|_, flow| flow.share.posts > 0);
@@ -241,21 +280,23 @@ impl<W> Admission<W> {
     fn change<T>(&mut self, key: FlowKey, change: impl FnOnce(&mut Flow<W>, &mut Share) -> T) -> T {
         let caller = self.callers.entry(key.caller).or_insert_with(|| Caller {
             share: Share::default(),
-            waits: 0,
+            waits: Amount::default(),
             flows: HashMap::new(),
             waiting: BTreeSet::new(),
         });
-        let flow = caller
-            .flows
-            .entry(key.flow)
-            .or_insert_with(|| Flow { share: Share::default(), waiting: VecDeque::new() });
+        let flow = caller.flows.entry(key.flow).or_insert_with(|| Flow {
+            share: Share::default(),
+            waits: Amount::default(),
+            waiting: VecDeque::new(),
+        });
         let (caller_rank, flow_rank) = (caller.share.rank(), flow.share.rank());
         let (caller_waited, flow_waited) = (!caller.waiting.is_empty(), !flow.waiting.is_empty());
-        let waited = flow.waiting.len();
+        let waited = flow.waits;
 
         let result = change(flow, &mut caller.share);
 
-        caller.waits = caller.waits - waited + flow.waiting.len();
+        caller.waits.posts = caller.waits.posts - waited.posts + flow.waits.posts;
+        caller.waits.bytes = caller.waits.bytes - waited.bytes + flow.waits.bytes;
         let (waits, rank) = (!flow.waiting.is_empty(), flow.share.rank());
         let idle = !waits && flow.share.posts == 0;
         if flow_waited && (!waits || rank != flow_rank) {
@@ -337,15 +378,31 @@ mod tests {
         let mut admission = admission();
         let greedy: Vec<_> = (1..=3).map(|caller| key(caller, caller)).collect();
         fill(&mut admission, &greedy, 0);
-        assert!(greedy.iter().all(|&flow| !admission.is_owed_room(flow)), "a third each");
+        assert!(greedy.iter().all(|&flow| !admission.is_owed_room(flow, 100)), "a third each");
         // With a fourth caller a share is a quarter: it is owed so many and no more.
         let owed = (0..POSTS_MAX)
             .take_while(|_| {
-                let owed = admission.is_owed_room(key(9, 9));
+                let owed = admission.is_owed_room(key(9, 9), 100);
                 owed && admission.wait(key(9, 9), 100, 0) > 0
             })
             .count();
         assert_eq!(owed, POSTS_MAX * 3 / 4 / 4);
+    }
+
+    #[test]
+    fn who_fills_the_queue_with_long_texts_is_owed_nothing() {
+        let mut admission = admission();
+        let long = BYTES_MAX / 32;
+        while admission.try_admit(key(1, 1), long) {}
+        assert!(!admission.is_owed_room(key(1, 2), long), "a few posts are its share of the bytes");
+        assert!(admission.is_owed_room(key(2, 2), long));
+        let owed = (0..POSTS_MAX)
+            .take_while(|_| {
+                let owed = admission.is_owed_room(key(2, 2), long);
+                owed && admission.wait(key(2, 2), long, 0) > 0
+            })
+            .count();
+        assert_eq!(owed * long, BYTES_MAX * 3 / 4 / 2);
     }
 
     #[test]

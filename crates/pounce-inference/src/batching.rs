@@ -28,7 +28,7 @@ pub enum Closed {
     Tokens,
     /// The next post would add too much padding.
     Padding,
-    /// It has its part of those who wait.
+    /// It has half of a worker's share of those who wait.
     Share,
     /// Nobody else was waiting.
     Drained,

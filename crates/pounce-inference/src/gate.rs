@@ -62,7 +62,7 @@ impl Gate {
         key: FlowKey,
         bytes: usize,
     ) -> Result<Permit, TurnedAway> {
-        self.wait(key, bytes, |admission| admission.is_owed_room(key)).await
+        self.wait(key, bytes, |admission| admission.is_owed_room(key, bytes)).await
     }
 
     /// Waits for room for a post of `bytes`. Safe to drop.
