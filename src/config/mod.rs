@@ -147,7 +147,8 @@ impl ServeFlags {
         let (thresholds, set_by_flags) = self.thresholds.checked()?;
         let alerts = self.alerts.checked()?;
         let access = self.access.checked()?;
-        let observations = self.observations.checked()?;
+        let drain = self.drain.checked()?;
+        let observations = self.observations.checked(drain.timeout)?;
         let dashboard = self.dashboard.checked()?;
         let post_url = self.notifications.post_url();
         if post_url.is_some() && !dashboard.enabled && !self.notifications.is_on() {
@@ -189,7 +190,7 @@ impl ServeFlags {
             state_dir: alerts.state_dir,
             observations,
             traces: self.traces.checked()?,
-            drain: self.drain.checked()?,
+            drain,
         })
     }
 }

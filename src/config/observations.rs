@@ -11,6 +11,9 @@ use super::error::{ConfigError, within};
 
 /// Room for some seconds of a large fleet.
 const BYTES_MIN: u64 = 16 << 20;
+/// Milliseconds.
+const SILENCE_MIN: u64 = 50;
+const SILENCE_DEFAULT: u64 = 250;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Replicas that count as one")]
@@ -63,12 +66,12 @@ pub(super) struct ObservationFlags {
         value_name = "BYTES"
     )]
     observations_bytes_max: u64,
-    /// Longest silence of the log for which replies wait, in milliseconds; after it, posts are answered
-    /// as not counted yet, and count when the log is back
+    /// Longest silence of the log for which replies wait, in milliseconds, at most half of
+    /// --drain-timeout; after it, posts are answered as not counted yet, and count when the log is back
     #[arg(
         long,
         env = "POUNCE_OBSERVATIONS_SILENCE_MAX",
-        default_value_t = 250,
+        default_value_t = SILENCE_DEFAULT,
         value_name = "MILLISECONDS"
     )]
     observations_silence_max: u64,
@@ -86,7 +89,10 @@ pub struct ObservationsConfig {
 }
 
 impl ObservationFlags {
-    pub(super) fn checked(self) -> Result<Option<ObservationsConfig>, ConfigError> {
+    pub(super) fn checked(
+        self,
+        drain_timeout: Duration,
+    ) -> Result<Option<ObservationsConfig>, ConfigError> {
         if self.observations.is_empty() {
             for (flag, set) in [
                 ("--fleet-secret", self.fleet_secret.is_some()),
@@ -133,8 +139,13 @@ impl ObservationFlags {
                 1 << 40,
             )?,
         };
-        let silence_max =
-            within("--observations-silence-max", self.observations_silence_max, 50, 60_000)?;
+        // A drain has to answer what waits.
+        let half = u64::try_from(drain_timeout.as_millis() / 2).unwrap_or(u64::MAX);
+        let (silence_max, max) = (self.observations_silence_max, half.max(SILENCE_DEFAULT));
+        if !(SILENCE_MIN..=max).contains(&silence_max) {
+            let range = format!("{SILENCE_MIN} to {max} milliseconds: half of --drain-timeout");
+            return Err(fault("--observations-silence-max", &silence_max.to_string(), &range));
+        }
         Ok(Some(ObservationsConfig {
             log,
             secret: self.fleet_secret,

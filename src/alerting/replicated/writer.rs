@@ -22,9 +22,9 @@ use pounce_replication::{
 };
 use pounce_types::post::{Timestamp, Topic};
 
-/// Nobody waits when the oldest item has waited for so many times the longest silence, whatever else
-/// is applied.
-const WAIT_SILENCES_MAX: u32 = 8;
+/// Nobody waits when the oldest item has waited for so much longer than the longest silence, whatever
+/// else is applied.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often the breaker looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
@@ -308,11 +308,11 @@ impl Writer {
         self.inner.settings
     }
 
-    /// Completes when nothing was applied, and since `appended_at` nothing appended, for `max`. Safe
+    /// Completes when nothing was applied, and since `sealed_at` nothing sent, for `max`. Safe
     /// to drop.
-    pub(super) async fn silence(&self, appended_at: Instant, max: Duration) {
+    pub(super) async fn silence(&self, sealed_at: Instant, max: Duration) {
         loop {
-            let until = self.state().breaker.applied_at.max(appended_at) + max;
+            let until = self.state().breaker.applied_at.max(sealed_at) + max;
             if Instant::now() >= until {
                 return;
             }
@@ -424,7 +424,7 @@ impl Writer {
         let waited = now.saturating_duration_since(oldest);
         let silence_max = state.breaker.silence_max;
         let silent = now.saturating_duration_since(state.breaker.applied_at) > silence_max;
-        if (silent && waited > silence_max) || waited > silence_max * WAIT_SILENCES_MAX {
+        if (silent && waited > silence_max) || waited > silence_max + WAIT_MAX {
             state.breaker.open = true;
             metrics::breaker(true);
             for waiting in state.outbox.waiting_mut() {
