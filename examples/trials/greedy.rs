@@ -28,14 +28,21 @@ pub(crate) async fn run() -> Outcome<()> {
     let alone = polite(&server, 2_000_000_000).await?;
     // Threads of their own: what the polite ones wait for is the server.
     let others = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for n in 1..=GREEDY {
-        let addr = server.addr.clone();
-        others.spawn(async move { greedy(&addr, n).await.map_err(|error| error.to_string()) });
-    }
+    let greedy: Vec<_> = (1..=GREEDY)
+        .map(|n| {
+            let addr = server.addr.clone();
+            others.spawn(async move { greedy(&addr, n).await.map_err(|error| error.to_string()) })
+        })
+        .collect();
     // Until all of them have posts in the queue.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let beside = polite(&server, 3_000_000_000).await?;
+    let beside = polite(&server, 3_000_000_000).await;
+    let gone = greedy.iter().filter(|task| task.is_finished()).count();
     others.shutdown_background();
+    let beside = beside?;
+    if gone > 0 {
+        return Err(format!("{gone} of the {GREEDY} callers ended before the polite one").into());
+    }
     let told = format!(
         "posts one at a time, alone: {alone}; beside {GREEDY} callers that send all they can: {beside}"
     );
