@@ -18,8 +18,9 @@ const REPEATED: u64 = 64;
 
 /// Texts that a run may use up in a second before they meet those of a run that begins in the next.
 const TEXTS_PER_SECOND: u64 = 10_000;
-/// Numbers stay short: after a day they come again.
-const SECONDS: u64 = 100_000;
+/// Numbers of texts are below this: to a model that is given NUMBER for each number of eight digits or
+/// more, texts that differ in such a one alone are one.
+const NUMBERS_MAX: u64 = 10_000_000;
 
 /// Gives the text of the n-th post, the same for the same n. Cheap to clone.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ impl Texts {
             None => Source::MadeUp,
             Some(file) => Source::File(read(file)?),
         };
-        let first = now().millis() / 1000 % SECONDS * TEXTS_PER_SECOND + REPEATED;
+        let first = now().millis() / 1000 * TEXTS_PER_SECOND;
         Ok(Self { source: Arc::new(source), first, repeats, long })
     }
 
@@ -60,7 +61,11 @@ impl Texts {
     }
 
     fn text_number(&self, n: u64) -> usize {
-        let number = if spread(n, 2) < self.repeats { n % REPEATED } else { self.first + n };
+        let number = if spread(n, 2) < self.repeats {
+            n % REPEATED
+        } else {
+            REPEATED + (self.first + n) % (NUMBERS_MAX - REPEATED)
+        };
         usize::try_from(number).unwrap_or(usize::MAX)
     }
 }
@@ -88,6 +93,18 @@ mod tests {
 
     fn distinct(texts: &Texts) -> usize {
         (0..1000).map(|n| texts.post(n).text).collect::<HashSet<_>>().len()
+    }
+
+    #[test]
+    fn made_up_posts_of_a_run_are_those_of_no_other_run_and_have_short_numbers() {
+        let run = |first| Texts { first, ..Texts::open(None, 0.0, 0.0).expect("made up") };
+        let second = 1_795_701_134 * TEXTS_PER_SECOND;
+        for (one, next) in [(second, second + TEXTS_PER_SECOND), (0, 60 * TEXTS_PER_SECOND)] {
+            let numbers = |first| (0..10_000).map(move |n| run(first).text_number(n));
+            let both: HashSet<_> = numbers(one).chain(numbers(next)).collect();
+            assert_eq!(both.len(), 20_000);
+            assert!(both.iter().all(|&number| number < 10_000_000), "eight digits are NUMBER");
+        }
     }
 
     #[test]
