@@ -10,11 +10,9 @@
 use std::time::{Duration, Instant};
 
 use super::metrics;
-use super::writer::{BATCH_ITEMS, Writer};
+use super::writer::Writer;
 use pounce_replication::{LogError, ObservationLog, SealedBatch};
 
-/// A small batch grows until the one before it is this long ago.
-const PACE: Duration = Duration::from_millis(2);
 /// A batch that was sent is read back within this time, or the log is asked whether it stored it ...
 const READ_BACK_MAX: Duration = Duration::from_millis(100);
 /// ... and so for the batches after it for this long: a replica that reads late sends few of them twice.
@@ -39,9 +37,6 @@ pub(crate) async fn run<L: ObservationLog>(log: L, writer: Writer) {
             () = writer.silence(sealed_at, silence_max) => {}
             // The others tick; this one must be heard of all the same.
             () = tokio::time::sleep_until((sealed_at + heartbeat).into()) => {}
-        }
-        if (1..BATCH_ITEMS).contains(&writer.next_items()) {
-            tokio::time::sleep_until((sealed_at + PACE).into()).await;
         }
         writer.form_known().await;
         let batch = writer.seal();

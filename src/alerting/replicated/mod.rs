@@ -1,6 +1,6 @@
 //! Counting through a log that all replicas of a fleet read.
 //!
-//! `writer` takes in what this process scored; `append` writes it to the log; `apply` reads
+//! `writer` takes in what this process scored; `append` writes it to the log, when `pace` says; `apply` reads
 //! the log, this process's entries among them, and drives the alert engine. Whoever scored a post
 //! waits until it was applied here, unless the log does not answer. docs/decisions/replicated-log.md
 //! says why.
@@ -11,5 +11,6 @@ pub(crate) mod apply;
 pub(crate) mod error;
 pub(crate) mod metrics;
 pub(crate) mod outcome;
+mod pace;
 pub mod unsent;
 pub(crate) mod writer;

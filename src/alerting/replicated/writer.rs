@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::error::{AcknowledgeError, CaseActionError, CloseAlertError, LogSilent};
 use super::metrics;
 use super::outcome::{Pending, Waiting, wait};
+use super::pace::Pace;
 use super::unsent::UnsentBatch;
 use pounce_alerts::{Acknowledged, AlertEngine, CloseAction, ClosedAlert, Signal};
 use pounce_cases::{Acted, CaseAction, CaseSettings};
@@ -35,9 +36,6 @@ const BEHIND_FOR_MAX: Duration = Duration::from_secs(5);
 
 /// A customer who waited for longer has turned elsewhere.
 const CASE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
-
-/// Items of a batch that leaves without waiting for more.
-pub(super) const BATCH_ITEMS: usize = 100;
 
 /// 64 MiB are about 500,000 observations.
 fn limits(age_max: Duration) -> OutboxLimits {
@@ -66,7 +64,7 @@ struct Inner {
     dropped: AtomicUsize,
     // std Mutex: held for a few map operations, never across an await.
     state: Mutex<State>,
-    /// There is something to append, and nothing is under way.
+    /// When the next batch is to leave has changed.
     due: Notify,
     /// It became known which form may be written.
     form_known: Notify,
@@ -74,6 +72,7 @@ struct Inner {
 
 struct State {
     outbox: Outbox<Waiting>,
+    pace: Pace,
     in_flight: WriterInFlight,
     breaker: Breaker,
     began: Instant,
@@ -88,10 +87,11 @@ struct State {
 }
 
 impl State {
-    /// Whether there is something to append. A tick that is under way holds nothing up.
-    fn is_due(&self) -> bool {
+    /// When the next batch is to leave: none while there is none, or another is under way. A tick
+    /// holds nothing up.
+    fn due_at(&self) -> Option<Instant> {
         let is_free = self.sealed.as_ref().is_none_or(|batch| batch.items == 0);
-        is_free && self.outbox.next_items() > 0
+        self.pace.due_at().filter(|_| is_free && self.outbox.next_items() > 0)
     }
 
     /// Items that the log has not stored.
@@ -130,15 +130,18 @@ impl Writer {
         let settings = engine.settings_digest() ^ cases.map_or(0, |cases| cases.digest());
         let limits = limits(age_max(engine.lateness(), cases.is_some()));
         let mut outbox = Outbox::new(membership.reads, nonce, settings, limits);
+        let (mut pace, now) = (Pace::default(), Instant::now());
         for batch in unsent {
-            outbox.put_back(&batch.bytes, batch.form, batch.items, Instant::now());
+            outbox.put_back(&batch.bytes, batch.form, batch.items, now);
+            pace.came(outbox.next_items(), now);
         }
         let state = State {
             outbox,
+            pace,
             in_flight: WriterInFlight::default(),
             // Until the first entry was read back nobody knows that the log answers.
-            breaker: Breaker { open: true, silence_max, applied_at: Instant::now() },
-            began: Instant::now(),
+            breaker: Breaker { open: true, silence_max, applied_at: now },
+            began: now,
             caught_up_at: None,
             sealed: None,
             form: None,
@@ -320,19 +323,19 @@ impl Writer {
         }
     }
 
-    /// Items that would make up the next batch.
-    pub(super) fn next_items(&self) -> usize {
-        self.state().outbox.next_items()
-    }
-
-    /// Completes when there is something to append, and no items are on their way. Safe to drop.
+    /// Completes when the next batch is to leave, and no items are on their way. Safe to drop.
     pub(super) async fn due(&self) {
         loop {
-            let due = self.inner.due.notified();
-            if self.state().is_due() {
-                return;
+            let changed = self.inner.due.notified();
+            let due_at = self.state().due_at();
+            match due_at {
+                None => changed.await,
+                Some(due_at) if due_at <= Instant::now() => return,
+                Some(due_at) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(due_at.into()) => {}
+                },
             }
-            due.await;
         }
     }
 
@@ -346,6 +349,8 @@ impl Writer {
         let form = state.form.unwrap_or(EntryForm::OLDEST);
         let sealed = state.outbox.seal(form, now);
         metrics::left_out(sealed.left_out);
+        let more = state.outbox.next_items() > 0;
+        state.pace.left(more, now);
         state.sealed = Some(sealed.clone());
         sealed
     }
@@ -404,7 +409,7 @@ impl Writer {
             let sealed = &mut state.sealed;
             if let Some(batch) = sealed.take_if(|batch| batch.number == applied.number) {
                 metrics::appended(batch.sealed_at.elapsed());
-                self.wake_appender(state);
+                self.wake_appender(None, state);
             }
         }
     }
@@ -469,15 +474,18 @@ impl Writer {
     fn push(&self, state: &mut State, item: &Item) -> Pending {
         let (waiting, pending) =
             if state.breaker.open { (None, Pending::nobody()) } else { wait() };
-        let dropped = state.outbox.push(item, waiting, Instant::now());
+        let (now, due_before) = (Instant::now(), state.due_at());
+        let dropped = state.outbox.push(item, waiting, now);
         self.dropped(dropped);
-        self.wake_appender(state);
+        state.pace.came(state.outbox.next_items(), now);
+        self.wake_appender(due_before, state);
         pending
     }
 
     /// Each wake costs a replica that is not busy some of a processor: none is for nothing.
-    fn wake_appender(&self, state: &State) {
-        if state.is_due() {
+    fn wake_appender(&self, due_before: Option<Instant>, state: &State) {
+        let due_at = state.due_at();
+        if due_at.is_some() && due_at != due_before {
             self.inner.due.notify_waiters();
         }
     }
