@@ -5,17 +5,14 @@
 mod binary;
 
 use std::path::Path;
-use std::time::Duration;
 
-use binary::Server;
+use binary::{Server, eventually};
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Author, Flag, ListAlertsRequest, Post, ScoreRequest};
-use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model/small");
-const LIMIT: Duration = Duration::from_secs(60);
 const TOPIC: &str = "kite";
 
 /// Makes the server's clock wrong by `offset`, at once.
@@ -44,21 +41,6 @@ async fn score(channel: &Channel, posts: std::ops::Range<u32>) -> usize {
     late
 }
 
-fn metric(server: &Server, name: &str) -> f64 {
-    let (_, metrics) = server.get("/metrics");
-    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.expect("the series").parse().expect("a number")
-}
-
-async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !done().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_a_day_ahead_and_back_hides_no_alert() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -71,12 +53,12 @@ async fn a_clock_that_jumps_a_day_ahead_and_back_hides_no_alert() {
     assert_eq!(score(&channel, 0..10).await, 0);
 
     const WATERMARK: &str = "pounce_watermark_timestamp_seconds";
-    eventually("it shows its watermark", async || metric(&server, WATERMARK) > 0.0).await;
-    let before = metric(&server, WATERMARK);
+    eventually("it shows its watermark", async || server.metric(WATERMARK) > 0.0).await;
+    let before = server.metric(WATERMARK);
     set_clock(&clock, "+1d");
     assert_eq!(score(&channel, 10..20).await, 0);
     let day = 23.0 * 3600.0;
-    eventually("a day goes by", async || metric(&server, WATERMARK) > before + day).await;
+    eventually("a day goes by", async || server.metric(WATERMARK) > before + day).await;
 
     set_clock(&clock, "+0");
     assert_eq!(score(&channel, 20..60).await, 0, "none is late");

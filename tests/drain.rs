@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use binary::Server;
+use binary::{Server, eventually};
 use futures::StreamExt;
 use pounce_client::{Client, Reply, StreamSpec};
 use pounce_proto::post_result::Result as PostResult;
@@ -228,12 +228,8 @@ async fn a_drain_answers_or_turns_away_every_post_of_calls() {
     assert_eq!(batch(client.clone(), 0, 16).await, 16);
     let mut calls: Vec<_> = (1..=8).map(|n| tokio::spawn(batch(client.clone(), n, 256))).collect();
     calls.extend((9..41).map(|n| tokio::spawn(single(client.clone(), n))));
-    let queued = || {
-        let (_, metrics) = server.get("/metrics");
-        let value = metrics.lines().find_map(|line| line.strip_prefix("pounce_queue_posts "));
-        value.expect("the series").parse::<f64>().expect("a number")
-    };
-    while queued() < 1800.0 {}
+    let wait = async || server.metric("pounce_queue_posts") >= 1800.0;
+    eventually("the posts wait", wait).await;
     let signalled = Instant::now();
     server.signal("-TERM");
     let mut answered = 0;

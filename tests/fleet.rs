@@ -28,26 +28,10 @@ use pounce_replication::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use support::replica::{impatient, replica, started};
 use support::{HASH_KEY, IMPATIENCE, Service, Spec, angry, counts, eventually, message};
 use tonic::Code;
 use trial::seeds;
-
-/// A replica whose log answers.
-async fn replica(log: JetStreamLog) -> Service {
-    started(Spec { observations: Some(log), ..Spec::default() }).await
-}
-
-/// A replica whose log falls silent.
-async fn impatient(log: JetStreamLog) -> Service {
-    let observations = Some(log);
-    started(Spec { observations, log_silence_max: IMPATIENCE, ..Spec::default() }).await
-}
-
-async fn started(spec: Spec) -> Service {
-    let service = Service::start(spec).await;
-    counts(&service).await;
-    service
-}
 
 async fn fleet<const N: usize>(nats: &Nats) -> [Service; N] {
     let mut replicas = Vec::new();

@@ -7,9 +7,9 @@ mod binary;
 #[path = "support/nats.rs"]
 mod nats;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use binary::Server;
+use binary::{Server, eventually};
 use futures::future::join_all;
 use nats::Nats;
 use pounce_proto::alert_service_client::AlertServiceClient;
@@ -17,7 +17,6 @@ use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{
     Alert, AlertFilter, Author, Flag, ListAlertsRequest, ListTopicsRequest, Post, ScoreRequest,
 };
-use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model/small");
@@ -26,7 +25,6 @@ const CLOCKS: [(&str, i64); 3] = [("-5m", -300), ("+0", 0), ("+5m", 300)];
 /// Posts of each topic, and seconds between two.
 const POSTS: i64 = 90;
 const STEP: i64 = 20;
-const LIMIT: Duration = Duration::from_secs(60);
 
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
@@ -98,15 +96,6 @@ async fn told(server: &Server) -> String {
 
 fn up_to_date(server: &Server) -> bool {
     server.get("/readyz").1.contains("replies wait for their counts")
-}
-
-async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !done().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

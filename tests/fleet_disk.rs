@@ -14,16 +14,14 @@ mod dated;
 mod nats;
 
 use std::ops::Range;
-use std::time::Duration;
 
-use binary::Server;
+use binary::{Server, eventually};
 use dated::{STEP, post};
 use futures::future::join_all;
 use nats::Nats;
 use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Flag, GetTopicRequest, ListAlertsRequest, ListTopicsRequest, ScoreRequest};
-use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model/small");
@@ -33,7 +31,6 @@ const FILE_BYTES_MAX: u64 = 16 << 10;
 const POSTS_MAX: i64 = 1000;
 /// Posts that are sent while it is.
 const MEANWHILE: usize = 200;
-const LIMIT: Duration = Duration::from_secs(60);
 
 async fn channel(server: &Server) -> Channel {
     let endpoint = Endpoint::from_shared(server.addr.clone()).expect("an address");
@@ -81,15 +78,6 @@ fn failed_appends(server: &Server) -> u64 {
     let name = "pounce_log_append_seconds_count{result=\"failed\"} ";
     let count = metrics.lines().find_map(|line| line.strip_prefix(name));
     count.expect("the series").parse().expect("a count")
-}
-
-async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !done().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 /// Scores the next post until its reply waits for its count.

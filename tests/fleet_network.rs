@@ -17,24 +17,8 @@ use pounce_proto::alert_service_client::AlertServiceClient;
 use pounce_proto::{Flag, GetTopicRequest, Post, ScoreRequest, ScoredEvent};
 use pounce_replication::{Credentials, JetStreamLog, ObservationLog};
 use proxy::{Network, Proxy};
-use support::{IMPATIENCE, Service, Spec, angry, counts};
-
-/// A replica whose log answers.
-async fn replica(log: JetStreamLog) -> Service {
-    started(Spec { observations: Some(log), ..Spec::default() }).await
-}
-
-/// A replica whose log falls silent.
-async fn impatient(log: JetStreamLog) -> Service {
-    let observations = Some(log);
-    started(Spec { observations, log_silence_max: IMPATIENCE, ..Spec::default() }).await
-}
-
-async fn started(spec: Spec) -> Service {
-    let service = Service::start(spec).await;
-    counts(&service).await;
-    service
-}
+use support::replica::{impatient, replica};
+use support::{Service, angry};
 
 async fn score(service: &Service, post: Post) -> ScoredEvent {
     let request = ScoreRequest { post: Some(post), ..ScoreRequest::default() };

@@ -70,16 +70,9 @@ async fn progress(answered: &[Arc<AtomicUsize>], replies: usize) {
     tokio::time::timeout(LIMIT, reached).await.expect("the jobs go on");
 }
 
-/// The sum of a metric's series.
-fn metric(server: &Server, name: &str) -> f64 {
-    let (_, metrics) = server.get("/metrics");
-    let series = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
 /// The server with most streams, and how many it has.
 fn busiest(servers: &mut BTreeMap<usize, Server>) -> (usize, Server, f64) {
-    let streams = |server: &Server| metric(server, "pounce_streams_open");
+    let streams = |server: &Server| server.metric("pounce_streams_open");
     let open: Vec<(usize, f64)> = servers.iter().map(|(n, server)| (*n, streams(server))).collect();
     let most = open.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("servers");
     (most.0, servers.remove(&most.0).expect("just counted"), most.1)
@@ -128,5 +121,5 @@ async fn of_three_replicas_one_is_killed_and_one_drained_and_no_post_is_lost() {
 }
 
 fn scored(server: &Server) -> f64 {
-    metric(server, "pounce_posts_total")
+    server.metric("pounce_posts_total")
 }

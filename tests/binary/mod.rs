@@ -192,6 +192,24 @@ impl Server {
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
         (status.expect("a status"), body.to_owned())
     }
+
+    /// The sum of a metric's series.
+    pub fn metric(&self, name: &str) -> f64 {
+        let (_, metrics) = self.get("/metrics");
+        let series = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+}
+
+/// Waits until `done`; a minute without it is a hang.
+pub async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(LIMIT, waiting).await;
+    in_time.unwrap_or_else(|_| panic!("not within a minute: {what}"));
 }
 
 impl Drop for Server {
