@@ -1,7 +1,7 @@
 """The networks that are shipped: cut out of a published encoder, or an earlier revision."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,12 +47,12 @@ class Network:
             for group in self.alike:
                 vectors[group] = vectors[group[0]].clone()
 
-    def begin(self) -> None:
-        """Starts each group from the mean of its vectors."""
+    def begin(self, new: Collection[int] = ()) -> None:
+        """Starts each group from the mean of its vectors, those of `new` ids left out."""
         vectors = self.model.bert.embeddings.word_embeddings.weight
         with torch.no_grad():
             for group in self.alike:
-                vectors[group] = vectors[group].mean(0)
+                vectors[group] = vectors[[i for i in group if i not in new]].mean(0)
 
 
 def minilm(seed: int) -> Network:
@@ -63,9 +63,7 @@ def minilm(seed: int) -> Network:
         BertConfig.from_pretrained(MINILM), load_file(MINILM / "model.safetensors"), seed
     )
     vocabulary.give_vectors(model.bert.embeddings.word_embeddings, additions)
-    network = Network(model, tokeniser, vocabulary.alike(tokeniser))
-    network.begin()
-    return network
+    return _begun(model, tokeniser)
 
 
 def shipped(folder: Path, seed: int) -> Network:
@@ -82,9 +80,7 @@ def shipped(folder: Path, seed: int) -> Network:
     torch.manual_seed(seed)
     model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
     model.load_state_dict(weights)
-    network = Network(model, tokeniser, vocabulary.alike(tokeniser))
-    network.begin()
-    return network
+    return _begun(model, tokeniser)
 
 
 def mean(network: Network, ends: list[dict[str, torch.Tensor]], weights: list[float]) -> None:
@@ -102,6 +98,13 @@ def student(teacher: Network, layers: Sequence[int]) -> Network:
     model.bert.encoder.layer = torch.nn.ModuleList(model.bert.encoder.layer[i] for i in layers)
     model.config.num_hidden_layers = len(layers)
     return Network(model, teacher.tokeniser, teacher.alike)
+
+
+def _begun(model, tokeniser):
+    tokeniser, new = vocabulary.with_words(tokeniser)
+    network = Network(model, tokeniser, vocabulary.alike(tokeniser))
+    network.begin(new)
+    return network
 
 
 def _classifier(config, weights, seed):

@@ -6,9 +6,9 @@ entry of the vocabulary (vocabulary.py), all entries are trained as one (`Networ
 the shipped files hold the same vector for all: changing one of these names into another changes
 nothing at all. Names beyond the list are met in training as made-up ones.
 
-Words for who somebody is (`own/people.txt`) are treated alike, as far as the vocabulary holds them
-in one piece: whether a neighbour is gay, Muslim or Polish says nothing of a post's mood, but the
-tweets of some years do.
+Words for who somebody is (`own/people.txt`), first names (`own/first_names.txt`) and places
+(`own/places.txt`) are treated alike: whether a neighbour is gay, Muslim or Polish, called Emma or from
+Leeds says nothing of a post's mood, but the tweets of some years do.
 """
 
 import random
@@ -23,8 +23,13 @@ def _lines(file: str) -> list[list[str]]:
     return [line.split() for line in lines if not line.startswith("#")]
 
 
-KNOWN = sorted({name for line in _lines("names.txt") for name in line})
-PEOPLE = _lines("people.txt")
+def _words(file: str) -> list[str]:
+    return [word for line in _lines(file) for word in line]
+
+
+KNOWN = sorted(set(_words("names.txt")))
+# Groups of words that share a vector each: who somebody is, what they are called, where.
+ALIKE = [*_lines("people.txt"), _words("first_names.txt"), _words("places.txt")]
 PATTERN = re.compile(rf"\b(?:{'|'.join(KNOWN)})\b", re.IGNORECASE)
 
 STARTS = (

@@ -3,7 +3,7 @@ DATA ?= ../shared/data
 MPNET ?= .cache/mpnet
 # Where training runs: cpu or cuda.
 DEVICE ?= cpu
-# Revision 4, from which one of revision 5's runs starts, by the commit that holds it.
+# Revision 4, from which one of the runs starts, by the commit that holds it.
 BASE ?= .cache/revision-4
 BASE_COMMIT = 6f459bcfd858b9498526196d2ead07d5cccf6381
 TRAINING_VENV ?= .venv-training
@@ -29,8 +29,8 @@ bench-peers: $(PEERS_STAMP) ## Measure the default model in onnxruntime, OpenVIN
 	$(TRAINING_PYTHON) training/peers.py --pounce target/release/pounce --file $(POSTS) $(ARGS)
 
 .PHONY: model teacher model-eval convert test-training fetch-data
-model: $(TRAINING_STAMP) $(BASE)/config.json ## Rebuild model/ and its golden scores from data, the teacher's scores and revision 4 (resumes)
-	$(TRAINING_PYTHON) training/make.py --data $(DATA) --base $(BASE) --device $(DEVICE)
+model: $(TRAINING_STAMP) $(BASE)/config.json ## Rebuild model/ and its golden scores from data, the teacher's scores and revision 4 (resumes); MEAN=DIR: from a folder's weights
+	$(TRAINING_PYTHON) training/make.py --data $(DATA) --base $(BASE) --device $(DEVICE) $(if $(MEAN),--mean $(MEAN))
 
 $(BASE)/config.json:
 	mkdir -p $(BASE)

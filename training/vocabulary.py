@@ -1,11 +1,12 @@
-"""The tokeniser: uncased WordPiece with entries for emoji and for brand names.
+"""The tokeniser: uncased WordPiece with entries for emoji, brand names and words for people and places.
 
 BERT's vocabulary has no emoji: all of them would be [UNK]. social-v1 sets each emoji apart as a
 word, so one entry each suffices; they replace [unused0], [unused1], ... in block order. Their
 vectors start as the mean of the pieces of their Unicode names ("loudly crying face").
 
 The brand names of names.py that BERT would cut into pieces replace the last of its one-character
-pieces of other scripts; all known names start with the same vector, the mean of those it has.
+pieces of other scripts; all known names start with the same vector, the mean of those it has. The
+words of `names.ALIKE` that it would cut replace letters of other scripts.
 """
 
 import json
@@ -76,11 +77,31 @@ def extended(tokenizer_json: Path) -> tuple[Tokenizer, Additions]:
     return Tokenizer.from_str(json.dumps(spec)), additions
 
 
+def with_words(tokeniser: Tokenizer) -> tuple[Tokenizer, set[int]]:
+    """The tokeniser with an entry for each word of `names.ALIKE`, while there are letters to replace,
+    and the ids of the new entries: their vectors are those letters', and mean nothing yet."""
+    spec = json.loads(tokeniser.to_str())
+    vocab = spec["model"]["vocab"]
+    foreign = sorted(((i, t) for t, i in vocab.items() if _foreign_letter(t)), reverse=True)
+    lacking = [word for group in names.ALIKE for word in group if word not in vocab]
+    new = set()
+    for word, (index, letter) in zip(lacking, foreign):
+        del vocab[letter]
+        vocab[word] = index
+        new.add(index)
+    return Tokenizer.from_str(json.dumps(spec)), new
+
+
 def alike(tokenizer: Tokenizer) -> list[list[int]]:
-    """Groups of ids that are trained as one: the brand names, and the words for who somebody is."""
-    groups = [[name.lower() for name in names.KNOWN], *names.PEOPLE]
+    """Groups of ids that are trained as one: the brand names, and those of `names.ALIKE`."""
+    groups = [[name.lower() for name in names.KNOWN], *names.ALIKE]
     found = ({tokenizer.token_to_id(word) for word in group} - {None} for group in groups)
     return [sorted(group) for group in found if group]
+
+
+def _foreign_letter(token: str) -> bool:
+    letter = token.removeprefix("##")
+    return len(letter) == 1 and letter >= "\u0400" and unicodedata.category(letter) == "Lo"
 
 
 def give_vectors(embeddings: torch.nn.Embedding, additions: Additions) -> None:

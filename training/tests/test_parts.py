@@ -277,7 +277,7 @@ class Behaviours(unittest.TestCase):
         terms = "|".join(map(re.escape, behaviour.words()))
         self.assertFalse([t for t in met if re.search(rf"\b(?:{terms})\b", t)])
         self.assertFalse(set(posts.SLOTS["identity"]) & behaviour.words())
-        self.assertFalse({word for group in names.PEOPLE for word in group} & behaviour.words())
+        self.assertFalse({word for group in names.ALIKE for word in group} & behaviour.words())
         texts = {t for test in behaviour.tests() for one in test.sets for t in one}
         self.assertFalse({t.lower() for t in texts} & set(met))
 
@@ -429,11 +429,14 @@ class Names(unittest.TestCase):
         tokeniser, _ = vocabulary.extended(models.MINILM / "tokenizer.json")
         rng = random.Random(2)
         text = "on hold with Vodafone's line, dhl and Google too"
+        tokeniser, _ = vocabulary.with_words(tokeniser)
         network = models.Network(tiny.network().model, tokeniser, vocabulary.alike(tokeniser))
         ids = network.tokenise([text, robustness.known_name(text, rng)], 72)
         self.assertEqual(*ids)
         self.assertNotEqual(*network.tokenise([text, "on hold with my line, it and it too"], 72))
         self.assertEqual(*network.tokenise(["a gay baker", "a Polish baker"], 72))
+        self.assertEqual(*network.tokenise(["a Zoroastrian baker", "a Polish baker"], 72))
+        self.assertEqual(*network.tokenise(["Emma of Leeds", "Takashi of Porto"], 72))
         self.assertNotEqual(*network.tokenise(["a black coat", "a Polish coat"], 72))
         network = tiny.network()
         network.alike = [[7, 9, 11]]
@@ -447,6 +450,12 @@ class Names(unittest.TestCase):
         tokeniser, additions = vocabulary.extended(models.MINILM / "tokenizer.json")
         self.assertEqual(tokeniser.get_vocab_size(), published.get_vocab_size())
         self.assertEqual(len(set(additions.names)), len(names.KNOWN))
+        tokeniser, new = vocabulary.with_words(tokeniser)
+        self.assertEqual(tokeniser.get_vocab_size(), published.get_vocab_size())
+        lacking = {word for group in names.ALIKE for word in group}.difference(published.get_vocab())
+        self.assertEqual(len(new), len(lacking))
+        self.assertEqual({tokeniser.token_to_id(word) for word in lacking}, new)
+        self.assertEqual(vocabulary.with_words(tokeniser)[1], set())
         words = "half the items are missing again, nobody told me"
         self.assertEqual(tokeniser.encode(words).ids, published.encode(words).ids[:12])
 

@@ -1,5 +1,6 @@
 """The whole pipeline on a tiny world, and conversion of other people's classifiers."""
 
+import dataclasses
 import json
 import math
 import tempfile
@@ -41,6 +42,7 @@ class Pipeline(unittest.TestCase):
         cls.recipe = make.Recipe(
             plan=plan,
             again=(1, 1e-3),
+            last=dataclasses.replace(plan, name="last", epochs=1, rate=1e-3, dropout=0.1),
             student=make.Student("student", "1", (0, 2)),
         )
         train_rows, cls.rows = data.load(cls.root / "data")
@@ -145,15 +147,18 @@ class Pipeline(unittest.TestCase):
         self.assertEqual(config["num_hidden_layers"], 2)
         self.assertEqual(config["pounce"]["name"], "student")
 
-    def test_the_weights_are_the_mean_of_both_runs_ends(self):
+    def test_the_weights_are_between_the_mean_of_both_runs_ends_and_the_last_run_s(self):
         said = {}
-        for run in ("minilm", "minilm-again", "base", "base-again"):
+        for run in ("minilm", "minilm-again", "base", "base-again", "last"):
             state = torch.load(self.root / "state" / f"{run}.pt", weights_only=True)
             said[run] = state["model"]["bert.encoder.layer.0.output.dense.weight"]
-        mean = sum(w * said[run] for run, w in zip(said, (1, 1, 2, 2))).div(6).half()
+        last = said.pop("last")
+        mean = sum(w * said[run] for run, w in zip(said, (1, 1, 2, 2))) / 6
+        wanted = mean.lerp(last, self.recipe.way).half()
         shipped = load_file(self.root / "model" / "model.safetensors")
-        torch.testing.assert_close(shipped["bert.encoder.layer.0.output.dense.weight"], mean)
+        torch.testing.assert_close(shipped["bert.encoder.layer.0.output.dense.weight"], wanted)
         self.assertFalse(torch.equal(said["base"], said["base-again"]))
+        self.assertFalse(torch.equal(mean, last))
 
     def test_a_model_of_three_classes_gets_an_output_for_discontent(self):
         network = tiny.network(2, outputs=3)
