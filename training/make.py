@@ -87,17 +87,14 @@ class Recipe:
     # What the ends of the runs count for in the mean, by where they started.
     shares: dict[str, float] = field(default_factory=lambda: {"minilm": 1.0, "base": 2.0})
     # What the mean learns then: mostly made-up posts, and of the others enough to forget nothing.
-    last: Plan = Plan(
-        "last",
-        epochs=5,
+    last: Plan = replace(
+        plan,
+        name="last",
         rate=2e-4,
         seed=11,
         batch=128,
         dropout=0.1,
-        slips=0.15,
-        renames=0.1,
-        frames=0.12,
-        draws={source: 0.1 * draws for source, draws in DRAWS.items()} | {data.OWN: 1.2},
+        draws={source: 0.1 * often for source, often in DRAWS.items()} | {data.OWN: 1.2},
     )
     # How far the shipped weights are on the way from the mean to that run's end.
     way: float = 0.35
