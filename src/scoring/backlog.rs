@@ -4,8 +4,9 @@
 //! stream reads its next post only while the posts of all streams that are still to be scored take
 //! less time than half of that, at the workers' measured pace. Work is counted in tokens, since a
 //! long post takes a hundred times as long as a short one. A stream may hold no more of it than is
-//! left (Choudhury and Hahne's dynamic thresholds, 1998): so streams share it equally, and one that
-//! comes new, or sends a post at a time, finds as much room as each of the others has.
+//! left (Choudhury and Hahne's dynamic thresholds, 1998), less an eighth: so streams share it equally. The
+//! eighth is for those that hold nothing, who come new or send a post at a time: they find room
+//! even when the workers have just become slower and the others hold more than they should.
 //!
 //! A call of one post or a batch has said all that it has to say. Nothing is refused to it before a
 //! drain; then its posts that are not scored yet stay while all that stay take less than a quarter
@@ -30,6 +31,8 @@ use pounce_inference::scorer::Scorer;
 const DRAIN_SHARE: f64 = 0.5;
 /// The same of posts of calls.
 const CALLS_SHARE: f64 = 0.25;
+/// One of so many equal parts of the room is kept for streams that hold nothing.
+const RESERVE_PART: usize = 8;
 /// Tokens that may always be accepted, so that a full batch can form however slow the workers are.
 const TOKENS_MIN: usize = 4096;
 /// Bytes of text that a token stands for, at least; plain English has twice as many.
@@ -114,7 +117,8 @@ impl Inner {
 
 /// Whether a stream that holds `own` of the `held` tokens may hold more, if all may hold `max`.
 fn may_hold_more(own: usize, held: usize, max: usize) -> bool {
-    own < max.saturating_sub(held)
+    let shared = max - max / RESERVE_PART;
+    own < shared.saturating_sub(held) || own == 0 && held < max
 }
 
 /// What one stream has accepted and not yet scored.
@@ -219,6 +223,8 @@ mod tests {
     #[test]
     fn a_stream_that_comes_new_finds_room_beside_others_that_take_all_they_can() {
         const MAX: usize = 100_000;
+        const SHARED: usize = MAX - MAX / RESERVE_PART;
+        const SLOWER: usize = MAX * 9 / 10; // what there is room for when the workers slow down
         const POST: usize = 36;
         for streams in [1, 2, 50, 500] {
             let (mut own, mut held) = (vec![0; streams], 0);
@@ -231,11 +237,17 @@ mod tests {
                     }
                 }
             }
-            assert!(held < MAX, "{streams} streams");
-            assert!(held * (streams + 1) > MAX * streams * 9 / 10, "{streams} streams hold {held}");
+            assert!(held < SHARED + POST, "{streams} streams hold {held}");
+            assert!(
+                held * (streams + 1) > SHARED * streams * 9 / 10,
+                "{streams} streams hold {held}"
+            );
             let (least, most) = (own.iter().min(), own.iter().max());
             assert!(most <= least.map(|least| least + POST).as_ref(), "they share it equally");
-            assert!(may_hold_more(0, held, MAX), "{streams} streams");
+            for max in [MAX, SLOWER] {
+                assert!(may_hold_more(0, held, max), "{streams} streams, room for {max}");
+                assert!(!may_hold_more(own[0], held, max), "{streams} streams, room for {max}");
+            }
         }
     }
 }
