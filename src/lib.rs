@@ -6,10 +6,12 @@
 pub mod alerting;
 pub mod app;
 pub mod auth;
+mod background;
 mod care;
 pub mod cases;
 pub mod config;
 pub mod dashboard;
+mod ending;
 mod http_api;
 pub mod lifecycle;
 pub mod metrics;

@@ -9,24 +9,26 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 
 use pounce_alerts::{AlertEngine, HashKey, Signal};
 use pounce_cases::CaseEngine;
-use pounce_inference::engine::EngineError;
 use pounce_inference::scorer::{Scorer, ScorerHandle, Warm};
 use pounce_replication::{JetStreamLog, Membership};
 
 use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
-use crate::alerting::monitor::{self, AlertMonitor};
+use crate::alerting::monitor::AlertMonitor;
 use crate::alerting::replicated::apply::{self, Applier};
-use crate::alerting::replicated::unsent::{self, UnsentBatch};
+use crate::alerting::replicated::unsent::UnsentBatch;
 use crate::alerting::replicated::writer::Writer;
 use crate::alerting::replicated::{self, append};
-use crate::alerting::state::{self, StateDir, StateSnapshot};
+use crate::alerting::state::StateDir;
 use crate::auth::tokens::Tokens;
+use crate::background::{keep_state, named, save, show_metrics, tick, upkeep};
 use crate::cases::monitor::{CaseMonitor, CaseSpec};
+pub use crate::ending::ServerError;
+use crate::ending::{CUT_OFF_GRACE, calls_ended, drained, flush};
 use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::{self, DrainSender, Phase};
 use crate::lifecycle::health::{Health, Standing};
@@ -38,16 +40,6 @@ use crate::scoring::backlog::Backlog;
 use crate::transport::grpc::{self, ServiceSpec, Services};
 use crate::transport::tls::Tls;
 use crate::transport::{grpc_web, http, http_server, incoming};
-use crate::{lifecycle, metrics};
-
-/// Time that calls cut off at the end of a drain have to tell their callers.
-const CUT_OFF_GRACE: Duration = Duration::from_secs(1);
-
-/// Time that connections have to close once their last call has ended.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
-
-/// Time that the observation log has to store the last posts that were scored.
-const FLUSH_MAX: Duration = Duration::from_secs(3);
 
 /// What a server is built from.
 pub struct ServerParts {
@@ -104,26 +96,6 @@ pub struct SharedLog {
     pub membership: Membership,
     /// Replies wait for a log that is silent no longer than this.
     pub silence_max: Duration,
-}
-
-/// Why a server ended without being asked to, or did not end well.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// An engine can't be built or run.
-    #[error("the model can't be run: {0}")]
-    Engine(#[from] EngineError),
-    /// The gRPC transport failed.
-    #[error(transparent)]
-    Transport(#[from] tonic::transport::Error),
-    /// The task of the gRPC port panicked.
-    #[error("the gRPC port failed: {0}")]
-    Grpc(#[from] JoinError),
-    /// A task that must run as long as the server does has ended.
-    #[error("the background task `{0}` ended")]
-    Background(&'static str),
-    /// Calls were still open when the drain's time was up.
-    #[error("calls were still open {0:?} after the drain began and were cut off")]
-    CutOff(Duration),
 }
 
 /// A server with open ports.
@@ -322,138 +294,7 @@ impl Server {
     }
 }
 
-/// Takes the server through the phases of its end.
-async fn drained(
-    drain: &DrainSender,
-    calls: &OpenCalls,
-    notice: Duration,
-    timeout: Duration,
-    mut grpc: JoinHandle<Result<(), tonic::transport::Error>>,
-) -> Result<(), ServerError> {
-    tracing::info!(?notice, ?timeout, "draining");
-    lifecycle::metrics::draining();
-    drain.advance(Phase::Notice);
-    tokio::time::sleep(notice).await;
-    drain.advance(Phase::Draining);
-    tokio::select! {
-        served = calls_ended(&mut grpc, calls) => return served,
-        () = all_ended(calls) => {
-            tracing::info!("all calls have ended; closing the connections that are still open");
-            grpc.abort();
-            return Ok(());
-        }
-        () = tokio::time::sleep(timeout) => {}
-    }
-    drain.advance(Phase::Stopping);
-    // Calls end now; a connection that still does not is left to the exit.
-    let _ = tokio::time::timeout(CUT_OFF_GRACE, &mut grpc).await;
-    grpc.abort();
-    Err(ServerError::CutOff(notice + timeout))
-}
-
-/// Completes when the gRPC port has ended, and so have the calls of the HTTP port.
-async fn calls_ended(
-    grpc: &mut JoinHandle<Result<(), tonic::transport::Error>>,
-    calls: &OpenCalls,
-) -> Result<(), ServerError> {
-    grpc.await??;
-    calls.none().await;
-    Ok(())
-}
-
-/// Completes when no call is open and connections had the time to be closed in good order: a client
-/// that does not answer, or watches health, would keep its own open for ever.
-async fn all_ended(calls: &OpenCalls) {
-    loop {
-        calls.none().await;
-        tokio::time::sleep(CLOSE_GRACE).await;
-        if !calls.any() {
-            return;
-        }
-    }
-}
-
 /// How far topics and alerts are.
 fn standing(counter: &Counter) -> Standing {
     Standing { up_to_date: counter.is_up_to_date(), detail: counter.standing() }
-}
-
-async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
-    task.await;
-    name
-}
-
-async fn tick(monitor: AlertMonitor, cases: CaseMonitor) {
-    let mut ticks = tokio::time::interval(monitor::TICK);
-    loop {
-        ticks.tick().await;
-        monitor.tick();
-        cases.tick();
-    }
-}
-
-/// As [`tick`], where the log's time drives the engines.
-async fn show_metrics(monitor: AlertMonitor, cases: CaseMonitor) {
-    let mut ticks = tokio::time::interval(monitor::TICK);
-    loop {
-        ticks.tick().await;
-        monitor.show_metrics();
-        cases.show_metrics();
-    }
-}
-
-/// Waits until the log has stored what was scored, but not for ever.
-async fn flush(writer: Writer, unsent: Option<StateDir>) {
-    if tokio::time::timeout(FLUSH_MAX, writer.flushed()).await.is_ok() {
-        return;
-    }
-    let items = writer.unappended();
-    if let Some(state) = unsent {
-        let batches = writer.unsent();
-        let kept = tokio::task::spawn_blocking(move || unsent::keep(&state, &batches)).await;
-        match kept.map_err(std::io::Error::other).and_then(|kept| kept) {
-            Ok(()) => {
-                tracing::warn!(
-                    items,
-                    "the observation log does not answer: kept for the next start"
-                );
-                return;
-            }
-            Err(error) => tracing::error!(%error, "the state folder can't be written"),
-        }
-    }
-    replicated::metrics::dropped(items);
-    tracing::error!(lost = items, "the observation log does not answer: observations are lost");
-}
-
-async fn keep_state(state: StateDir, parts: Parts) {
-    let mut ticks = tokio::time::interval(state::INTERVAL);
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        save(state.clone(), &parts).await;
-    }
-}
-
-async fn save(state: StateDir, parts: &Parts) {
-    let (monitor, cases) = (parts.monitor.clone(), parts.cases.clone());
-    let saved = tokio::task::spawn_blocking(move || {
-        state.save(|| {
-            let ((topics, outcomes), cases) = monitor.snapshot_with(|| cases.snapshot());
-            StateSnapshot { topics, outcomes, cases }
-        })
-    })
-    .await;
-    match saved.map_err(std::io::Error::other).and_then(|saved| saved) {
-        Ok(()) => tracing::debug!("state written"),
-        Err(error) => tracing::error!(%error, "the state can't be written"),
-    }
-}
-
-async fn upkeep(handle: PrometheusHandle) {
-    let mut ticks = tokio::time::interval(metrics::UPKEEP);
-    loop {
-        ticks.tick().await;
-        handle.run_upkeep();
-    }
 }

@@ -8,6 +8,7 @@
 pub(crate) mod admission;
 pub(crate) mod append;
 pub(crate) mod apply;
+mod breaker;
 pub(crate) mod error;
 pub(crate) mod metrics;
 pub(crate) mod outcome;

@@ -1,6 +1,6 @@
 //! What this process has to tell the log, and who waits for what comes of it.
 //!
-//! A circuit breaker ends all waiting at once when nothing is applied for a while: posts are then
+//! All waiting ends at once when nothing is applied for a while (`breaker.rs`): posts are then
 //! answered as not counted yet, and are counted when the log answers again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::breaker::Breaker;
 use super::error::{AcknowledgeError, CaseActionError, CloseAlertError, LogSilent};
 use super::metrics;
 use super::outcome::{Pending, Waiting, wait};
@@ -23,9 +24,6 @@ use pounce_replication::{
 };
 use pounce_types::post::{Timestamp, Topic};
 
-/// Nobody waits when the oldest item has waited for so much longer than the longest silence, whatever
-/// else is applied.
-const WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often the breaker looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
@@ -104,14 +102,6 @@ impl State {
     }
 }
 
-/// Whether anybody waits.
-struct Breaker {
-    open: bool,
-    /// Nobody waits when nothing was applied for this long.
-    silence_max: Duration,
-    applied_at: Instant,
-}
-
 impl Writer {
     /// A writer for an engine like this one, with a nonce that nobody else has. Its decisions of
     /// discontent rest on `signal`, which it tells first, after what an earlier process left. With
@@ -139,8 +129,7 @@ impl Writer {
             outbox,
             pace,
             in_flight: WriterInFlight::default(),
-            // Until the first entry was read back nobody knows that the log answers.
-            breaker: Breaker { open: true, silence_max, applied_at: now },
+            breaker: Breaker::new(silence_max, now),
             began: now,
             caught_up_at: None,
             sealed: None,
@@ -252,7 +241,7 @@ impl Writer {
             Some(stopped) => stopped,
             None => "not read to its end",
         };
-        let replies = if state.breaker.open { "do not wait" } else { "wait" };
+        let replies = if state.breaker.is_open() { "do not wait" } else { "wait" };
         let (waiting, dropped) = (state.unappended(), self.inner.dropped.load(Ordering::Relaxed));
         format!(
             "observation log: {read}; replies {replies} for their counts; observations: {waiting} wait \
@@ -315,7 +304,7 @@ impl Writer {
     /// to drop.
     pub(super) async fn silence(&self, sealed_at: Instant, max: Duration) {
         loop {
-            let until = self.state().breaker.applied_at.max(sealed_at) + max;
+            let until = self.state().breaker.applied_at().max(sealed_at) + max;
             if Instant::now() >= until {
                 return;
             }
@@ -382,7 +371,7 @@ impl Writer {
     pub(super) fn applied_entry(&self, applied: Option<Applied>, behind: u64) {
         let mut state = self.state();
         let now = Instant::now();
-        state.breaker.applied_at = now;
+        state.breaker.applied(now);
         state.stopped = None;
         if behind <= BEHIND_MAX {
             state.caught_up_at = Some(now);
@@ -390,10 +379,8 @@ impl Writer {
         if let Some(applied) = applied {
             self.resolve(&mut state, applied);
         }
-        let silence_max = state.breaker.silence_max;
-        let delayed = state.outbox.oldest_waiting().is_some_and(|at| now - at > silence_max);
-        if state.breaker.open && state.is_caught_up(now) && !delayed {
-            state.breaker.open = false;
+        let (caught_up, oldest) = (state.is_caught_up(now), state.outbox.oldest_waiting());
+        if state.breaker.closes(caught_up, oldest, now) {
             metrics::breaker(false);
             tracing::info!("the observation log answers: replies wait for their counts again");
         }
@@ -420,17 +407,14 @@ impl Writer {
         let now = Instant::now();
         metrics::buffer(state.unappended(), state.outbox.bytes());
         metrics::behind(now.saturating_duration_since(state.caught_up_at.unwrap_or(state.began)));
-        if state.breaker.open {
+        if state.breaker.is_open() {
             let expired = state.outbox.expire(now);
             self.dropped(expired);
             return;
         }
         let Some(oldest) = state.outbox.oldest_waiting() else { return };
-        let waited = now.saturating_duration_since(oldest);
-        let silence_max = state.breaker.silence_max;
-        let silent = now.saturating_duration_since(state.breaker.applied_at) > silence_max;
-        if (silent && waited > silence_max) || waited > silence_max + WAIT_MAX {
-            state.breaker.open = true;
+        if state.breaker.opens(oldest, now) {
+            let waited = now.saturating_duration_since(oldest);
             metrics::breaker(true);
             for waiting in state.outbox.waiting_mut() {
                 *waiting = None;
@@ -473,7 +457,7 @@ impl Writer {
 
     fn push(&self, state: &mut State, item: &Item) -> Pending {
         let (waiting, pending) =
-            if state.breaker.open { (None, Pending::nobody()) } else { wait() };
+            if state.breaker.is_open() { (None, Pending::nobody()) } else { wait() };
         let (now, due_before) = (Instant::now(), state.due_at());
         let dropped = state.outbox.push(item, waiting, now);
         self.dropped(dropped);
