@@ -115,11 +115,11 @@ async fn close(
     if page.parts.tokens.is_none() {
         return Err(Status::permission_denied("read-only: the server has no tokens").into());
     }
-    let Json(Closing { id, outcome }) = match closing {
+    let Json(Closing { id, outcome: OutcomeName(outcome) }) = match closing {
         Ok(closing) => closing,
         Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
     };
-    let (by, outcome, note) = (String::new(), outcome.into(), String::new());
+    let (by, note) = (String::new(), String::new());
     let action = CloseAction { id, by, outcome, note };
     service::close(&page.parts.counter, &caller, action).await?;
     page.forget_last().await;
@@ -143,23 +143,16 @@ enum ActionName {
     Close,
 }
 
+/// An outcome by its name.
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OutcomeName {
-    Answered,
-    NoAnswerNeeded,
-    FalseAlarm,
-    CouldNotReach,
-}
+#[serde(try_from = "String")]
+struct OutcomeName(Outcome);
 
-impl From<OutcomeName> for Outcome {
-    fn from(name: OutcomeName) -> Self {
-        match name {
-            OutcomeName::Answered => Self::Answered,
-            OutcomeName::NoAnswerNeeded => Self::NoAnswerNeeded,
-            OutcomeName::FalseAlarm => Self::FalseAlarm,
-            OutcomeName::CouldNotReach => Self::CouldNotReach,
-        }
+impl TryFrom<String> for OutcomeName {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Outcome::named(&name).map(Self).ok_or("no such outcome")
     }
 }
 
@@ -179,8 +172,8 @@ async fn act(
     let wish = match (action, outcome) {
         (ActionName::Claim, None) => Wish::Claim,
         (ActionName::Release, None) => Wish::Release,
-        (ActionName::Close, Some(outcome)) => {
-            Wish::Close { outcome: outcome.into(), note: String::new() }
+        (ActionName::Close, Some(OutcomeName(outcome))) => {
+            Wish::Close { outcome, note: String::new() }
         }
         _ => {
             let says = "outcome is required with the action close, and with no other";

@@ -33,6 +33,12 @@ impl Outcome {
         }
     }
 
+    /// The outcome of that [`Outcome::name`].
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+
     /// Whether somebody turned to the customer, which is what is due by the deadline.
     #[must_use]
     pub fn is_response(self) -> bool {
