@@ -11,7 +11,7 @@ use pounce_cases::CaseEngine;
 use pounce_inference::engine::EngineError;
 use pounce_inference::model::{Model, ModelError};
 use pounce_inference::scorer::Scorer;
-use pounce_replication::jet_stream::ConnectError;
+use pounce_replication::ConnectError;
 use pounce_replication::{JetStreamLog, Membership};
 
 use crate::alerting::replicated::{unsent, writer};

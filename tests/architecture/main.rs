@@ -26,6 +26,7 @@ const RULES: [(&[&str], &[&str]); 10] = [
         &["async_nats"],
         &[
             "crates/pounce-bridge/src/nats/",
+            "crates/pounce-nats/",
             "crates/pounce-replication/src/jet_stream.rs",
             "crates/pounce-replication/src/store.rs",
         ],

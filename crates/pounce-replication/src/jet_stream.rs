@@ -1,7 +1,7 @@
 //! The log as a stream of NATS JetStream. The only file that names NATS besides the store of
 //! snapshots.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -9,20 +9,16 @@ use async_nats::connection::State;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
-use async_nats::jetstream::{self, Context, ErrorCode, stream};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject, client};
+use async_nats::jetstream::{Context, ErrorCode, stream};
+use async_nats::{Client, ServerAddr, Subject, client};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+
+use pounce_nats::{Access, ConnectError, with_causes};
 
 use crate::log::{Entry, Extent, LogError, ObservationLog};
 use pounce_types::post::Timestamp;
 
-/// Longest time that the server may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Longest pause between two attempts to connect.
-const RECONNECT_MAX: Duration = Duration::from_secs(1);
-/// How often a connection without messages is asked whether it lives.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// Age of the oldest entry.
 const LOG_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -58,22 +54,6 @@ pub enum Credentials {
     },
 }
 
-/// Why a connection can't even be tried.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// The credentials can't be read.
-    #[error("{file}: {reason}")]
-    Credentials {
-        /// Which file.
-        file: String,
-        /// Why.
-        reason: String,
-    },
-    /// The client refused its settings.
-    #[error("the log can't be used: {0}")]
-    Settings(String),
-}
-
 /// Checks the name of a fleet: it becomes part of names in NATS.
 #[must_use]
 pub fn is_fleet_name(name: &str) -> bool {
@@ -96,43 +76,16 @@ impl JetStreamLog {
     /// # Errors
     /// [`ConnectError`]; an unreachable server is none.
     pub async fn connect(spec: &JetStreamSpec) -> Result<Self, ConnectError> {
-        let mut options = ConnectOptions::new();
-        let named = |file: &Path, reason: std::io::Error| ConnectError::Credentials {
-            file: file.display().to_string(),
-            reason: reason.to_string(),
-        };
-        match &spec.credentials {
-            None => {}
-            Some(Credentials::Creds(file)) => {
-                let read = options.credentials_file(file).await;
-                options = read.map_err(|error| named(file, error))?;
-            }
+        let (credentials, user) = match spec.credentials.clone() {
+            None => (None, None),
+            Some(Credentials::Creds(file)) => (Some(file), None),
             Some(Credentials::Password { user, password_file }) => {
-                let password = std::fs::read_to_string(password_file);
-                let password = password.map_err(|error| named(password_file, error))?;
-                options = options.user_and_password(user.clone(), password.trim().to_owned());
+                (None, Some((user, password_file)))
             }
-        }
-        if let Some(ca) = &spec.ca {
-            options = options.add_root_certificates(ca.clone()).require_tls(true);
-        }
-        let client = options
-            .name("pounce")
-            .retry_on_initial_connect()
-            .connection_timeout(ANSWER_MAX)
-            .ping_interval(PING_INTERVAL)
-            .reconnect_delay_callback(|attempts| {
-                let attempts = u32::try_from(attempts).unwrap_or(u32::MAX).min(8);
-                Duration::from_millis(5 << attempts).min(RECONNECT_MAX)
-            })
-            .event_callback(|event| async move { tell(&event) })
-            .connect(&spec.servers[..])
-            .await
-            .map_err(|error| ConnectError::Settings(whole(&error)))?;
-        let context = jetstream::context::ContextBuilder::new()
-            .timeout(ANSWER_MAX)
-            .ack_timeout(ANSWER_MAX)
-            .build(client);
+        };
+        let (ca, tls) = (spec.ca.clone(), spec.ca.is_some());
+        let access = Access { credentials, user, ca, identity: None, tls };
+        let context = pounce_nats::connect("pounce", &spec.servers, &access).await?;
         Ok(Self {
             context,
             stream: format!("pounce-{}", spec.fleet),
@@ -149,7 +102,7 @@ impl JetStreamLog {
         match self.context.get_stream(&self.stream).await {
             Ok(stream) => return Ok(stream),
             Err(error) if is_missing(error.kind()) => {}
-            Err(error) => return Err(LogError::Unreachable(whole(&error))),
+            Err(error) => return Err(LogError::Unreachable(with_causes(&error))),
         }
         let made = self.context.get_or_create_stream(stream::Config {
             name: self.stream.clone(),
@@ -162,7 +115,7 @@ impl JetStreamLog {
             num_replicas: self.copies,
             ..stream::Config::default()
         });
-        made.await.map_err(|error| LogError::Refused(whole(&error)))
+        made.await.map_err(|error| LogError::Refused(with_causes(&error)))
     }
 
     /// What is sent while there is no connection would wait in a queue.
@@ -180,7 +133,7 @@ impl JetStreamLog {
     /// Drops the entries up to `position`.
     pub(crate) async fn purge_through(&self, position: u64) -> Result<(), LogError> {
         let purged = self.stream().await?.purge().sequence(position + 1).await;
-        purged.map(drop).map_err(|error| LogError::Unreachable(whole(&error)))
+        purged.map(drop).map_err(|error| LogError::Unreachable(with_causes(&error)))
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -211,7 +164,7 @@ impl ObservationLog for JetStreamLog {
         let sent = self.client().publish(self.subject.clone(), bytes).await;
         sent.map_err(|error| match error.kind() {
             client::PublishErrorKind::MaxPayloadExceeded => LogError::TooLarge { bytes: size },
-            _ => LogError::Unreachable(whole(&error)),
+            _ => LogError::Unreachable(with_causes(&error)),
         })
     }
 
@@ -227,8 +180,8 @@ impl ObservationLog for JetStreamLog {
                     Err(LogError::Unreachable("the stream had to be made".to_owned()))
                 }
                 PublishErrorKind::MaxPayloadExceeded => Err(LogError::TooLarge { bytes: size }),
-                PublishErrorKind::Other => Err(LogError::Refused(whole(&error))),
-                _ => Err(LogError::Unreachable(whole(&error))),
+                PublishErrorKind::Other => Err(LogError::Refused(with_causes(&error))),
+                _ => Err(LogError::Unreachable(with_causes(&error))),
             },
         }
     }
@@ -239,11 +192,11 @@ impl ObservationLog for JetStreamLog {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: position + 1 },
             ..OrderedConfig::default()
         });
-        let unreachable = |error: &dyn std::error::Error| LogError::Unreachable(whole(error));
+        let unreachable = |error: &dyn std::error::Error| LogError::Unreachable(with_causes(error));
         let consumer = consumer.await.map_err(|error| unreachable(&error))?;
         let messages = consumer.messages().await.map_err(|error| unreachable(&error))?;
         Ok(Box::pin(messages.map(|message| {
-            let message = message.map_err(|error| LogError::Unreachable(whole(&error)))?;
+            let message = message.map_err(|error| LogError::Unreachable(with_causes(&error)))?;
             let info = message.info();
             let info = info.map_err(|error| LogError::Refused(error.to_string()))?;
             let at = Timestamp::from_millis(millis(info.published.unix_timestamp_nanos()));
@@ -269,27 +222,4 @@ fn millis(nanos: i128) -> u64 {
 
 fn is_missing(kind: GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
-}
-
-fn tell(event: &Event) {
-    match event {
-        Event::Connected => tracing::info!("connected to NATS"),
-        Event::Disconnected => tracing::warn!("connection to NATS lost: trying again"),
-        Event::ClientError(error) => tracing::debug!(%error, "NATS"),
-        event => tracing::warn!(%event, "NATS"),
-    }
-}
-
-/// An error with its causes.
-pub(crate) fn whole(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !told.contains(&more) {
-            told = format!("{told}: {more}");
-        }
-        cause = error.source();
-    }
-    told
 }

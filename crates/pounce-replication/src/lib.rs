@@ -28,6 +28,7 @@ pub use in_flight::{WriterInFlight, WriterTicket};
 pub use jet_stream::{Credentials, JetStreamLog, JetStreamSpec};
 pub use log::{Entry, LogError, ObservationLog};
 pub use outbox::{Outbox, OutboxLimits, SealedBatch};
+pub use pounce_nats::ConnectError;
 pub use recent_changes::RecentChanges;
 pub use replica::{
     Applied, ChangePosition, Engines, Fate, Numbered, NumberedChange, Outcome, Replica,

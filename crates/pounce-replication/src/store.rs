@@ -8,10 +8,11 @@ use async_nats::jetstream::kv;
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
+use pounce_nats::with_causes;
 use prost::Message;
 use tokio::io::AsyncReadExt;
 
-use crate::jet_stream::{JetStreamLog, whole};
+use crate::jet_stream::JetStreamLog;
 use crate::log::LogError;
 
 const KEY: &str = "snapshot";
@@ -155,7 +156,7 @@ impl JetStreamLog {
             storage: StorageType::File,
             ..kv::Config::default()
         });
-        made.await.map_err(|error| LogError::Refused(whole(&error)))
+        made.await.map_err(|error| LogError::Refused(with_causes(&error)))
     }
 
     async fn objects(&self) -> Result<ObjectStore, LogError> {
@@ -172,10 +173,10 @@ impl JetStreamLog {
             storage: StorageType::File,
             ..object_store::Config::default()
         });
-        made.await.map_err(|error| LogError::Refused(whole(&error)))
+        made.await.map_err(|error| LogError::Refused(with_causes(&error)))
     }
 }
 
 fn unreachable(error: &dyn std::error::Error) -> LogError {
-    LogError::Unreachable(whole(error))
+    LogError::Unreachable(with_causes(error))
 }

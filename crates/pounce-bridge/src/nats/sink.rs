@@ -8,8 +8,9 @@ use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::subject::Subject;
+use pounce_nats::with_causes;
 
-use super::connection::{connect, connected, whole};
+use super::connection::{connect, connected};
 use crate::access::{Access, ConnectError};
 use crate::address::{Address, AddressError};
 use crate::record::{Kind, Record};
@@ -113,7 +114,8 @@ impl Sink for NatsSink {
         let NatsSinkSpec { stream, events, dead_letters } = &self.spec;
         for subject in [events, dead_letters] {
             let owner = self.context.stream_by_subject(subject.clone()).await;
-            let owner = owner.map_err(|error| format!("subject {subject}: {}", whole(&error)))?;
+            let owner =
+                owner.map_err(|error| format!("subject {subject}: {}", with_causes(&error)))?;
             if owner != *stream {
                 return Err(format!("subject {subject} belongs to stream {owner}, not {stream}"));
             }
@@ -128,6 +130,6 @@ fn fault(error: &async_nats::jetstream::context::PublishError) -> SinkError {
         PublishErrorKind::StreamNotFound => {
             SinkError::Unavailable("no stream takes the subject".to_owned())
         }
-        _ => SinkError::Unavailable(whole(error)),
+        _ => SinkError::Unavailable(with_causes(error)),
     }
 }

@@ -8,9 +8,10 @@ use async_nats::jetstream::message::{AckKind, Acker};
 use async_nats::jetstream::{Context, Message};
 use futures::StreamExt;
 use pounce_client::Backoff;
+use pounce_nats::with_causes;
 use tokio::sync::Mutex;
 
-use super::connection::{connect, connected, whole};
+use super::connection::{connect, connected};
 use crate::access::{Access, ConnectError};
 use crate::address::{Address, AddressError};
 use crate::delivery::Delivery;
@@ -108,9 +109,10 @@ impl NatsSource {
         }
         let NatsSourceSpec { stream, consumer: name, subject, .. } = &self.spec;
         let opened = self.context.get_stream(stream).await;
-        let opened = opened.map_err(|error| format!("stream {stream}: {}", whole(&error)))?;
+        let opened = opened.map_err(|error| format!("stream {stream}: {}", with_causes(&error)))?;
         let consumer = opened.get_or_create_consumer(name, self.spec.config()).await;
-        let consumer = consumer.map_err(|error| format!("consumer {name}: {}", whole(&error)))?;
+        let consumer =
+            consumer.map_err(|error| format!("consumer {name}: {}", with_causes(&error)))?;
         let config = &consumer.cached_info().config;
         if config.ack_policy != AckPolicy::Explicit || config.filter_subject != *subject {
             return Err(format!(
@@ -131,7 +133,7 @@ impl NatsSource {
     ) -> Result<(), String> {
         let consumer = self.consumer().await?;
         let batch = consumer.batch().max_messages(count).expires(PULL_EXPIRES).messages().await;
-        let mut batch = batch.map_err(|error| whole(&error))?;
+        let mut batch = batch.map_err(|error| with_causes(&error))?;
         // To its end, also when asked to stop: the server has handed them out.
         while let Some(message) = batch.next().await {
             let message = message.map_err(|error| error.to_string())?;
@@ -208,12 +210,12 @@ impl Source for NatsSource {
 
     async fn close(&self) {
         if let Err(error) = self.context.client().flush().await {
-            tracing::warn!(error = whole(&error), "the last acknowledgements may be lost");
+            tracing::warn!(error = with_causes(&error), "the last acknowledgements may be lost");
         }
     }
 
     async fn lag(&self) -> Result<u64, String> {
-        let info = self.consumer().await?.get_info().await.map_err(|error| whole(&error))?;
+        let info = self.consumer().await?.get_info().await.map_err(|error| with_causes(&error))?;
         let unacknowledged = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
         Ok(info.num_pending.saturating_add(unacknowledged))
     }
