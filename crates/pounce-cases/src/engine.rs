@@ -135,7 +135,10 @@ impl CaseEngine {
     /// in the case already changes nothing. `now` is the clock of who drives the engine.
     pub fn observe(&mut self, post: &FlaggedPost, now: Timestamp) -> Vec<CaseChange> {
         let at = post.at.min(now);
-        let same = post.author.and_then(|author| self.indices.newest_of(&post.topic, author));
+        let same = match post.author {
+            Some(author) => self.indices.newest_of(&post.topic, author),
+            None => self.indices.of_post(&post.topic, &post.post_id),
+        };
         let joined = same.and_then(|id| self.get(id)).filter(|case| belongs(case, post, at));
         let mut changes = Vec::new();
         if let Some(case) = joined {
@@ -145,7 +148,12 @@ impl CaseEngine {
             let case = self.update(case.id, |case| join(case, post, at));
             changes.extend(case.map(|case| CaseChange { kind: CaseChangeKind::Joined, case }));
         } else {
-            let case = self.open(post, at, now);
+            let id = CaseId::of(&post.topic, &post.post_id, now);
+            if self.cases.contains_key(&id) {
+                // One id with two authors at one moment: the first is right.
+                return changes;
+            }
+            let case = self.open(id, post, at, now);
             changes.push(CaseChange { kind: CaseChangeKind::Opened, case });
             self.make_room(&post.topic, &mut changes);
         }
@@ -187,7 +195,10 @@ impl CaseEngine {
 
     pub(crate) fn insert(&mut self, case: Case) {
         self.indices.insert(&case);
-        self.cases.insert(case.id, Arc::new(case));
+        // What an index has of a case that is not there would be found for ever.
+        if let Some(before) = self.cases.insert(case.id, Arc::new(case)) {
+            self.indices.remove(&before);
+        }
     }
 
     pub(crate) fn remove(&mut self, id: CaseId) -> Option<Case> {
@@ -196,10 +207,10 @@ impl CaseEngine {
         Some(Arc::unwrap_or_clone(case))
     }
 
-    fn open(&mut self, post: &FlaggedPost, at: Timestamp, now: Timestamp) -> Case {
+    fn open(&mut self, id: CaseId, post: &FlaggedPost, at: Timestamp, now: Timestamp) -> Case {
         self.opened += 1;
         let mut case = Case {
-            id: CaseId::of(&post.topic, &post.post_id, now),
+            id,
             number: self.opened,
             topic: post.topic.clone(),
             place: post.place.clone(),

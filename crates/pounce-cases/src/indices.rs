@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::case::{Case, CaseState};
 use crate::id::CaseId;
 use pounce_alerts::AuthorHash;
-use pounce_types::post::{Timestamp, Topic};
+use pounce_types::post::{PostId, Timestamp, Topic};
 use pounce_types::score::Severity;
 
 /// Where a case stands among those that have to leave: the least leaves first.
@@ -50,6 +50,8 @@ pub(crate) struct Indices {
     topics: BTreeMap<Topic, OfTopic>,
     /// By topic, author and age.
     authors: BTreeSet<(Topic, AuthorHash, u64, CaseId)>,
+    /// Of posts without an author, by topic.
+    anonymous: BTreeMap<(Topic, PostId), CaseId>,
     deadlines: BTreeSet<(Timestamp, CaseId)>,
     leases: BTreeSet<(Timestamp, CaseId)>,
     closed: BTreeSet<(Timestamp, CaseId)>,
@@ -67,6 +69,8 @@ impl Indices {
         self.overdue += usize::from(case.is_overdue());
         if let Some(author) = case.author {
             self.authors.insert((case.topic.clone(), author, case.number, case.id));
+        } else {
+            self.anonymous.extend(case.post_ids.first().map(|post| (of(case, post), case.id)));
         }
         if let Some(closing) = &case.closing {
             self.closed.insert((closing.at, case.id));
@@ -94,6 +98,8 @@ impl Indices {
         self.overdue -= usize::from(case.is_overdue());
         if let Some(author) = case.author {
             self.authors.remove(&(case.topic.clone(), author, case.number, case.id));
+        } else if let Some(post) = case.post_ids.first() {
+            self.anonymous.remove(&of(case, post));
         }
         if let Some(closing) = &case.closing {
             self.closed.remove(&(closing.at, case.id));
@@ -128,6 +134,11 @@ impl Indices {
         self.authors.range(first..=last).next_back().map(|(.., id)| *id)
     }
 
+    /// The case of a post without an author.
+    pub(crate) fn of_post(&self, topic: &Topic, post: &PostId) -> Option<CaseId> {
+        self.anonymous.get(&(topic.clone(), post.clone())).copied()
+    }
+
     /// A case whose lease ended by `now`.
     pub(crate) fn lease_ended(&self, now: Timestamp) -> Option<CaseId> {
         self.leases.first().filter(|(until, _)| *until <= now).map(|(_, id)| *id)
@@ -154,4 +165,8 @@ impl Indices {
     pub(crate) fn overdue(&self) -> usize {
         self.overdue
     }
+}
+
+fn of(case: &Case, post: &PostId) -> (Topic, PostId) {
+    (case.topic.clone(), post.clone())
 }

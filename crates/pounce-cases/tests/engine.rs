@@ -50,6 +50,31 @@ fn authors_and_topics_have_cases_of_their_own_and_so_has_a_post_without_author()
 }
 
 #[test]
+fn a_post_without_author_that_is_sent_again_opens_no_second_case() {
+    let mut engine = engine();
+    let nobody = |minute| FlaggedPost { author: None, ..post(1, 0, minute) };
+    assert_eq!(kinds(&engine.observe(&nobody(0), at(0))), [CaseChangeKind::Opened]);
+    assert_eq!(engine.observe(&nobody(0), at(0)), [], "at once");
+    assert_eq!(engine.observe(&nobody(1), at(9)), [], "later, with another time");
+    assert_eq!(kinds(&engine.tick(at(60))), [CaseChangeKind::Overdue]);
+    assert_eq!((engine.len(), engine.unclosed()), (1, [0, 0, 1]));
+}
+
+#[test]
+fn one_id_with_two_authors_at_one_moment_is_one_case_and_time_goes_on() {
+    let settings = CaseSettings { topic_cases_max: 1, ..engine().settings() };
+    let mut engine = CaseEngine::new(settings);
+    let mut opened = 0;
+    for (author, minute) in [(7, 2), (8, 1), (9, 2)] {
+        opened += engine.observe(&post(1, author, minute), at(5)).len();
+    }
+    assert_eq!((opened, engine.len(), engine.unclosed()), (1, 1, [0, 0, 1]));
+    assert_eq!(kinds(&engine.tick(at(60))), [CaseChangeKind::Overdue]);
+    assert_eq!(kinds(&engine.observe(&post(2, 7, 2000), at(2000)))[..1], [CaseChangeKind::Opened]);
+    assert_eq!(engine.len(), 1);
+}
+
+#[test]
 fn what_an_author_writes_after_the_case_was_closed_is_another_case() {
     let mut engine = engine();
     let id = open(&mut engine, 1, 7, 0);
