@@ -88,8 +88,7 @@ impl Baseline {
 
     /// Memory that the slots take.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
-            + self.holds.capacity() * size_of::<(Minute, Minute)>()
+        self.slots.len() * size_of::<Slot>() + self.holds.len() * size_of::<(Minute, Minute)>()
     }
 
     /// Whether minutes without posts teach it nothing but to forget.

@@ -138,13 +138,16 @@ impl<V: Clone> BoundedMap<V> {
         if old.is_none_or(|old| old.arrived != arrived) {
             shard.arrivals.push_back((arrived, hash));
         }
-        // Renewed entries leave stale arrivals behind: these count as well, so
-        // that both halves are bounded.
-        while shard.arrivals.len() > self.shard_entries_max {
+        while shard.entries.len() > self.shard_entries_max {
             if let Some(arrived) = shard.drop_oldest() {
                 self.forgotten += 1;
                 self.dropped = self.dropped.max(Some(arrived));
             }
+        }
+        // Renewed entries leave stale arrivals behind. They decide nothing: a map that comes back from
+        // its chunks has none.
+        if shard.arrivals.len() > 2 * self.shard_entries_max {
+            shard.drop_stale();
         }
     }
 }
@@ -155,6 +158,13 @@ impl<V: Clone> Shard<V> {
             let entry = self.entries.get(&hash).filter(|entry| entry.arrived == arrived)?;
             Some((arrived, hash, entry.value.clone()))
         })
+    }
+
+    fn drop_stale(&mut self) {
+        let entries = &self.entries;
+        self.arrivals.retain(|(arrived, hash)| {
+            entries.get(hash).is_some_and(|entry| entry.arrived == *arrived)
+        });
     }
 
     /// Drops the oldest arrival; returns when it came if it was no stale one.
@@ -213,6 +223,22 @@ mod tests {
         assert!(map.get_mut(1).is_some());
         assert!(map.get_mut(2).is_none());
         assert_eq!(map.forgotten(), 0);
+    }
+
+    #[test]
+    fn a_map_that_comes_back_drops_what_the_one_before_drops() {
+        let mut map = BoundedMap::new(3);
+        (1..=3).for_each(|hash| map.put(hash, hash, at(hash)));
+        (4..40).for_each(|minute| map.put(1, 1, at(minute)));
+        assert!((1..=3).all(|hash| map.get_mut(hash).is_some()), "renewing one drops no other");
+        let mut back = BoundedMap::new(3);
+        map.clone().chunks(10).for_each(|chunk| back.put_back(chunk));
+        for map in [&mut map, &mut back] {
+            map.put(4, 4, at(40));
+            let kept: Vec<_> = (1..=4).map(|hash| map.get_mut(hash).is_some()).collect();
+            assert_eq!(kept, [true, false, true, true]);
+        }
+        assert!(map.shards[0].arrivals.len() <= 6, "stale arrivals are bounded");
     }
 
     #[test]

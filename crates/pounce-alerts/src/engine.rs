@@ -242,7 +242,7 @@ impl AlertEngine {
         let Some(newest) = newest else { return false };
         let closed = state.map_or(Timestamp::default(), |state| state.next().start());
         let watermark = counting.watermark(newest.min(now));
-        let held = self.in_flight.held(topic, now, counting.lateness());
+        let held = self.in_flight.held(topic, closed, now, counting.lateness());
         let watermark = held.map_or(watermark, |held| watermark.min(held));
         at.after(counting.lateness()) < watermark.max(closed)
     }
@@ -291,6 +291,8 @@ impl AlertEngine {
     ) -> Option<(T, Vec<AlertChange>)> {
         let (mut changes, mut created) = (Vec::new(), Vec::new());
         let counting = &self.settings.counting;
+        let closed =
+            self.topics.get(name).map_or_else(Timestamp::default, |state| state.next().start());
         let mut context = EngineContext {
             settings: &self.settings,
             posts: &mut self.posts,
@@ -299,7 +301,7 @@ impl AlertEngine {
             open: &mut self.open,
             created: &mut created,
             seen: self.seen,
-            oldest_in_flight: self.in_flight.oldest(name, now, counting.lateness()),
+            oldest_in_flight: self.in_flight.oldest(name, closed, now, counting.lateness()),
             now,
         };
         let limits = &self.settings.limits;

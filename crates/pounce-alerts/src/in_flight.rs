@@ -88,10 +88,12 @@ impl InFlight {
         }
     }
 
-    /// Event time of the oldest post in flight, of those that arrived at most `age_max` ago.
+    /// Event time of the oldest post in flight, of those that arrived at most `age_max` ago, and of
+    /// [`InFlight::held`].
     pub(super) fn oldest(
         &self,
         topic: &Topic,
+        closed: Timestamp,
         now: Timestamp,
         age_max: Duration,
     ) -> Option<Timestamp> {
@@ -100,20 +102,24 @@ impl InFlight {
             let mut open = of_topic.open.iter();
             open.find(|(_, arrived)| **arrived >= arrived_after).map(|((at, _), _)| *at)
         });
-        open.into_iter().chain(self.held(topic, now, age_max)).min()
+        open.into_iter().chain(self.held(topic, closed, now, age_max)).min()
     }
 
     /// Event time of the oldest post that another process has in flight, or may have after an
-    /// outage; of holds that were told at most `age_max` ago.
+    /// outage; of holds that were told at most `age_max` ago. Minutes before `closed` are closed: who
+    /// is late by more than `age_max` for those is so whatever waits, and nobody waits for it.
     pub(super) fn held(
         &self,
         topic: &Topic,
+        closed: Timestamp,
         now: Timestamp,
         age_max: Duration,
     ) -> Option<Timestamp> {
-        let told_after = now.before(age_max);
+        let (told_after, late_before) = (now.before(age_max), closed.before(age_max));
         let holds = self.holds.get(topic).into_iter().flat_map(BTreeMap::values);
-        let holds = holds.filter(|(_, told)| *told >= told_after).map(|(oldest, _)| *oldest);
+        let holds = holds
+            .filter(|(oldest, told)| *told >= told_after && *oldest >= late_before)
+            .map(|(oldest, _)| *oldest);
         let outage = self.outage.filter(|outage| now < outage.until).map(|outage| outage.from);
         holds.chain(outage).min()
     }

@@ -43,6 +43,8 @@ impl AlertEngine {
             self.schedule(&name);
         }
         let mut gone = Vec::new();
+        // Whoever goes may leave an alert to the ledger.
+        self.ledger.at(self.clock, self.settings.limits.resolved_alerts_max);
         self.make_room(&mut gone);
         self.index(&gone);
     }

@@ -303,8 +303,12 @@ impl KeyState {
             }
             AlertKind::Volume => {
                 let is_step = minute.plus(1).number().is_multiple_of(volume::STEP_MINUTES);
-                if !is_step || !self.started {
-                    return None;
+                let fires = self.lifecycles[kind.index()].firing.is_some();
+                match (is_step, self.started) {
+                    (true, true) => {}
+                    // What it rests on was set aside, and nothing came since.
+                    (true, false) if fires => return Some((disabled, volume::STEP_MINUTES)),
+                    _ => return None,
                 }
                 let sum = self.minutes.trailing(minute, VOLUME_WINDOW_MINUTES);
                 let evaluation = self.history.step(sum.negatives, sum.posts, &rules.volume);

@@ -70,9 +70,15 @@ pub(super) fn read(
     share: &Share,
 ) -> Evaluation {
     let reach = ended.map_or(u32::MAX, |ended| last.since(ended));
+    let windows = &share.windows_minutes;
+    // The settings may have changed since: then the next longer window stands for it.
+    let own = firing.and_then(|firing| {
+        let longer = windows.iter().find(|width| minutes_long(**width) >= firing);
+        longer.or(windows.last()).copied()
+    });
     let mut calm = false;
     let mut detection = None;
-    for &width in &share.windows_minutes {
+    for &width in windows {
         let counts = minutes.trailing(last, width.min(reach));
         let bound = lower_bound(counts, share.z);
         let limits = limits(width);
@@ -84,7 +90,7 @@ pub(super) fn read(
         // what a longer one still holds of the past. Without enough posts only
         // the window of the alert itself may speak: its source went silent.
         let spoke = counts.posts >= share.calm_posts_min;
-        let own = firing == Some(minutes_long(width));
+        let own = own == Some(width);
         calm = if spoke { counts.share() <= limits.calm() } else { own };
         if calm || own {
             break;
@@ -103,5 +109,22 @@ fn found(width: u32, counts: Counts, bound: f64, limits: ShareLimits, share: &Sh
         baseline: limits.baseline,
         threshold: limits.threshold,
         bound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_of_a_window_that_the_settings_no_longer_have_ends_when_its_source_is_silent() {
+        let share = Share { windows_minutes: vec![30, 60], ..Share::default() };
+        let counts = MinuteCounts::default();
+        for firing in [15, 30, 45, 60, 90] {
+            let firing = Some(minutes_long(firing));
+            let limits = |_| ShareLimits::of(0.1, &share);
+            let read = read(&counts, Minute::default(), limits, firing, None, &share);
+            assert!(read.calm && read.detection.is_none(), "{firing:?}");
+        }
     }
 }

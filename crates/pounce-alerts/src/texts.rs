@@ -89,7 +89,7 @@ impl RecentTexts {
 
     /// Memory that the texts take.
     pub(super) fn bytes(&self) -> usize {
-        self.counts.capacity() * size_of::<TextCount>()
+        self.counts.len() * size_of::<TextCount>()
     }
 }
 

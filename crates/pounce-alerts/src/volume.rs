@@ -147,7 +147,7 @@ impl WeeklySums {
 
     /// Memory that the sums take.
     pub(super) fn bytes(&self) -> usize {
-        self.sums.capacity() * size_of::<Sum>()
+        self.sums.len() * size_of::<Sum>()
     }
 
     fn learnt_at(&self, step: u32) -> u32 {

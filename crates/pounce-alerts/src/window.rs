@@ -100,7 +100,7 @@ impl MinuteCounts {
 
     /// Memory that the buckets take.
     pub(super) fn bytes(&self) -> usize {
-        self.buckets.capacity() * size_of::<Bucket>()
+        self.buckets.len() * size_of::<Bucket>()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pounce_alerts::alert::{Alert, AlertChange, ChangeKind, Suppression};
@@ -471,6 +472,47 @@ fn a_post_in_flight_holds_the_watermark_back_until_it_is_released_or_too_old() {
         engine.tick(at(now * MINUTE));
         assert_eq!(closed(&engine), Some(at((now - 1) * MINUTE)));
     }
+}
+
+#[test]
+fn a_writer_that_catches_up_an_old_backlog_holds_no_minute_back() {
+    let mut engine = engine();
+    engine.observe(&post("kite", 1, 60 * MINUTE, true), at(60 * MINUTE));
+    let watermark = |oldest: u64, engine: &mut AlertEngine| {
+        for minute in 61..80 {
+            let now = at(minute * MINUTE);
+            engine.hold(&topic("kite"), 7, Some(at(oldest * MINUTE)), now);
+            engine.tick(now);
+        }
+        engine.topic(&topic("kite"), None).map(|status| status.watermark)
+    };
+    assert_eq!(watermark(55, &mut engine.clone()), Some(at(59 * MINUTE)), "it may come in time");
+    assert_eq!(watermark(0, &mut engine), Some(at(78 * MINUTE)), "it is late whatever waits");
+}
+
+#[test]
+fn fewer_topics_after_a_restart_forget_no_alert_that_is_over() {
+    let mut posts = crisis(120, 60, 120);
+    for name in ["lark", "wren"] {
+        posts.extend(crisis(120, 60, 0).into_iter().map(|post| Observation {
+            topic: topic(name),
+            at: post.at.after(Duration::from_secs(120 * 60)),
+            ..post
+        }));
+    }
+    posts.sort_by_key(|post| post.at);
+    let mut engine = engine();
+    play(&mut engine, &posts, 2);
+    let over = |engine: &AlertEngine| -> BTreeSet<_> {
+        let every = engine.alerts(true).into_iter();
+        every.filter(|alert| alert.resolved_at.is_some()).map(|alert| alert.id).collect()
+    };
+    let before = over(&engine);
+    assert!(!before.is_empty());
+    let bytes = encoded(&engine);
+    let restored = AlertEngine::restore(&bytes[..], Settings::default(), 1).expect("a snapshot");
+    assert!(restored.keys() <= 1);
+    assert!(over(&restored).is_superset(&before));
 }
 
 #[test]

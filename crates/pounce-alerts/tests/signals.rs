@@ -96,6 +96,23 @@ fn a_switch_of_signal_keeps_alerts_and_post_ids() {
 }
 
 #[test]
+fn a_volume_alert_ends_when_what_it_rests_on_was_set_aside_and_nothing_comes() {
+    let mut engine = engine();
+    let calm = (0..26 * 6).map(|n| post("kite", n, n * 10 * MINUTE, true));
+    let burst = (0..120).map(|n| post("kite", 1000 + n, 26 * 60 * MINUTE + n * 10_000, true));
+    play(&mut engine, &calm.chain(burst).collect::<Vec<_>>(), 2);
+    let volume = |engine: &AlertEngine| {
+        engine.alerts(false).into_iter().filter(|alert| alert.kind == AlertKind::Volume).count()
+    };
+    assert_eq!(volume(&engine), 1);
+    assert!(engine.use_signal(signal("2")));
+    for minute in 0..6 * 60 {
+        engine.tick(at((26 * 60 + 25 + minute) * MINUTE));
+    }
+    assert_eq!(volume(&engine), 0);
+}
+
+#[test]
 fn the_same_signal_sets_nothing_aside() {
     let mut engine = engine();
     assert!(!engine.use_signal(signal("1")), "there was nothing");
