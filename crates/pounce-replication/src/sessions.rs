@@ -10,8 +10,8 @@ use std::time::Duration;
 use pounce_types::post::Timestamp;
 
 /// A writer that was silent for this long has ended: it would have appended ticks. No copy of a
-/// batch is on its way for as long.
-const SILENCE_MAX: Duration = Duration::from_secs(3600);
+/// batch comes later: posts that may open a case are kept for a day, and sent again by the next process.
+const SILENCE_MAX: Duration = Duration::from_secs(25 * 3600);
 
 /// A writer's newest batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) struct Session {
     pub(crate) reads: u32,
 }
 
-/// Every writer that was heard of in the last hour.
+/// Every writer that was heard of in the last 25 hours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sessions(BTreeMap<u64, Session>);
 

@@ -70,10 +70,21 @@ impl SnapshotStore for JetStreamLog {
         let Some(value) = labels.get(KEY).await.map_err(|error| unreachable(&error))? else {
             return Ok(None);
         };
-        let label = SnapshotLabel::decode(value)
+        let mut label = SnapshotLabel::decode(value)
             .map_err(|error| LogError::Refused(format!("a snapshot's label: {error}")))?;
-        let mut object =
-            self.objects().await?.get(&label.object).await.map_err(|error| unreachable(&error))?;
+        let objects = self.objects().await?;
+        let object = match objects.get(&label.object).await {
+            Err(error)
+                if error.kind() == object_store::GetErrorKind::NotFound
+                    && !label.previous_object.is_empty() =>
+            {
+                (label.object, label.position) =
+                    (std::mem::take(&mut label.previous_object), label.previous_position);
+                objects.get(&label.object).await
+            }
+            found => found,
+        };
+        let mut object = object.map_err(|error| unreachable(&error))?;
         let mut bytes = Vec::with_capacity(object.info().size);
         object.read_to_end(&mut bytes).await.map_err(|error| unreachable(&error))?;
         Ok(Some((label, bytes.into())))
@@ -109,12 +120,13 @@ impl SnapshotStore for JetStreamLog {
         // Whoever slept since the label was read finds another revision.
         let replaced = labels.update(KEY, label.encode_to_vec().into(), revision).await;
         if let Err(error) = replaced {
+            if error.kind() != kv::UpdateErrorKind::WrongLastRevision {
+                // The label may be the new one all the same: only the answer is known to be missing.
+                return Err(unreachable(&error));
+            }
             // It is nobody's: a failure to delete it costs room alone.
             let _ = objects.delete(&label.object).await;
-            return match error.kind() {
-                kv::UpdateErrorKind::WrongLastRevision => Ok(Published::Outdated),
-                _ => Err(unreachable(&error)),
-            };
+            return Ok(Published::Outdated);
         }
         self.drop_old(&objects, present.as_ref(), &label).await?;
         Ok(Published::Newest)
