@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use pounce_client::Watched;
-use pounce_proto::{Advocate, Alert, AlertChangeKind};
+use pounce_proto::{Advocate, Alert, AlertChangeKind, AlertState};
 
 use super::alert_line;
 use super::clock;
@@ -33,9 +33,10 @@ impl Table {
             Watched::Connected => self.lost = None,
             Watched::Lost(reason) => self.lost = Some(reason),
             Watched::Change(change) => {
-                let over = change.kind() == AlertChangeKind::Resolved;
+                let resolved = change.kind() == AlertChangeKind::Resolved;
                 let Some(alert) = change.alert else { return };
-                if over {
+                // Some alerts are acknowledged or closed once they are over.
+                if resolved || alert.state() == AlertState::Resolved {
                     self.firing.remove(&place(&alert));
                 } else {
                     self.firing.insert(place(&alert), alert);

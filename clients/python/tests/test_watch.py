@@ -7,6 +7,7 @@ from pounce.v1.alert_service_pb2 import WatchAlertsResponse
 FIRING = AlertChangeKind.ALERT_CHANGE_KIND_FIRING
 OPENED = AlertChangeKind.ALERT_CHANGE_KIND_OPENED
 RESOLVED = AlertChangeKind.ALERT_CHANGE_KIND_RESOLVED
+CLOSED = AlertChangeKind.ALERT_CHANGE_KIND_CLOSED
 
 
 def alert(id: str) -> Alert:
@@ -46,6 +47,13 @@ def test_what_ended_meanwhile_is_told_once() -> None:
     ]
     assert watch.hear(change(RESOLVED, over("a"))) is None
     assert watch.hear(change(RESOLVED, over("b"))) is not None
+
+
+def test_what_is_closed_once_it_is_over_fires_no_more() -> None:
+    watch = Told()
+    for kind, told in ((OPENED, alert("a")), (RESOLVED, over("a")), (CLOSED, over("a"))):
+        assert watch.hear(change(kind, told)) is not None
+    assert list(watch.catch_up([])) == []
 
 
 def test_what_the_service_knows_no_more_is_told_as_forgotten() -> None:

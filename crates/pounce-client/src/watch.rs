@@ -220,6 +220,8 @@ impl Told {
             self.position.clone_from(&change.position);
         }
         let alert = change.alert.as_ref()?;
+        // Some alerts are acknowledged or closed once they are over.
+        let over = alert.state() == AlertState::Resolved;
         let new = match change.kind() {
             AlertChangeKind::Resolved => {
                 self.firing.remove(&alert.id);
@@ -227,6 +229,7 @@ impl Told {
             }
             // One that was looked up since is told already, and so is its end.
             _ if self.ended.contains(&alert.id) => false,
+            _ if over => true,
             _ => {
                 let last = self.firing.insert(alert.id.clone(), alert.clone());
                 last.is_none_or(|last| last != *alert)
@@ -282,6 +285,15 @@ mod tests {
         assert_eq!((end.kind(), &end.alert), (AlertChangeKind::Resolved, &Some(over("a"))));
         assert_eq!(told.hear(change(AlertChangeKind::Resolved, over("a"))), None);
         assert!(told.hear(change(AlertChangeKind::Resolved, over("b"))).is_some());
+    }
+
+    #[test]
+    fn what_is_closed_once_it_is_over_fires_no_more() {
+        let mut told = Told::default();
+        assert!(told.hear(change(AlertChangeKind::Opened, alert("a"))).is_some());
+        assert!(told.hear(change(AlertChangeKind::Resolved, over("a"))).is_some());
+        assert!(told.hear(change(AlertChangeKind::Closed, over("a"))).is_some());
+        assert_eq!(told.catch_up(Some(vec![])), [], "nothing was firing");
     }
 
     #[test]

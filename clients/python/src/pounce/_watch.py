@@ -112,6 +112,9 @@ class Told:
         # One that was looked up since is told already, and so is its end.
         if alert.id in self._ended:
             return False
+        # Some alerts are acknowledged or closed once they are over.
+        if alert.state == AlertState.ALERT_STATE_RESOLVED:
+            return True
         last = self.firing.get(alert.id)
         self.firing[alert.id] = alert
         return last != alert
