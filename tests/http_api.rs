@@ -297,6 +297,30 @@ async fn a_request_that_is_open_holds_up_the_end_until_it_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_kept_for_more_requests_ends_with_the_drain() {
+    let service = Service::start(Spec::default()).await;
+    let mut socket = TcpStream::connect(service.http_addr).await.expect("it listens");
+    let (body, mut read) = (r#"{"text": "good"}"#, [0; 4096]);
+    let length = body.len();
+    let request = format!(
+        "POST /v1/score HTTP/1.1\r\nhost: pounce\r\n{JSON}\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    for _ in 0..2 {
+        socket.write_all(request.as_bytes()).await.expect("sent");
+        let bytes = socket.read(&mut read).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&read[..bytes]);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    service.drain.advance(Phase::Draining);
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let mut rest = String::new();
+    socket.read_to_string(&mut rest).await.expect("closed in good order");
+    assert!(rest.starts_with("HTTP/1.1 503") && rest.contains("connection: close"), "{rest}");
+    assert!(rest.contains("send the posts to another one"), "{rest}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_over_the_limit_are_closed_until_there_is_a_place() {
     let mut spec = Spec::default();
     spec.service.http_connections_max = 2;

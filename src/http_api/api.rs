@@ -12,6 +12,7 @@ use crate::auth::guard::Guard;
 use crate::auth::need::Need;
 use crate::auth::tokens::Scope;
 use crate::lifecycle::calls::OpenCalls;
+use crate::lifecycle::drain::{Drain, Phase};
 use crate::parts::Parts;
 use crate::scoring::service::Scoring;
 
@@ -21,6 +22,7 @@ pub(crate) struct Api {
     pub(super) calls: OpenCalls,
     pub(super) limits: BodyLimits,
     guard: Guard,
+    drain: Drain,
     /// The server has a certificate: posts and tokens are not taken in clear.
     tls: bool,
 }
@@ -32,6 +34,7 @@ impl Api {
             limits: BodyLimits::new(&scoring.limits),
             guard: Guard::new(parts.tokens.clone()),
             calls: parts.calls.clone(),
+            drain: parts.drain.clone(),
             scoring,
             tls,
         }
@@ -45,6 +48,13 @@ impl Api {
                 StatusCode::FORBIDDEN,
                 "permission_denied",
                 "this server has a certificate: use https on this port",
+            ));
+        }
+        if self.drain.phase() >= Phase::Draining {
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "this server is shutting down: send the posts to another one",
             ));
         }
         let need = Need::Scope(Scope::Score);

@@ -1,10 +1,13 @@
 //! The connections of the HTTP port, served: HTTP/1.1 with time limits, until the server stops.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use futures::{Stream, StreamExt};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -45,11 +48,20 @@ where
 
 async fn serve_one(connection: Connection, router: Router, mut drain: Drain) {
     let (peer, encrypted) = (connection.connect_info(), Encrypted(connection.is_encrypted()));
+    let closing = drain.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(encrypted);
-        router.clone().oneshot(request)
+        let (answered, drain) = (router.clone().oneshot(request), closing.clone());
+        async move {
+            let mut response = answered.await?;
+            // The caller's next request is for another server.
+            if drain.phase() >= Phase::Draining {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
