@@ -4,13 +4,15 @@
 //! Texts have no id, topic or author: they are scored and count for no alert. A text that is longer
 //! than the model reads is cut, whatever `truncate` says.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use tonic::{Code, Status};
 
 use super::api::Api;
@@ -20,6 +22,9 @@ use crate::scoring::service::CallTerms;
 use pounce_client::Reply;
 use pounce_client::json::{Object, fault};
 use pounce_proto::{Post, Probabilities, Rejection, RejectionCode};
+
+/// Texts that are read at all: as many as any server may be set to take at once.
+const TEXTS_MAX: usize = 65_536;
 
 #[derive(Deserialize)]
 struct Predict {
@@ -39,19 +44,72 @@ struct Parameters {
     function_to_apply: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Inputs {
     One(String),
     Many(Vec<Input>),
 }
 
 /// A text, or a list of one; a list of two is a pair, which this model does not read.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Input {
-    Text(String),
-    List([String; 1]),
+struct Input(String);
+
+impl<'de> Deserialize<'de> for Inputs {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Inputs;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text or a list of texts")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Inputs, E> {
+                Ok(Inputs::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Inputs, A::Error> {
+                let mut many = Vec::new();
+                while let Some(text) = texts.next_element()? {
+                    if many.len() == TEXTS_MAX {
+                        return Err(A::Error::custom("more texts than any server takes"));
+                    }
+                    many.push(text);
+                }
+                Ok(Inputs::Many(many))
+            }
+        }
+
+        json.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for Input {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Input;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text or a list of one")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Input, E> {
+                Ok(Input(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Input, A::Error> {
+                let none = || A::Error::invalid_length(0, &self);
+                let text = texts.next_element()?.ok_or_else(none)?;
+                match texts.next_element::<IgnoredAny>()? {
+                    None => Ok(Input(text)),
+                    Some(_) => Err(A::Error::invalid_length(2, &self)),
+                }
+            }
+        }
+
+        json.deserialize_any(Read)
+    }
 }
 
 /// One class of a text; the likeliest comes first.
@@ -74,7 +132,7 @@ pub(super) async fn predict(State(api): State<Arc<Api>>, request: Request) -> Re
         let top = top.map_or(usize::MAX, NonZeroUsize::get);
         let (texts, alone) = match predict.inputs {
             Inputs::One(text) => (vec![text], predict.parameters.is_none()),
-            Inputs::Many(inputs) => (inputs.into_iter().map(Input::into_text).collect(), false),
+            Inputs::Many(inputs) => (inputs.into_iter().map(|Input(text)| text).collect(), false),
         };
         let max = api.limits.posts_max;
         if !(1..=max).contains(&texts.len()) {
@@ -116,14 +174,6 @@ impl Predict {
                 let detail = "function_to_apply must be softmax: scores are probabilities";
                 Err(Problem::invalid("parameters.function_to_apply", detail))
             }
-        }
-    }
-}
-
-impl Input {
-    fn into_text(self) -> String {
-        match self {
-            Self::Text(text) | Self::List([text]) => text,
         }
     }
 }
@@ -184,6 +234,9 @@ mod tests {
         for bad in [
             r#"{"inputs": [["a", "pair"]]}"#,
             r#"{"inputs": 7}"#,
+            r#"{"inputs": [[]]}"#,
+            r#"{"inputs": [["a", [0, 0]]]}"#,
+            r#"{"inputs": {"text": "late"}}"#,
             r#"{"inputs": "late", "raw_scores": true}"#,
             r#"{"inputs": "late", "parameters": {"function_to_apply": "none"}}"#,
         ] {

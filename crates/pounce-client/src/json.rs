@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::Reply;
+use super::json_scalar::{Id, Moment};
 use pounce_proto::{
     Alert, Author, Case, CaseHistoryEntry, Flag, PlaceCounts, Post, Rejection, RejectionCode,
     ScoredEvent, Sentiment, Severity,
@@ -59,22 +60,6 @@ pub struct PostLine {
     posted_at: Option<Moment>,
     #[serde(default)]
     language: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(u64),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Moment {
-    Seconds(i64),
-    /// Also what is too large for an integer, which the range check of the time refuses.
-    Fraction(f64),
-    Rfc3339(Timestamp),
 }
 
 /// Reads one line. A post without an id gets its line's number after `run`, which should be another

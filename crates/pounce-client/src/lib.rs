@@ -30,6 +30,7 @@ mod connection;
 mod discovery;
 mod error;
 pub mod json;
+mod json_scalar;
 mod resume;
 mod watch;
 mod watch_cases;
