@@ -36,6 +36,8 @@ use pounce_types::post::{Fault, NAME_BYTES_MAX, Place, Topic};
 const DOMAIN: &str = "pounce.v1.AlertService";
 /// Bytes of a note.
 pub(crate) const NOTE_BYTES_MAX: usize = 1024;
+/// Longer than any id of an alert.
+const ID_BYTES_MAX: usize = 64;
 /// Alerts of a page: with names and notes of any length they fit into the 4 MiB that clients
 /// take by default.
 const ALERTS_MAX: usize = 500;
@@ -207,6 +209,13 @@ impl AlertService for Alerts {
     }
 }
 
+fn at_most(field: &'static str, value: &str, max: usize) -> Result<(), Status> {
+    match value.len() {
+        bytes if bytes > max => Err(invalid(field, &Fault::TooLong { bytes, max })),
+        _ => Ok(()),
+    }
+}
+
 /// Notes who took an alert.
 pub(crate) async fn acknowledge(
     counter: &Counter,
@@ -217,11 +226,9 @@ pub(crate) async fn acknowledge(
     if by.trim().is_empty() {
         return Err(invalid("by", &Fault::Missing));
     }
-    for (field, value, max) in [("by", by, NAME_BYTES_MAX), ("note", note, NOTE_BYTES_MAX)] {
-        if value.len() > max {
-            return Err(invalid(field, &Fault::TooLong { bytes: value.len(), max }));
-        }
-    }
+    at_most("id", id, ID_BYTES_MAX)?;
+    at_most("by", by, NAME_BYTES_MAX)?;
+    at_most("note", note, NOTE_BYTES_MAX)?;
     counter.acknowledge(id, by, note).await.map_err(|error| match error {
         AcknowledgeError::Unknown(_) => Status::not_found(error.to_string()),
         AcknowledgeError::LogSilent => Status::unavailable(error.to_string()),
@@ -235,10 +242,8 @@ pub(crate) async fn close(
     action: CloseAction,
 ) -> Result<ClosedAlert, Status> {
     let by = acting(caller, action.by)?;
-    if action.note.len() > NOTE_BYTES_MAX {
-        let fault = Fault::TooLong { bytes: action.note.len(), max: NOTE_BYTES_MAX };
-        return Err(invalid("note", &fault));
-    }
+    at_most("id", &action.id, ID_BYTES_MAX)?;
+    at_most("note", &action.note, NOTE_BYTES_MAX)?;
     let closed = counter.close_alert(CloseAction { by, ..action }).await;
     closed.map_err(|error| match &error {
         CloseAlertError::Close(CloseError::Unknown(_)) => Status::not_found(error.to_string()),
