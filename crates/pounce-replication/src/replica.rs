@@ -31,7 +31,8 @@ const OUTAGE_GRACE: Duration = Duration::from_secs(30);
 /// A writer appends something every few seconds. One that was silent for longer was killed, or is cut
 /// off: nobody waits for the posts that it had in flight.
 const WRITER_SILENCE_MAX: Duration = Duration::from_secs(10);
-
+/// Who was not heard of for longer before an outage ended is no member of the fleet.
+const CUT_OFF_MAX: Duration = Duration::from_secs(3600);
 /// A signal that no observation rested on for this long is no longer used.
 const SIGNAL_UNUSED: Duration = Duration::from_secs(60);
 /// How often a snapshot is due, by the time of the log.
@@ -207,7 +208,8 @@ impl Replica {
     pub fn form_to_write(&self, membership: &Membership) -> EntryForm {
         let recently = self.clock.before(membership.silence_max);
         // Who was cut off by an outage has the same time afterwards to be heard.
-        let since = if recently < self.resumed_at { Timestamp::MIN } else { recently };
+        let cut_off = recently < self.resumed_at;
+        let since = if cut_off { self.clock.before(CUT_OFF_MAX).min(recently) } else { recently };
         let read = self.sessions.reads_since(since).unwrap_or(u32::MAX);
         membership.reads.min(EntryForm::read_by(read.max(self.form)))
     }
