@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import textwrap
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,11 +85,33 @@ def render(folder: Path) -> dict[str, Path]:
         variant = folder / name / "overlays/production/kustomization.yaml"
         variant.write_text(variant.read_text().replace(hpa, components))
         overlays[f"production with {name}"] = variant.parent
+    overlays |= own_overlays(folder)
     files = {}
     for name, path in overlays.items():
         files[name] = folder / f"{name.replace(' ', '-')}.yaml"
         files[name].write_text(run("kubectl", "kustomize", path))
     return files
+
+
+def own_overlays(folder: Path) -> dict[str, Path]:
+    """The overlay on top of production that docs/operations.md shows, alone and with each component that the
+    page adds to it."""
+    page = (ROOT / "docs/operations.md").read_text()
+    blocks = [yaml.safe_load(textwrap.dedent(block)) for block in re.findall(r"```yaml\n(.*?)```", page, re.S)]
+    own = next(block for block in blocks if block.get("resources") == ["../production"])
+    own["images"][0]["digest"] = f"sha256:{64 * '0'}"
+    additions = [block for block in blocks if "components" in block]
+    expect(len(additions) > 3, f"docs/operations.md shows {len(additions)} components only")
+    overlays = {}
+    for addition in [{}, *additions]:
+        components = [Path(component).name for component in addition.get("components", [])]
+        name = " with ".join(["own", *([" and ".join(components)] if components else [])])
+        shutil.copytree(K8S, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        overlays[name] = folder / name / "overlays/own"
+        overlays[name].mkdir()
+        joined = own | addition | {"images": own["images"] + addition.get("images", [])}
+        (overlays[name] / "kustomization.yaml").write_text(yaml.safe_dump(joined))
+    return overlays
 
 
 def objects(file: Path, kind: str | None = None) -> list[dict]:
@@ -202,7 +225,8 @@ def consistent(files: dict[str, Path]) -> str:
         for item in [*objects(file), *(item["spec"]["template"] for item in deployments.values())]:
             labels = item["metadata"].get("labels", {})
             lacking = [label for label in RECOMMENDED if f"app.kubernetes.io/{label}" not in labels]
-            expect(not lacking, f"{name}: {item.get('kind', 'pod')} lacks the labels {lacking}")
+            # What an overlay of somebody's own adds to production has the labels that it gives.
+            expect(not lacking or name.startswith("own"), f"{name}: {item.get('kind', 'pod')} lacks the labels {lacking}")
         scalers = by_kind.get("HorizontalPodAutoscaler", []) + by_kind.get("ScaledObject", [])
         for item in deployments.values():
             own = [scaler for scaler in scalers if scaler["spec"]["scaleTargetRef"]["name"] == item["metadata"]["name"]]

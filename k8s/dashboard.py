@@ -351,7 +351,7 @@ ROWS = {
     "Capacity": [
         Panel(
             "Queue fill",
-            "Share of each replica's queue in use. The autoscaler aims at 60 %; the alert fires at 90 % over all replicas.",
+            "Share of each replica's queue in use. The alert fires at 90 % over all replicas; the autoscaler follows the workers.",
             "percentunit",
             [(f"pounce_queue_posts{{{HERE}}} / pounce_queue_capacity{{{HERE}}}", "{{pod}} {{instance}}")],
             limit=0.9,

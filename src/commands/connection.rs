@@ -9,8 +9,8 @@ use pounce_client::{Access, Client, ClientError, Line, line};
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionFlags {
     /// Address of the service; https:// uses TLS; dns:///NAME:PORT is all servers that a name resolves
-    /// to, dns+https:///NAME:PORT the same with TLS; `pounce score`, `watch`, `topics`, `cases`,
-    /// `alerts` and `acknowledge` accept several addresses of one fleet
+    /// to, dns+https:///NAME:PORT the same with TLS; `pounce score`, `bridge`, `watch`,
+    /// `topics`, `cases`, `alerts` and `acknowledge` accept several addresses of one fleet
     #[arg(
         long,
         env = "POUNCE_ADDR",

@@ -15,8 +15,8 @@ const ORIGINS_MAX: usize = 64;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(super) struct AccessFlags {
-    /// Certificate of the gRPC port (PEM), followed by its intermediate certificates; with it, the
-    /// port speaks TLS alone
+    /// Certificate of both ports (PEM), followed by its intermediate certificates; with it, the gRPC
+    /// port speaks TLS alone, and the HTTP port takes posts and tokens through TLS alone
     #[arg(long, env = "POUNCE_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// Private key of the certificate (PEM)

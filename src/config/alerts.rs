@@ -23,11 +23,12 @@ pub(super) struct AlertFlags {
     /// docs/alerts.md]
     #[arg(long, env = "POUNCE_ALERTS", value_name = "FILE")]
     alerts: Option<PathBuf>,
-    /// Topics and places that are counted, at most; beyond it, the least recently seen ones without an alert are forgotten
+    /// Topics and places that are counted, at most; beyond it, those with the
+    /// fewest posts and no baseline are forgotten first, those with an alert last
     #[arg(long, env = "POUNCE_TOPICS_MAX", default_value_t = 10_000, value_name = "N")]
     topics_max: usize,
-    /// Folder for the state of topics and alerts, so that it survives a restart [default: it does
-    /// not]; with --observations, for what the log did not take before the end
+    /// Folder for the state of topics, alerts and cases, so that it survives a restart [default: it
+    /// does not]; with --observations, for what the log did not take before the end
     #[arg(long, env = "POUNCE_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
