@@ -182,8 +182,8 @@ def posts(part: str) -> list[Post]:
 
 
 def article(text: str) -> str:
-    """`text` with "an" for "a" before a vowel, as filled slots ask for it."""
-    return re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
+    """`text` with "an" for "a" before a vowel that is heard, as filled slots ask for it."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])(?!one-|unit|ukr|uyg|ugan|urug|euro)", r"\1n ", text, flags=re.I)
 
 
 def _word(slot, rng):
