@@ -90,7 +90,7 @@ fn after_a_kill_the_same_posts_open_no_second_alert_and_a_watch_repeats_nothing(
     let posts = posts.to_str().expect("UTF-8");
     let state = folder.path().join("state");
     let state = state.to_str().expect("UTF-8");
-    let log = ["--log", "info,pounce::server=debug"];
+    let log = ["--log", "info,pounce::background=debug"];
     let kept = [&["--drain-notice", "0", "--state-dir", state], &log[..]].concat();
     let port = free_port();
 
@@ -203,7 +203,7 @@ fn a_disk_that_takes_nothing_costs_neither_scores_nor_the_last_state() {
     let [state, posts] = [&state, &posts].map(|path| path.to_str().expect("UTF-8"));
     let kept = ["--drain-notice", "0", "--state-dir", state];
     let server = Server::start_on_limited_disk(
-        &[&kept[..], &["--log", "info,pounce::server=debug"]].concat(),
+        &[&kept[..], &["--log", "info,pounce::background=debug"]].concat(),
     );
     finish(&["score", posts, "--addr", &server.addr]);
     server.forget_log();
