@@ -36,9 +36,3 @@ impl ConnectError {
         Self::File { file: file.display().to_string(), reason: error.to_string() }
     }
 }
-
-/// The password that a file holds. Read before anything runs.
-pub(crate) fn password(file: &Path) -> Result<String, ConnectError> {
-    let password = std::fs::read_to_string(file);
-    Ok(password.map_err(|error| ConnectError::file(file, &error))?.trim().to_owned())
-}

@@ -5,7 +5,7 @@ use std::path::Path;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-use crate::access::{self, Access, ConnectError};
+use crate::access::{Access, ConnectError};
 use crate::address::{Address, AddressError};
 
 /// How a user shows a password.
@@ -43,7 +43,7 @@ pub(super) fn client(
         config.set("ssl.key.location", key.to_string_lossy());
     }
     if let Some((user, password_file)) = &access.user {
-        let password = access::password(password_file)?;
+        let password = password(password_file)?;
         config.set("security.protocol", "sasl_ssl").set("sasl.mechanism", sasl);
         config.set("sasl.username", user).set("sasl.password", password);
     }
@@ -53,4 +53,10 @@ pub(super) fn client(
 /// A client of librdkafka, or what is wrong with its settings.
 pub(super) fn made<T>(client: KafkaResult<T>) -> Result<T, ConnectError> {
     client.map_err(|error: KafkaError| ConnectError::Settings(error.to_string()))
+}
+
+/// The password that a file holds. Read before anything runs.
+fn password(file: &Path) -> Result<String, ConnectError> {
+    let password = std::fs::read_to_string(file);
+    Ok(password.map_err(|error| ConnectError::file(file, &error))?.trim().to_owned())
 }
