@@ -65,7 +65,7 @@ fn kinds() -> [(&'static str, Post); 9] {
         ("no id", of(|post| post.id.clear())),
         ("empty text", of(|post| post.text.clear())),
         ("blank text", of(|post| post.text = " \n".into())),
-        ("long text", of(|post| post.text = "late again ".repeat(10_000).into())),
+        ("long text", of(|post| post.text = "late again ".repeat(1_000).into())),
         ("bad UTF-8", of(|post| post.text = vec![b'a', 0xff].into())),
         ("long topic", of(|post| post.topic = "t".repeat(300).into())),
         (
