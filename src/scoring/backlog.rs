@@ -4,9 +4,9 @@
 //! stream reads its next post only while the posts of all streams that are still to be scored take
 //! less time than half of that, at the workers' measured pace. Work is counted in tokens, since a
 //! long post takes a hundred times as long as a short one. A stream may hold no more of it than is
-//! left (Choudhury and Hahne's dynamic thresholds, 1998), less an eighth: so streams share it equally. The
-//! eighth is for those that hold nothing, who come new or send a post at a time: they find room
-//! even when the workers have just become slower and the others hold more than they should.
+//! left (Choudhury and Hahne's dynamic thresholds, 1998), less an eighth: so streams share it equally.
+//! One that holds nothing, who comes new or sends a post at a time, may go a quarter past it: it finds
+//! room even when the workers have just become slower and the others hold more than they should.
 //!
 //! A call of one post or a batch has said all that it has to say. Nothing is refused to it before a
 //! drain; then its posts that are not scored yet stay while all that stay take less than a quarter
@@ -33,6 +33,8 @@ const DRAIN_SHARE: f64 = 0.5;
 const CALLS_SHARE: f64 = 0.25;
 /// One of so many equal parts of the room is kept for streams that hold nothing.
 const RESERVE_PART: usize = 8;
+/// They may go past the room by one of so many equal parts of it.
+const EXCESS_PART: usize = 4;
 /// Tokens that may always be accepted, so that a full batch can form however slow the workers are.
 const TOKENS_MIN: usize = 4096;
 /// Bytes of text that a token stands for, at least; plain English has twice as many.
@@ -118,7 +120,7 @@ impl Inner {
 /// Whether a stream that holds `own` of the `held` tokens may hold more, if all may hold `max`.
 fn may_hold_more(own: usize, held: usize, max: usize) -> bool {
     let shared = max - max / RESERVE_PART;
-    own < shared.saturating_sub(held) || own == 0 && held < max
+    own < shared.saturating_sub(held) || own == 0 && held < max + max / EXCESS_PART
 }
 
 /// What one stream has accepted and not yet scored.
@@ -179,7 +181,8 @@ impl StreamBacklog {
 
 impl Inner {
     fn pass_on(&self) {
-        if self.tokens.load(Ordering::Relaxed) < self.tokens_max(DRAIN_SHARE) {
+        let held = self.tokens.load(Ordering::Relaxed);
+        if may_hold_more(0, held, self.tokens_max(DRAIN_SHARE)) {
             self.freed.notify_one();
         }
     }
@@ -224,7 +227,7 @@ mod tests {
     fn a_stream_that_comes_new_finds_room_beside_others_that_take_all_they_can() {
         const MAX: usize = 100_000;
         const SHARED: usize = MAX - MAX / RESERVE_PART;
-        const SLOWER: usize = MAX * 9 / 10; // what there is room for when the workers slow down
+        const SLOWER: usize = MAX * 3 / 4; // what there is room for when the workers slow down
         const POST: usize = 36;
         for streams in [1, 2, 50, 500] {
             let (mut own, mut held) = (vec![0; streams], 0);
