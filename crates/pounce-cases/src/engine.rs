@@ -194,11 +194,10 @@ impl CaseEngine {
     }
 
     pub(crate) fn insert(&mut self, case: Case) {
-        self.indices.insert(&case);
         // What an index has of a case that is not there would be found for ever.
-        if let Some(before) = self.cases.insert(case.id, Arc::new(case)) {
-            self.indices.remove(&before);
-        }
+        self.remove(case.id);
+        self.indices.insert(&case);
+        self.cases.insert(case.id, Arc::new(case));
     }
 
     pub(crate) fn remove(&mut self, id: CaseId) -> Option<Case> {
