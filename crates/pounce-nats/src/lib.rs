@@ -9,7 +9,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{ConnectOptions, Event, ServerAddr};
 
 /// Longest time that the server may take to answer.
-pub const ANSWER_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Longest pause between two attempts to connect.
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
 /// How often a connection without messages is asked whether it lives.
