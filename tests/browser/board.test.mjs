@@ -207,6 +207,28 @@ function complaints() {
   ].sort((a, b) => a.posted_at.localeCompare(b.posted_at));
 }
 
+test("a moment is told where the reader is and in UTC, with the date where it is another day", async () => {
+  const server = await start();
+  const told = async (timezoneId, now, at) => {
+    const context = await browser.newContext({ timezoneId });
+    const page = await context.newPage();
+    await page.clock.setFixedTime(new Date(now));
+    await page.goto(server.url);
+    const text = await page.evaluate(async (moment) => (await import("/board/dom.js")).clock(moment), at);
+    await context.close();
+    return text;
+  };
+  const noon = "2026-07-01T12:00:00Z";
+  assert.equal(await told("UTC", noon, "2026-07-01T10:42:31Z"), "10:42 UTC");
+  assert.equal(await told("UTC", noon, "2026-06-30T10:42:31Z"), "2026-06-30 10:42 UTC");
+  assert.equal(await told("Europe/Berlin", noon, "2026-07-01T10:42:31Z"), "12:42 (10:42 UTC)");
+  assert.equal(await told("Europe/Berlin", noon, "2026-06-30T10:42:31Z"), "2026-06-30 12:42 (10:42 UTC)");
+  // Half past midnight where the reader is, and the day before in UTC.
+  const night = "2026-06-30T22:31:00Z";
+  assert.equal(await told("Europe/Berlin", night, "2026-06-30T22:29:00Z"), "00:29 (2026-06-30 22:29 UTC)");
+  assert.equal(await told("Europe/Berlin", night, "2026-06-30T21:29:00Z"), "2026-06-30 23:29 (21:29 UTC)");
+});
+
 test("alerts stand under their topics, what is overdue first, and lead to their posts", async () => {
   const server = await start({ flags: ["--board-texts", "--post-url", "https://social.example/{post_id}"] });
   await server.feed(complaints());
@@ -218,8 +240,9 @@ test("alerts stand under their topics, what is overdue first, and lead to their 
   assert.equal(await bank.locator(".badge").first().innerText(), "1 overdue");
   assert.equal(await bank.locator("h4").innerText(), "Porto");
   assert.equal(await groups.nth(1).locator("h4").innerText(), "Whole topic");
-  assert.match(await bank.locator(".as-of").innerText(), /^Numbers as of \d\d:\d\d \(\d\d:\d\d UTC\), when it opened/);
-  assert.match(await bank.locator(".current").innerText(), /^As of \d\d:\d\d \(\d\d:\d\d UTC\): \d+ of \d+ posts in/);
+  const moment = String.raw`(\d{4}-\d\d-\d\d )?\d\d:\d\d \((\d{4}-\d\d-\d\d )?\d\d:\d\d UTC\)`;
+  assert.match(await bank.locator(".as-of").innerText(), new RegExp(`^Numbers as of ${moment}, when it opened`));
+  assert.match(await bank.locator(".current").innerText(), new RegExp(`^As of ${moment}: \\d+ of \\d+ posts in`));
 
   const post = bank.locator(".samples li").first();
   const id = await post.locator("code").innerText();
