@@ -14,7 +14,7 @@ use super::in_flight::{Hold, InFlight, Outage, Ticket};
 use super::key::{AlertId, AlertKind, Key};
 use super::ledger::Ledger;
 use super::observation::{Observation, Record};
-use super::recency::Recency;
+use super::recency::{Rank, Recency, Standing};
 use super::settings::Settings;
 use super::signal::Signal;
 use super::topic::{EngineContext, Intake, SeenPost, TopicState};
@@ -54,8 +54,6 @@ pub struct AlertEngine {
     pub(super) open: usize,
     /// Memory of the keys' states.
     pub(super) bytes: usize,
-    /// Topics and places.
-    pub(super) keys: usize,
     pub(super) in_flight: InFlight,
     pub(super) recency: Recency,
     /// Topics that time alone can change, by when it will.
@@ -83,7 +81,6 @@ impl AlertEngine {
             seen: 0,
             open: 0,
             bytes: 0,
-            keys: 0,
             in_flight: InFlight::default(),
             recency: Recency::default(),
             due: BTreeSet::new(),
@@ -315,9 +312,8 @@ impl AlertEngine {
         let before = state.bytes;
         let out = act(state, &mut context, &mut changes);
         self.bytes = self.bytes + state.bytes - before;
-        self.keys += created.len();
         for (created, key) in created {
-            self.recency.push(key, created);
+            self.recency.put(key, Standing { rank: Rank::Newcomer, seen: created });
         }
         self.schedule(name);
         Some((out, changes))

@@ -14,17 +14,18 @@ const NEWCOMERS_SHARE: usize = 10;
 impl AlertEngine {
     pub(super) fn make_room(&mut self, changes: &mut Vec<AlertChange>) {
         let bytes_max = self.settings.limits.history_bytes_max;
-        while self.keys > self.topics_max || self.bytes > bytes_max {
+        while self.recency.standings().len() > self.topics_max || self.bytes > bytes_max {
             let topics = &self.topics;
             let others_max = self.topics_max - self.topics_max.div_ceil(NEWCOMERS_SHARE);
             let standing = |key: &Key| topics.get(&key.topic)?.standing(key.place.as_ref());
-            let Some(key) = self.recency.pop(others_max, standing) else { return };
+            let Some(key) = self.recency.first(others_max, standing) else { return };
             self.forget(&key, changes);
         }
     }
 
     /// Forgets a place, or a topic with all its places. Their alerts end.
     fn forget(&mut self, key: &Key, changes: &mut Vec<AlertChange>) {
+        self.recency.remove(key);
         let Some(state) = self.topics.get_mut(&key.topic) else { return };
         let minute = state.next().minus(1);
         let mut gone = Vec::new();
@@ -41,9 +42,11 @@ impl AlertEngine {
                 self.due.remove(&(due, key.topic.clone()));
             }
             gone.push(state.whole);
-            gone.extend(state.places.into_values());
+            for (place, key_state) in state.places {
+                self.recency.remove(&Key { topic: key.topic.clone(), place: Some(place) });
+                gone.push(key_state);
+            }
         }
-        self.keys = self.keys.saturating_sub(gone.len());
         self.ledger.totals.keys_forgotten += gone.len() as u64;
         self.end_alerts(gone, minute, changes);
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::alert::{AlertChange, ChangeKind};
 use super::engine::AlertEngine;
 use super::key::Key;
+use super::recency::{Rank, Standing};
 use pounce_types::post::Topic;
 
 impl AlertEngine {
     /// Rebuilds the indices that a snapshot does not hold.
     pub(super) fn rebuild_indices(&mut self) {
-        let mut created = Vec::new();
+        let read = std::mem::take(&mut self.recency);
         let names: Vec<Topic> = self.topics.keys().cloned().collect();
         for (name, state) in &mut self.topics {
             let state = Arc::make_mut(state);
@@ -29,16 +30,15 @@ impl AlertEngine {
                     let alert = &firing.alert;
                     self.firing.insert(alert.id.clone(), (key.clone(), alert.kind));
                 }
-                created.push((key_state.created, key));
+                // Where the snapshot is silent, as when it was created.
+                let created = Standing { rank: Rank::Newcomer, seen: key_state.created };
+                let standing = read.standings().get(&key).copied().unwrap_or(created);
+                self.recency.put(key, standing);
             }
         }
         // As far as the clock can be told from what topics have closed.
         let next = self.topics.values().map(|state| state.next().start()).max();
         self.clock = self.clock.max(next.unwrap_or_default());
-        self.keys = created.len();
-        for (created, key) in created {
-            self.recency.push(key, created);
-        }
         for name in names {
             self.schedule(&name);
         }

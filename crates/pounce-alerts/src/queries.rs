@@ -65,7 +65,7 @@ impl AlertEngine {
     /// Topics and places being counted.
     #[must_use]
     pub fn keys(&self) -> usize {
-        self.keys
+        self.recency.standings().len()
     }
 
     /// Posts that wait in open minutes, post ids, authors' and texts' votes remembered: what

@@ -2,16 +2,17 @@
 //!
 //! Newcomers go before keys with a past, the least recently seen first, so that a flood of
 //! made-up topics ends no other topic's alert; but newcomers always have a share of the room.
-//! Seeing a key costs nothing here: its standing is looked up again when it reaches the front
-//! of its queue (lazy update).
+//! Seeing a key costs nothing here: its place in the queue is looked up again when it reaches
+//! the front (lazy update). So the order is part of the state, and snapshots hold it.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 
 /// What would be lost with a key; the greatest goes last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Rank {
     /// Fewer posts than a rule needs.
     Newcomer,
@@ -23,62 +24,65 @@ pub(super) enum Rank {
     Firing,
 }
 
-/// How a key stands now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a key stands, or stood when it was looked up last; the least goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Standing {
-    /// Number of the post that created it.
-    pub(super) created: u64,
     pub(super) rank: Rank,
     /// Number of the post that named it last.
     pub(super) seen: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    rank: Rank,
-    seen: u64,
-    created: u64,
-    key: Key,
-}
-
-/// Two queues of keys, one entry a key.
-#[derive(Debug, Clone, Default)]
+/// Two queues of keys.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Recency {
-    newcomers: BinaryHeap<Reverse<Entry>>,
-    others: BinaryHeap<Reverse<Entry>>,
+    standings: HashMap<Key, Standing>,
+    newcomers: BTreeSet<(Standing, Key)>,
+    others: BTreeSet<(Standing, Key)>,
 }
 
 impl Recency {
-    /// Adds a key that was created by post number `created`.
-    pub(super) fn push(&mut self, key: Key, created: u64) {
-        self.insert(Entry { rank: Rank::Newcomer, seen: created, created, key });
+    /// Adds a key, or moves it to where it stands now.
+    pub(super) fn put(&mut self, key: Key, standing: Standing) {
+        self.remove(&key);
+        self.queue(standing.rank).insert((standing, key.clone()));
+        self.standings.insert(key, standing);
     }
 
-    /// Takes out the key to be dropped: a newcomer, unless more than `others_max` other keys
-    /// are held. `look` returns how a key stands; none if it is gone.
-    pub(super) fn pop(
+    pub(super) fn remove(&mut self, key: &Key) {
+        if let Some((key, standing)) = self.standings.remove_entry(key) {
+            self.queue(standing.rank).remove(&(standing, key));
+        }
+    }
+
+    /// The key to be dropped: a newcomer, unless more than `others_max` other keys are held.
+    /// `look` returns how a key stands now.
+    pub(super) fn first(
         &mut self,
         others_max: usize,
         look: impl Fn(&Key) -> Option<Standing>,
     ) -> Option<Key> {
         loop {
             let crowded = self.others.len() > others_max || self.newcomers.is_empty();
-            let queue = if crowded { &mut self.others } else { &mut self.newcomers };
-            let Reverse(entry) = queue.pop()?;
-            let standing = look(&entry.key).filter(|now| now.created == entry.created);
-            let Some(Standing { rank, seen, .. }) = standing else { continue };
-            if (rank, seen) == (entry.rank, entry.seen) {
-                return Some(entry.key);
+            let queue = if crowded { &self.others } else { &self.newcomers };
+            let (noted, key) = queue.first()?;
+            let (noted, key) = (*noted, key.clone());
+            match look(&key) {
+                Some(now) if now == noted => return Some(key),
+                Some(now) => self.put(key, now),
+                None => self.remove(&key),
             }
-            self.insert(Entry { rank, seen, ..entry });
         }
     }
 
-    fn insert(&mut self, entry: Entry) {
-        let queue = match entry.rank {
+    /// How each key stood when it was looked up last.
+    pub(super) fn standings(&self) -> &HashMap<Key, Standing> {
+        &self.standings
+    }
+
+    fn queue(&mut self, rank: Rank) -> &mut BTreeSet<(Standing, Key)> {
+        match rank {
             Rank::Newcomer => &mut self.newcomers,
             Rank::Active | Rank::Established | Rank::Firing => &mut self.others,
-        };
-        queue.push(Reverse(entry));
+        }
     }
 }

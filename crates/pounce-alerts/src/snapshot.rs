@@ -3,8 +3,10 @@
 //! Layout, numbers little-endian: 8 bytes magic, a `u32` version, then frames. A frame is a
 //! `u32` length, a `u64` xxh3 of the content, and the content as
 //! [postcard](https://postcard.jamesmunns.com). The last frame says that it is the last. Both
-//! sides hold one frame at a time.
+//! sides hold one frame at a time. Behind a topic or a place stands, within its frame, how it
+//! stood in the order of eviction; readers that don't know that pass over it, and it may be missing.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
@@ -15,8 +17,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::bounded_map::BoundedMap;
 use super::engine::AlertEngine;
 use super::hashing::HashKey;
+use super::key::Key;
 use super::ledger::{Ledger, ResolvedAlert};
 use super::observation::Record;
+use super::recency::Standing;
 use super::settings::Settings;
 use super::signal::Signal;
 use super::snapshot_error::{SnapshotError, VERSION};
@@ -25,6 +29,7 @@ use super::snapshot_v1;
 use super::snapshot_v2::FrameV2;
 use super::topic::{SeenPost, TopicState};
 use super::votes::Votes;
+use pounce_types::post::Place;
 
 const MAGIC: [u8; 8] = *b"PNCBOARD";
 /// Entries of a list in one frame.
@@ -41,6 +46,7 @@ pub struct Snapshot {
     seen: u64,
     hash_key: Option<HashKey>,
     signal: Option<Signal>,
+    standings: HashMap<Key, Standing>,
 }
 
 impl AlertEngine {
@@ -56,6 +62,7 @@ impl AlertEngine {
             seen: self.seen,
             hash_key: self.hash_key,
             signal: self.signal.clone(),
+            standings: self.recency.standings().clone(),
         }
     }
 
@@ -80,22 +87,25 @@ impl AlertEngine {
         let mut engine = Self::new(settings, topics_max);
         match u32::from_le_bytes(version) {
             1 => snapshot_v1::read(from, &mut engine)?,
-            2 => engine.read_frames::<FrameV2>(&mut from)?,
-            VERSION => engine.read_frames::<Frame>(&mut from)?,
+            2 => engine.read_frames(&mut from, |from, buffer| {
+                Ok((read_frame::<FrameV2>(from, buffer)?.into(), None))
+            })?,
+            VERSION => engine.read_frames(&mut from, read_frame_with_standing)?,
             found => return Err(SnapshotError::Version { found }),
         }
         engine.rebuild_indices();
         Ok(engine)
     }
 
-    fn read_frames<F: DeserializeOwned + Into<Frame>>(
+    fn read_frames<R: Read>(
         &mut self,
-        from: &mut impl Read,
+        from: &mut R,
+        read: impl Fn(&mut R, &mut Vec<u8>) -> Result<(Frame, Option<Standing>), SnapshotError>,
     ) -> Result<(), SnapshotError> {
         let mut topic: Option<TopicState> = None;
         let mut buffer = Vec::new();
         loop {
-            let frame = read_frame::<F>(from, &mut buffer)?.into();
+            let (frame, standing) = read(from, &mut buffer)?;
             let orphan = SnapshotError::Damaged("a part without its topic");
             match frame {
                 Frame::Engine {
@@ -114,9 +124,15 @@ impl AlertEngine {
                     self.votes.texts.set_forgotten(text_votes_forgotten);
                 }
                 Frame::Resolved(resolved) => self.ledger.over.extend(resolved),
-                Frame::Topic(head) => self.put_back(topic.replace(head.into())),
+                Frame::Topic(head) => {
+                    let key = Key { topic: head.name.clone(), place: None };
+                    self.stood(key, standing);
+                    self.put_back(topic.replace(head.into()));
+                }
                 Frame::Place(place, key_state) => {
                     let topic = topic.as_mut().ok_or(orphan)?;
+                    let key = Key { topic: topic.name.clone(), place: Some(place.clone()) };
+                    self.stood(key, standing);
                     let gone = topic.put_back_place(place, key_state).into_iter().collect();
                     let minute = topic.next().minus(1);
                     self.end_alerts(gone, minute, &mut Vec::new());
@@ -132,6 +148,13 @@ impl AlertEngine {
         match read_up_to(from, &mut [0])? {
             0 => Ok(()),
             _ => Err(SnapshotError::Damaged("it goes on after its end")),
+        }
+    }
+
+    /// Notes how a key stood in the order of eviction, if the snapshot tells.
+    fn stood(&mut self, key: Key, standing: Option<Standing>) {
+        if let Some(standing) = standing {
+            self.recency.put(key, standing);
         }
     }
 
@@ -160,46 +183,55 @@ impl Snapshot {
     /// # Errors
     /// If `to` refuses.
     pub fn write(self, to: &mut impl Write) -> std::io::Result<()> {
-        let Self { mut topics, posts, votes, ledger, seen, hash_key, signal } = self;
+        let Self { mut topics, posts, votes, ledger, seen, hash_key, signal, standings } = self;
         let mut buffer = Vec::new();
         to.write_all(&MAGIC)?;
         to.write_all(&VERSION.to_le_bytes())?;
-        let mut put = |frame: &Frame| write_frame(to, &mut buffer, frame);
-        put(&Frame::Engine {
-            seen,
-            totals: ledger.totals,
-            posts_forgotten: posts.forgotten(),
-            votes_forgotten: votes.authors.forgotten(),
-            text_votes_forgotten: votes.texts.forgotten(),
-            hash_key,
-            signal,
-        })?;
+        let mut put = |frame: &Frame, standing: Option<Standing>| match standing {
+            Some(standing) => write_frame(to, &mut buffer, &(frame, standing)),
+            None => write_frame(to, &mut buffer, frame),
+        };
+        put(
+            &Frame::Engine {
+                seen,
+                totals: ledger.totals,
+                posts_forgotten: posts.forgotten(),
+                votes_forgotten: votes.authors.forgotten(),
+                text_votes_forgotten: votes.texts.forgotten(),
+                hash_key,
+                signal,
+            },
+            None,
+        )?;
         // What changes soonest first: until it is written, each change is a copy.
         for posts in posts.chunks(LIST_MAX) {
-            put(&Frame::Posts(posts))?;
+            put(&Frame::Posts(posts), None)?;
         }
         for authors in votes.authors.chunks(LIST_MAX) {
-            put(&Frame::Votes(authors))?;
+            put(&Frame::Votes(authors), None)?;
         }
         for texts in votes.texts.chunks(LIST_MAX) {
-            put(&Frame::TextVotes(texts))?;
+            put(&Frame::TextVotes(texts), None)?;
         }
         let resolved: Vec<ResolvedAlert> = ledger.over.into();
         for resolved in resolved.chunks(LIST_MAX) {
-            put(&Frame::Resolved(resolved.to_vec()))?;
+            put(&Frame::Resolved(resolved.to_vec()), None)?;
         }
         topics.sort_unstable_by(|a, b| b.name.cmp(&a.name));
         while let Some(topic) = topics.pop() {
-            put(&Frame::Topic(topic.head()))?;
+            let standing = |place: Option<&Place>| {
+                standings.get(&Key { topic: topic.name.clone(), place: place.cloned() }).copied()
+            };
+            put(&Frame::Topic(topic.head()), standing(None))?;
             for (place, key_state) in &topic.places {
-                put(&Frame::Place(place.clone(), key_state.clone()))?;
+                put(&Frame::Place(place.clone(), key_state.clone()), standing(Some(place)))?;
             }
             let open: Vec<&Record> = topic.open().collect();
             for records in open.chunks(LIST_MAX) {
-                put(&Frame::Open(records.iter().map(|&record| record.clone()).collect()))?;
+                put(&Frame::Open(records.iter().map(|&record| record.clone()).collect()), None)?;
             }
         }
-        put(&Frame::End)?;
+        put(&Frame::End, None)?;
         to.flush()
     }
 }
@@ -224,6 +256,26 @@ pub(super) fn read_frame<F: DeserializeOwned>(
     from: &mut impl Read,
     buffer: &mut Vec<u8>,
 ) -> Result<F, SnapshotError> {
+    read_content(from, buffer)?;
+    postcard::from_bytes(buffer).map_err(not_what_it_says)
+}
+
+fn read_frame_with_standing(
+    from: &mut impl Read,
+    buffer: &mut Vec<u8>,
+) -> Result<(Frame, Option<Standing>), SnapshotError> {
+    read_content(from, buffer)?;
+    let (frame, rest) = postcard::take_from_bytes(buffer).map_err(not_what_it_says)?;
+    let standing = (!rest.is_empty()).then(|| postcard::from_bytes(rest));
+    Ok((frame, standing.transpose().map_err(not_what_it_says)?))
+}
+
+fn not_what_it_says(_: postcard::Error) -> SnapshotError {
+    SnapshotError::Damaged("it does not hold what its header says")
+}
+
+/// Fills `buffer` with the content of the next frame.
+fn read_content(from: &mut impl Read, buffer: &mut Vec<u8>) -> Result<(), SnapshotError> {
     let mut header = [0; 12];
     if read_up_to(from, &mut header)? < header.len() {
         return Err(SnapshotError::Damaged("it ends early"));
@@ -240,8 +292,7 @@ pub(super) fn read_frame<F: DeserializeOwned>(
     if checksum != xxh3_64(buffer).to_le_bytes() {
         return Err(SnapshotError::Damaged("a checksum does not match"));
     }
-    postcard::from_bytes(buffer)
-        .map_err(|_| SnapshotError::Damaged("it does not hold what its header says"))
+    Ok(())
 }
 
 /// Fills `buffer` as far as there is something to read.

@@ -286,7 +286,7 @@ impl TopicState {
         if place.is_none() && self.places.values().any(|place| place.fires().contains(&true)) {
             rank = Rank::Firing;
         }
-        Some(Standing { created: key_state.created, rank, seen: key_state.last_seen })
+        Some(Standing { rank, seen: key_state.last_seen })
     }
 
     /// As [`TopicState::key_state`], to be changed.

@@ -387,6 +387,53 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// With more topics and places than there is room for, of which some have a past that fades.
+    #[test]
+    fn restored_midway_it_is_equal_to_the_one_that_ran_on(
+        steps in prop::collection::vec(
+            (0_u64..9, prop::option::of(0_u64..3), 1_u64..40, 0_u64..400, any::<bool>()),
+            1..120,
+        ),
+        kill in any::<prop::sample::Index>(),
+    ) {
+        let settings = Settings::parse("[share]\nposts_min = 8\n").expect("good settings");
+        let mut whole = AlertEngine::new(settings.clone(), 7);
+        let mut restored = None;
+        let (mut id, mut now) = (0, START);
+        for (nth, (topic, place, count, seconds, negative)) in steps.iter().enumerate() {
+            if nth == kill.index(steps.len()) {
+                let bytes = encoded(&whole);
+                restored = Some(
+                    AlertEngine::restore(bytes.as_slice(), settings.clone(), 7).expect("a snapshot"),
+                );
+            }
+            now += seconds * 1000;
+            for _ in 0..*count {
+                id += 1;
+                let mut post = post(&format!("topic {topic}"), id, now - START, *negative);
+                post.place = place.map(|place| {
+                    Place::parse(format!("place {place}").as_bytes()).expect("a place")
+                });
+                for engine in std::iter::once(&mut whole).chain(&mut restored) {
+                    engine.observe(&post, at(now - START));
+                }
+            }
+            for engine in std::iter::once(&mut whole).chain(&mut restored) {
+                engine.tick(at(now - START));
+            }
+        }
+        let restored = restored.expect("killed on the way");
+        prop_assert!(encoded(&restored) == encoded(&whole));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
         cases: 48,
         failure_persistence: None,
         ..ProptestConfig::default()
