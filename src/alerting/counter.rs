@@ -61,7 +61,10 @@ impl Counter {
     pub(crate) fn admit(&self, topic: &Topic, at: Timestamp) -> PostAdmission {
         PostAdmission(match &self.log {
             None => AdmissionKind::Here(self.monitor.admit(topic, at)),
-            Some(log) => AdmissionKind::Log(LogAdmission::of(log, topic, at)),
+            Some(log) => {
+                let late = self.monitor.is_late(topic, at);
+                AdmissionKind::Log(LogAdmission::of(log, topic, at, late))
+            }
         })
     }
 

@@ -60,6 +60,7 @@ struct Inner {
     recent: Mutex<RecentChanges<AlertChange>>,
     signal: SignalId,
     hash_key: HashKey,
+    lateness: Duration,
     /// How often the engine followed the clock back, as was told.
     turned_back: AtomicU64,
 }
@@ -97,8 +98,9 @@ impl AlertMonitor {
     fn with(engine: AlertEngine, signal: SignalId, hash_key: HashKey) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let turned_back = AtomicU64::new(engine.turned_back());
+        let lateness = engine.lateness();
         let (engine, recent) = (Mutex::new(engine), Mutex::default());
-        let inner = Inner { engine, changes, recent, signal, hash_key, turned_back };
+        let inner = Inner { engine, changes, recent, signal, hash_key, lateness, turned_back };
         Self { inner: Arc::new(inner) }
     }
 
@@ -117,6 +119,13 @@ impl AlertMonitor {
     pub(crate) fn admit(&self, topic: &Topic, at: Timestamp) -> Admission {
         let ticket = self.engine().admit(topic, at, now());
         Admission { monitor: self.clone(), ticket: Some(ticket) }
+    }
+
+    /// Whether a post of `topic` that arrives now is too far behind those that were counted.
+    pub(crate) fn is_late(&self, topic: &Topic, at: Timestamp) -> bool {
+        let now = now();
+        // A recent one is late nowhere: the engine is locked for older ones alone.
+        at.after(self.inner.lateness) < now && self.engine().is_late(topic, at, now)
     }
 
     /// Ids of the alerts that fire for a topic, and for a place within it.

@@ -232,7 +232,8 @@ impl AlertEngine {
     }
 
     /// Whether a post that arrives now lies too far behind those that arrived before it.
-    pub(super) fn is_late(&self, topic: &Topic, at: Timestamp, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn is_late(&self, topic: &Topic, at: Timestamp, now: Timestamp) -> bool {
         let counting = &self.settings.counting;
         let state = self.topics.get(topic);
         let newest = state.map(|state| state.newest()).max(self.in_flight.newest(topic));

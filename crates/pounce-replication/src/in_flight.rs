@@ -29,11 +29,14 @@ struct OfTopic {
 }
 
 impl WriterInFlight {
-    /// Registers a post that arrived.
-    pub fn admit(&mut self, topic: &Topic, at: Timestamp) -> WriterTicket {
+    /// Registers a post that arrived. For a `late` one nobody waits: told as the oldest it would hide
+    /// those that are not.
+    pub fn admit(&mut self, topic: &Topic, at: Timestamp, late: bool) -> WriterTicket {
         let number = self.next_number;
         self.next_number += 1;
-        self.topics.entry(topic.clone()).or_default().open.insert((at, number));
+        if !late {
+            self.topics.entry(topic.clone()).or_default().open.insert((at, number));
+        }
         WriterTicket { topic: topic.clone(), at, number }
     }
 
@@ -83,12 +86,25 @@ mod tests {
         let topic = Topic::parse(b"acme").expect("a topic");
         let at = Timestamp::from_millis;
         let mut in_flight = WriterInFlight::default();
-        let [first, second, third] = [1, 2, 3].map(|n| in_flight.admit(&topic, at(n)));
+        let [first, second, third] = [1, 2, 3].map(|n| in_flight.admit(&topic, at(n), false));
         assert_eq!(in_flight.append(&third), Some(at(1)));
         assert_eq!(in_flight.withdraw(&first), Some((topic.clone(), Some(at(2)))));
         assert_eq!(in_flight.withdraw(&second), Some((topic.clone(), None)));
         assert!(in_flight.topics.is_empty());
-        let fourth = in_flight.admit(&topic, at(4));
+        let fourth = in_flight.admit(&topic, at(4), false);
         assert_eq!(in_flight.withdraw(&fourth), None, "nobody was told of it");
+    }
+
+    #[test]
+    fn a_late_post_hides_no_other() {
+        let topic = Topic::parse(b"acme").expect("a topic");
+        let at = Timestamp::from_millis;
+        let mut in_flight = WriterInFlight::default();
+        let late = in_flight.admit(&topic, at(1), true);
+        let [second, third] = [2, 3].map(|n| in_flight.admit(&topic, at(n), false));
+        assert_eq!(in_flight.append(&third), Some(at(2)));
+        assert_eq!(in_flight.append(&late), Some(at(2)));
+        assert_eq!(in_flight.append(&second), None);
+        assert!(in_flight.topics.is_empty());
     }
 }

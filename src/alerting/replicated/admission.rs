@@ -16,9 +16,10 @@ pub(crate) struct LogAdmission {
 }
 
 impl LogAdmission {
-    /// Registers a post of `topic` that arrived, until it is counted or this is dropped.
-    pub(crate) fn of(writer: &Writer, topic: &Topic, at: Timestamp) -> Self {
-        Self { writer: writer.clone(), ticket: Some(writer.register(topic, at)) }
+    /// Registers a post of `topic` that arrived, until it is counted or this is dropped; `late` if
+    /// it is so on this replica's board.
+    pub(crate) fn of(writer: &Writer, topic: &Topic, at: Timestamp, late: bool) -> Self {
+        Self { writer: writer.clone(), ticket: Some(writer.register(topic, at, late)) }
     }
 
     /// Has the post counted, which was scored; `advocate` is P(positive) if it was flagged as one,

@@ -161,9 +161,10 @@ impl Writer {
         &self.inner.signal
     }
 
-    /// Registers a post of `topic` that arrived: every replica's watermark waits for it.
-    pub(super) fn register(&self, topic: &Topic, at: Timestamp) -> WriterTicket {
-        self.state().in_flight.admit(topic, at)
+    /// Registers a post of `topic` that arrived: unless it is `late`, every replica's watermark waits
+    /// for it.
+    pub(super) fn register(&self, topic: &Topic, at: Timestamp, late: bool) -> WriterTicket {
+        self.state().in_flight.admit(topic, at, late)
     }
 
     /// Has a registered post counted; nothing else comes between it and what is told of those that
