@@ -34,24 +34,44 @@ const UNFINISHED_BYTES_MAX: usize = 32 << 20;
 const UNFINISHED_BYTES_FREE: usize = super::windows::STREAM_WINDOW as usize;
 /// Time that a message has from its first byte to its last, while it is waited for.
 const ARRIVAL_MAX: Duration = Duration::from_secs(30);
-/// Tensors of a message of the Open Inference Protocol: more than are known.
+/// Tensors of a message of the Open Inference Protocol that are read: `text`, `id`, `topic`, `place`.
+const TENSORS_KNOWN: usize = 4;
+/// Tensors that it may have: some more, so that the answer can name an unknown one.
 const TENSORS_MAX: usize = 16;
+/// Parameters of such a message, and of its tensors together: more than are known.
+const PARAMETERS_MAX: usize = 64;
+
+/// How often a field may come.
+#[derive(Clone, Copy)]
+enum FieldMax {
+    /// As often as a batch may have posts.
+    Posts,
+    /// As often as that, for each of so many tensors.
+    PostsOfTensors(usize),
+    Fixed(usize),
+}
 
 /// A method whose messages hold many posts.
 struct BatchMethod {
     path: &'static str,
-    /// Fields that are counted before they are decoded, by number and name; how often each may
-    /// come, if not as often as a batch may have posts.
-    counted: &'static [(u64, &'static str, Option<usize>)],
+    /// Fields that are counted before they are decoded, by path and name; how often each may come.
+    counted: &'static [(&'static [u64], &'static str, FieldMax)],
 }
 
-const TENSORS: &[(u64, &str, Option<usize>)] = &[
-    (5, "inputs", Some(TENSORS_MAX)),
-    (6, "outputs", Some(TENSORS_MAX)),
-    (7, "raw_input_contents", Some(TENSORS_MAX)),
+const TENSORS: &[(&[u64], &str, FieldMax)] = &[
+    (&[4], "parameters", FieldMax::Fixed(PARAMETERS_MAX)),
+    (&[5], "inputs", FieldMax::Fixed(TENSORS_MAX)),
+    (&[5, 4], "inputs.parameters", FieldMax::Fixed(PARAMETERS_MAX)),
+    (&[5, 5, 8], "inputs.contents.bytes_contents", FieldMax::PostsOfTensors(TENSORS_KNOWN)),
+    (&[6], "outputs", FieldMax::Fixed(TENSORS_MAX)),
+    (&[6, 2], "outputs.parameters", FieldMax::Fixed(PARAMETERS_MAX)),
+    (&[7], "raw_input_contents", FieldMax::Fixed(TENSORS_MAX)),
 ];
 const BATCH_METHODS: [BatchMethod; 3] = [
-    BatchMethod { path: "/pounce.v1.ScoringService/ScoreBatch", counted: &[(1, "posts", None)] },
+    BatchMethod {
+        path: "/pounce.v1.ScoringService/ScoreBatch",
+        counted: &[(&[1], "posts", FieldMax::Posts)],
+    },
     BatchMethod { path: "/inference.GRPCInferenceService/ModelInfer", counted: TENSORS },
     BatchMethod { path: "/inference.GRPCInferenceService/ModelStreamInfer", counted: TENSORS },
 ];
@@ -94,10 +114,15 @@ impl BoundMessages {
             None => self.limits.post_bytes_max,
         };
         let counted = batch.map_or(&[][..], |method| method.counted).iter();
-        let counted = counted.map(|&(number, name, max)| Counted {
-            field: FieldCount::new(number),
+        let posts_max = self.limits.batch_posts_max;
+        let counted = counted.map(|&(path, name, max)| Counted {
+            field: FieldCount::new(path),
             name,
-            max: max.unwrap_or(self.limits.batch_posts_max),
+            max: match max {
+                FieldMax::Posts => posts_max,
+                FieldMax::PostsOfTensors(tensors) => tensors.saturating_mul(posts_max),
+                FieldMax::Fixed(max) => max,
+            },
         });
         BoundedBody {
             body,

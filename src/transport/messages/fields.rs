@@ -1,7 +1,7 @@
-//! Counts how often a field stands at the top of a protobuf message, without decoding it.
+//! Counts how often a field stands in a protobuf message, without decoding it.
 //!
 //! An empty post takes two bytes on the wire and a hundred times as many once decoded: a batch
-//! must be counted first.
+//! must be counted first. A field within another is named by its path of numbers.
 
 /// Longest varint.
 const VARINT_BYTES_MAX: u32 = 10;
@@ -9,9 +9,14 @@ const VARINT_BYTES_MAX: u32 = 10;
 /// Counts one field of a message that comes in pieces.
 #[derive(Debug)]
 pub(super) struct FieldCount {
-    number: u64,
+    /// Numbers of the fields around it, outermost first, and of the field.
+    path: &'static [u64],
     count: usize,
     state: State,
+    /// Bytes of the message so far.
+    at: u64,
+    /// Where the fields end that it is within, outermost first; fewer than the path has numbers.
+    ends: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +27,8 @@ enum State {
     Value(Varint),
     /// Within the varint that is a field's length.
     Length(Varint),
+    /// The same, of a field that the path leads into.
+    Inner(Varint),
     /// Within a field's value, so many bytes before its end.
     Skip(u64),
     /// This is no protobuf: the decoder will say so.
@@ -44,14 +51,15 @@ impl Varint {
 }
 
 impl FieldCount {
-    /// Counts the field of this number.
-    pub(super) fn new(number: u64) -> Self {
-        Self { number, count: 0, state: State::Tag(Varint::default()) }
+    /// Counts the field of this path.
+    pub(super) fn new(path: &'static [u64]) -> Self {
+        let state = State::Tag(Varint::default());
+        Self { path, count: 0, state, at: 0, ends: Vec::new() }
     }
 
     /// A new message begins.
     pub(super) fn begin(&mut self) {
-        *self = Self::new(self.number);
+        *self = Self::new(self.path);
     }
 
     /// Follows the next bytes of the message; how often the field has come so far.
@@ -60,18 +68,23 @@ impl FieldCount {
             if let State::Skip(left) = self.state {
                 let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 bytes = &bytes[taken..];
+                self.at += taken as u64;
                 self.state = after(left - taken as u64);
-                continue;
+            } else {
+                bytes = rest;
+                self.at += 1;
+                self.state = self.step(byte);
             }
-            bytes = rest;
-            self.state = self.step(byte);
+            self.leave();
         }
         self.count
     }
 
     fn step(&mut self, byte: u8) -> State {
-        let (State::Tag(mut varint) | State::Value(mut varint) | State::Length(mut varint)) =
-            self.state
+        let (State::Tag(mut varint)
+        | State::Value(mut varint)
+        | State::Length(mut varint)
+        | State::Inner(mut varint)) = self.state
         else {
             return self.state;
         };
@@ -81,20 +94,46 @@ impl FieldCount {
             State::Tag(_) if !whole => State::Tag(varint),
             State::Value(_) if !whole => State::Value(varint),
             State::Length(_) if !whole => State::Length(varint),
-            State::Tag(_) => {
-                self.count += usize::from(varint.value >> 3 == self.number);
-                match varint.value & 7 {
-                    0 => State::Value(Varint::default()),
-                    1 => State::Skip(8),
-                    2 => State::Length(Varint::default()),
-                    // A group's fields follow as if they were the message's own.
-                    3 | 4 => State::Tag(Varint::default()),
-                    5 => State::Skip(4),
-                    _ => State::Lost,
-                }
-            }
+            State::Inner(_) if !whole => State::Inner(varint),
+            State::Tag(_) => self.tagged(varint.value),
             State::Length(_) => after(varint.value),
+            State::Inner(_) => {
+                self.ends.push(self.at.saturating_add(varint.value));
+                State::Tag(Varint::default())
+            }
             State::Value(_) | State::Skip(_) | State::Lost => State::Tag(Varint::default()),
+        }
+    }
+
+    /// What follows the number and type of a field.
+    fn tagged(&mut self, tag: u64) -> State {
+        let depth = self.ends.len();
+        let on_path = self.path[depth] == tag >> 3;
+        let is_last = depth + 1 == self.path.len();
+        self.count += usize::from(on_path && is_last);
+        match tag & 7 {
+            0 => State::Value(Varint::default()),
+            1 => State::Skip(8),
+            2 if on_path && !is_last => State::Inner(Varint::default()),
+            2 => State::Length(Varint::default()),
+            // A group's fields follow as if they were the message's own.
+            3 | 4 => State::Tag(Varint::default()),
+            5 => State::Skip(4),
+            _ => State::Lost,
+        }
+    }
+
+    /// Leaves the fields that end here; what goes on past the end of one is no protobuf.
+    fn leave(&mut self) {
+        while let Some(&end) = self.ends.last()
+            && self.at >= end
+        {
+            let between = matches!(self.state, State::Tag(Varint { bytes: 0, .. }));
+            if self.at > end || !between {
+                self.state = State::Lost;
+                return;
+            }
+            self.ends.pop();
         }
     }
 }
@@ -105,6 +144,8 @@ fn after(left: u64) -> State {
 
 #[cfg(test)]
 mod tests {
+    use pounce_proto::inference::model_infer_request::InferInputTensor;
+    use pounce_proto::inference::{InferTensorContents, ModelInferRequest};
     use pounce_proto::{Post, ScoreBatchRequest, Thresholds};
     use proptest::prelude::*;
     use prost::Message;
@@ -129,15 +170,46 @@ mod tests {
                 ..Thresholds::default()
             });
             let bytes = ScoreBatchRequest { posts: posts.collect(), thresholds, history: false }.encode_to_vec();
-            let mut count = FieldCount::new(1);
+            let mut count = FieldCount::new(&[1]);
             let counts: Vec<_> = bytes.chunks(size).map(|piece| count.count(piece)).collect();
             prop_assert_eq!(counts.last().copied().unwrap_or(0), texts.len());
         }
 
         #[test]
+        fn elements_of_tensors_are_counted_however_the_message_is_cut(
+            tensors in prop::collection::vec(prop::collection::vec(".{0,9}", 0..20), 0..5),
+            size in 1_usize..64,
+        ) {
+            let inputs = tensors.iter().map(|elements| InferInputTensor {
+                name: "text".into(),
+                shape: vec![elements.len() as i64],
+                contents: Some(InferTensorContents {
+                    bytes_contents: elements.iter().cloned().map(Into::into).collect(),
+                    ..InferTensorContents::default()
+                }),
+                ..InferInputTensor::default()
+            });
+            let request = ModelInferRequest {
+                model_name: "social".into(),
+                inputs: inputs.collect(),
+                raw_input_contents: vec![tensors.len().to_string().into()],
+                ..ModelInferRequest::default()
+            };
+            let bytes = request.encode_to_vec();
+            let mut count = FieldCount::new(&[5, 5, 8]);
+            let counts: Vec<_> = bytes.chunks(size).map(|piece| count.count(piece)).collect();
+            let elements = tensors.iter().map(Vec::len).sum::<usize>();
+            prop_assert_eq!(counts.last().copied().unwrap_or(0), elements);
+            prop_assert!(count.ends.is_empty() && matches!(count.state, State::Tag(_)));
+        }
+
+        #[test]
         fn anything_is_followed_to_its_end(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
-            let mut count = FieldCount::new(1);
-            prop_assert!(count.count(&bytes) <= bytes.len());
+            for path in [&[1][..], &[1, 2], &[5, 5, 8]] {
+                let mut count = FieldCount::new(path);
+                prop_assert!(count.count(&bytes) <= bytes.len());
+            }
+
         }
     }
 }

@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 
 use futures::FutureExt;
 use futures::future::poll_fn;
+use pounce_proto::inference::model_infer_request::InferInputTensor;
+use pounce_proto::inference::{InferParameter, InferTensorContents, ModelInferRequest};
 use pounce_proto::{Post, ScoreBatchRequest};
 use prost::Message;
 use tonic::Code;
@@ -78,6 +80,36 @@ async fn a_batch_of_too_many_posts_is_refused_before_it_is_decoded() {
         let bytes = [header(message.len()), message].concat();
         let refused = frame(&mut body(&layer, BATCH, [bytes.into()])).await;
         assert_eq!(refused.map_err(|refusal| refusal.code()).is_ok(), good);
+    }
+}
+
+#[tokio::test]
+async fn what_a_tensor_holds_is_counted_before_it_is_decoded() {
+    let layer = BoundMessages::new(LIMITS);
+    let tensor = |elements: usize, parameters: usize| InferInputTensor {
+        contents: Some(InferTensorContents {
+            bytes_contents: vec![Bytes::new(); elements],
+            ..InferTensorContents::default()
+        }),
+        parameters: (0..parameters).map(|n| (n.to_string(), InferParameter::default())).collect(),
+        ..InferInputTensor::default()
+    };
+    let whole = [tensor(3, 0), tensor(3, 0), tensor(3, 0), tensor(3, 0)];
+    for (inputs, refused) in [
+        (whole.to_vec(), None),
+        ([&whole[..], &[tensor(1, 0)]].concat(), Some("inputs.contents.bytes_contents")),
+        (vec![tensor(13, 0)], Some("inputs.contents.bytes_contents")),
+        (vec![tensor(1, 64)], None),
+        (vec![tensor(1, 40), tensor(1, 25)], Some("inputs.parameters")),
+    ] {
+        let message = ModelInferRequest { inputs, ..Default::default() }.encode_to_vec();
+        let bytes = [header(message.len()), message].concat();
+        for path in [BATCH_METHODS[1].path, BATCH_METHODS[2].path] {
+            let frames = [Bytes::copy_from_slice(&bytes)];
+            let status = frame(&mut body(&layer, path, frames)).await.err();
+            let named = status.as_ref().and_then(|status| status.message().split(' ').next());
+            assert_eq!(named, refused);
+        }
     }
 }
 
