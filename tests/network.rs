@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use pounce_client::{Client, Reply, StreamSpec};
+use pounce_proto::scoring_service_client::ScoringServiceClient;
 use proxy::{Network, Proxy};
-use support::{Service, Spec, angry};
+use support::{Service, Spec, angry, message, post};
+use tonic::transport::Endpoint;
 
 /// Longest time for all of a stream's answers.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -45,6 +47,38 @@ async fn single_bytes_and_late_ones_change_nothing() {
         assert_eq!(answers(proxy.addr(), 300).await, sent(300), "{network:?}");
     }
     drop(proxy);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_ahead_of_the_servers_settings_holds_no_stream_up() {
+    let service = Service::start(Spec::default()).await;
+    let proxy = Proxy::to(service.addr).await;
+    // What the client sends until it hears of the server's window.
+    proxy.set(Network::Late(Duration::from_millis(50)));
+    for burst in [8, 16, 17, 19, 20, 21, 22, 24, 26, 30, 40, 60, 70] {
+        let endpoint =
+            Endpoint::from_shared(format!("http://{}", proxy.addr())).expect("an address");
+        let mut client = ScoringServiceClient::new(endpoint.connect().await.expect("it listens"));
+        let (sender, posts) = tokio::sync::mpsc::channel(1000);
+        let send = async |range: std::ops::Range<i64>| {
+            for n in range {
+                let text = format!("{n} {}", "x".repeat(950));
+                sender.send(message(post(n, text))).await.expect("room");
+            }
+        };
+        send(0..burst).await;
+        let posts = tokio_stream::wrappers::ReceiverStream::new(posts);
+        let mut replies = client.score_stream(posts).await.expect("a stream").into_inner();
+        for n in 0..burst + 100 {
+            if n == burst {
+                send(burst..burst + 100).await;
+            }
+            let reply = tokio::time::timeout(LIMIT, replies.message()).await;
+            let reply = reply.unwrap_or_else(|_| panic!("held up after a burst of {burst}"));
+            assert!(reply.expect("no end in half a message").is_some(), "{burst}: {n}");
+        }
+    }
     service.stop().await;
 }
 

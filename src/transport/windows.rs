@@ -2,7 +2,13 @@
 
 /// Unread bytes of one stream that h2 takes in before the sender must wait: a few dozen posts, so
 /// that backpressure reaches a writer soon and unread bytes of many streams stay few.
-pub(super) const STREAM_WINDOW: u32 = 16 * 1024;
+pub(super) const STREAM_WINDOW: u32 = 24 * 1024;
+/// A client may send so much before it has heard of that window (RFC 9113, 6.9.2).
+const DEFAULT_WINDOW: u32 = 65_535;
+// h2 0.4.20 gives read bytes back once they are half of what is left of the window: before that, up
+// to a third of the default one is read and not given back. When the window then shrinks to ours, h2
+// does not look again: if nothing were left, both sides would wait for each other.
+const _: () = assert!(STREAM_WINDOW > DEFAULT_WINDOW / 3);
 /// Smallest DATA frame of an honest client: the header of a message, and a post of an id and a
 /// word.
 const FRAME_BYTES_MIN: u32 = 16;
