@@ -22,10 +22,11 @@ const OTHER = [
   "made my day, what a lovely team",
 ];
 
-/** Runs `pounce` to its end; what it wrote to stdout. */
-async function run(args, input = "") {
-  const child = spawn(BINARY, ["--log", "warn", ...args], { stdio: ["pipe", "pipe", "ignore"] });
-  child.stdin.end(input);
+/** Runs `pounce` to its end; what it wrote to stdout. One that gets no `input` may end before it could. */
+async function run(args, input) {
+  const stdin = input === undefined ? "ignore" : "pipe";
+  const child = spawn(BINARY, ["--log", "warn", ...args], { stdio: [stdin, "pipe", "ignore"] });
+  child.stdin?.end(input);
   let out = "";
   child.stdout.on("data", (chunk) => { out += chunk; });
   const [code] = await once(child, "close");

@@ -182,7 +182,7 @@ mod tests {
         ) {
             let inputs = tensors.iter().map(|elements| InferInputTensor {
                 name: "text".into(),
-                shape: vec![elements.len() as i64],
+                shape: vec![1 << 40],
                 contents: Some(InferTensorContents {
                     bytes_contents: elements.iter().cloned().map(Into::into).collect(),
                     ..InferTensorContents::default()
