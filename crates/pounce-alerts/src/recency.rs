@@ -32,8 +32,8 @@ pub(super) struct Standing {
     pub(super) seen: u64,
 }
 
-/// Two queues of keys.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Two queues of keys, the least standing first.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Recency {
     standings: HashMap<Key, Standing>,
     newcomers: BTreeSet<(Standing, Key)>,
@@ -48,6 +48,7 @@ impl Recency {
         self.standings.insert(key, standing);
     }
 
+    /// Takes out a key, if it is there.
     pub(super) fn remove(&mut self, key: &Key) {
         if let Some((key, standing)) = self.standings.remove_entry(key) {
             self.queue(standing.rank).remove(&(standing, key));
