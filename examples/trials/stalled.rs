@@ -16,10 +16,10 @@ use super::{Outcome, post, say};
 
 /// Bytes of replies that a client takes in unread: HTTP/2's own default.
 const WINDOW: u32 = 65_535;
-/// MiB that the server may grow by: 16 of remembered scores, 16 of queued texts, and 4 a client
-/// for its unanswered posts, what it wrote ahead, and the replies that it does not take.
+/// MiB that the server may grow by: 16 of remembered scores, 16 of queued texts, and a third of one a
+/// client for its unanswered posts, what it wrote ahead, and the replies that it does not take.
 fn growth_max(streams: u64) -> u64 {
-    16 + 16 + 4 * streams
+    16 + 16 + streams.div_ceil(3)
 }
 
 pub(crate) async fn run(streams: u64, seconds: u64) -> Outcome<()> {

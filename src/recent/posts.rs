@@ -8,9 +8,8 @@ use tokio::time::Instant;
 
 use super::latency::{LatencyWindow, Rates};
 use super::texts::RecentTexts;
-use pounce_alerts::flags::PostFlags;
-use pounce_types::post::{Place, Post, PostId, Timestamp, Topic};
-use pounce_types::score::{Probabilities, Severity};
+use pounce_types::post::{Place, PostId, Timestamp, Topic};
+use pounce_types::score::Severity;
 
 /// Flagged posts that are remembered.
 pub(crate) const FLAGGED_MAX: usize = 50;
@@ -71,30 +70,14 @@ impl RecentPosts {
         self.kept().latency.scored(self.inner.started.elapsed(), took);
     }
 
-    /// Keeps a live post that was scored, if it is flagged.
-    pub(crate) fn keep_flagged(
-        &self,
-        post: &Post,
-        probabilities: &Probabilities,
-        flags: &PostFlags,
-        at: Timestamp,
-        respond_by: Option<Timestamp>,
-    ) {
-        let discontent = flags.discontent.is_some();
-        if !discontent && !flags.advocate {
-            return;
-        }
-        let flagged = Flagged {
-            id: post.id.clone(),
-            topic: post.topic.clone(),
-            place: post.place.clone(),
-            followers: post.followers(),
-            severity: flags.discontent,
-            probability: if discontent { probabilities.discontent } else { probabilities.positive },
-            at,
-            respond_by,
-            text: self.inner.texts.then(|| beginning(post.text.as_str()).into()),
-        };
+    /// What is kept of a text, if texts are.
+    pub(crate) fn beginning(&self, text: &str) -> Option<Box<str>> {
+        self.inner.texts.then(|| text[..text.floor_char_boundary(TEXT_BYTES_MAX)].into())
+    }
+
+    /// Keeps a live post that was flagged.
+    pub(crate) fn keep_flagged(&self, flagged: Flagged) {
+        let discontent = flagged.severity.is_some();
         let mut kept = self.kept();
         if let (Some(topic), Some(text), true) = (&flagged.topic, &flagged.text, discontent) {
             kept.texts.keep(topic.clone(), flagged.id.clone(), text.clone());
@@ -132,38 +115,30 @@ impl RecentPosts {
     }
 }
 
-fn beginning(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pounce_alerts::flags::Thresholds;
-    use pounce_types::post::PostText;
 
-    fn keep(recent: &RecentPosts, id: usize, negative: f32, text: &str) {
-        let post = Post {
+    fn keep(recent: &RecentPosts, id: usize, text: &str) {
+        recent.keep_flagged(Flagged {
             id: PostId::parse(id.to_string().as_bytes()).expect("an id"),
-            text: PostText::parse(text.as_bytes(), usize::MAX).expect("a text"),
             topic: None,
             place: None,
-            author: None,
-            posted_at: None,
-            language: None,
-        };
-        let probabilities = Probabilities::of_sentiment(negative, 1.0 - negative, 0.0);
-        let flags = Thresholds::default().flags(&probabilities, 0);
-        recent.keep_flagged(&post, &probabilities, &flags, Timestamp::MIN, None);
+            followers: 0,
+            severity: Some(Severity::Low),
+            probability: 0.9,
+            at: Timestamp::MIN,
+            respond_by: None,
+            text: recent.beginning(text),
+        });
     }
 
     #[test]
     fn the_latest_flagged_posts_are_kept_and_no_more() {
         let recent = RecentPosts::new(false);
         for id in 0..FLAGGED_MAX + 10 {
-            keep(&recent, id, 0.9, "late again");
+            keep(&recent, id, "late again");
         }
-        keep(&recent, 1000, 0.1, "fine");
         let flagged = recent.flagged();
         assert_eq!(flagged.len(), FLAGGED_MAX);
         assert_eq!(flagged[0].id.as_str(), "59");
@@ -173,7 +148,7 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_between_letters() {
         let recent = RecentPosts::new(true);
-        keep(&recent, 1, 0.9, &"\u{1f624}".repeat(400));
+        keep(&recent, 1, &"\u{1f624}".repeat(400));
         let text = recent.flagged()[0].text.clone().expect("texts are kept");
         assert_eq!(text.len(), 1000);
     }

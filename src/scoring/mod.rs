@@ -10,6 +10,7 @@ pub(crate) mod metrics;
 pub(crate) mod pipeline;
 pub(crate) mod service;
 mod stream;
+mod textless;
 pub(crate) mod wire;
 
 pub use wire::post as read_post;

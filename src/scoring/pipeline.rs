@@ -12,7 +12,8 @@ use crate::alerting::advocates::Advocate;
 use crate::alerting::counter::{Counted, Counter, Counting, PostAdmission};
 use crate::alerting::metrics as alerting_metrics;
 use crate::alerting::monitor::AlertMonitor;
-use crate::recent::posts::RecentPosts;
+use crate::recent::posts::{Flagged, RecentPosts};
+use crate::scoring::textless::TextlessPost;
 use crate::scoring::wire::{self, Refusal};
 use crate::traces::{self, PostSpan};
 use crate::wire::{show_duration, show_severity, show_timestamp};
@@ -23,7 +24,7 @@ use pounce_inference::scorer::{Flow, ScoreError, ScoreOptions, Scored, Scorer, W
 use pounce_proto::{self as proto, Flag, ScoredEvent};
 use pounce_types::clock::now;
 use pounce_types::post::{Post, PostError, Timestamp, Topic};
-use pounce_types::score::Severity;
+use pounce_types::score::{Probabilities, Severity};
 
 /// What is needed to answer a post.
 pub(crate) struct Pipeline {
@@ -80,11 +81,11 @@ impl AcceptedPost {
 
 /// A post that was scored, and has not been counted.
 pub(crate) struct ScoredPost {
-    post: Post,
+    post: TextlessPost,
     at: Timestamp,
     admission: Option<PostAdmission>,
     scored: Scored,
-    thresholds: Thresholds,
+    flags: PostFlags,
     history: bool,
     sequence: u64,
     accepted: Instant,
@@ -92,7 +93,7 @@ pub(crate) struct ScoredPost {
 
 /// A post that was scored and is being counted.
 pub(crate) struct CountingPost {
-    post: Post,
+    post: TextlessPost,
     scored: Scored,
     flags: PostFlags,
     /// Discontent by the service's own thresholds.
@@ -113,7 +114,7 @@ impl CountingPost {
 
 /// A post that was scored and counted, and has not been answered.
 pub(crate) struct CountedPost {
-    post: Post,
+    post: TextlessPost,
     scored: Scored,
     flags: PostFlags,
     respond_by: Option<Timestamp>,
@@ -177,16 +178,20 @@ impl Pipeline {
             let (tokens, timings) = (scored.tokens_used, &scored.timings);
             span.scored(post.id.as_str(), tokens, timings, scored.batch.clone());
         }
-        let (thresholds, history) = (terms.thresholds, terms.history);
-        Ok(ScoredPost { post, at, admission, scored, thresholds, history, sequence, accepted })
+        let history = terms.history;
+        let flags = terms.thresholds.flags(&scored.probabilities, post.followers());
+        let to_show = self.recent.as_ref().filter(|_| !history && is_shown(&flags));
+        let beginning = to_show.and_then(|recent| recent.beginning(post.text.as_str()));
+        let near_text =
+            admission.as_ref().and_then(|_| self.hash_key.near_text(post.text.as_str()));
+        let post = TextlessPost::of(post, near_text, beginning);
+        Ok(ScoredPost { post, at, admission, scored, flags, history, sequence, accepted })
     }
 
-    /// Flags a post and begins to count it for its topic. Call it in the order in which posts are
-    /// to count.
+    /// Begins to count a post for its topic. Call it in the order in which posts are to count.
     pub(crate) fn count(&self, scored_post: ScoredPost) -> CountingPost {
-        let ScoredPost { post, at, admission, scored, thresholds, history, sequence, accepted } =
+        let ScoredPost { post, at, admission, scored, flags, history, sequence, accepted } =
             scored_post;
-        let flags = thresholds.flags(&scored.probabilities, post.followers());
         let advocate = (flags.advocate && !history).then(|| Advocate {
             topic: post.topic.clone(),
             place: post.place.clone(),
@@ -206,7 +211,7 @@ impl Pipeline {
     /// Waits until it is known what came of counting a post. Dropping the future changes nothing.
     pub(crate) async fn counted(&self, counting_post: CountingPost) -> CountedPost {
         let CountingPost {
-            post,
+            mut post,
             scored,
             flags,
             decided,
@@ -226,8 +231,19 @@ impl Pipeline {
         }
         if let Some(recent) = &self.recent {
             recent.scored(took);
-            if live {
-                recent.keep_flagged(&post, &scored.probabilities, &flags, at, respond_by);
+            if live && is_shown(&flags) {
+                let Probabilities { discontent, positive, .. } = scored.probabilities;
+                recent.keep_flagged(Flagged {
+                    id: post.id.clone(),
+                    topic: post.topic.clone(),
+                    place: post.place.clone(),
+                    followers: post.followers(),
+                    severity: flags.discontent,
+                    probability: if flags.discontent.is_some() { discontent } else { positive },
+                    at,
+                    respond_by,
+                    text: post.beginning.take(),
+                });
             }
         }
         CountedPost { post, scored, flags, respond_by, counted, history, sequence, accepted }
@@ -287,7 +303,7 @@ impl Pipeline {
     /// it counts for nothing, but its id is remembered.
     fn observation(
         &self,
-        post: &Post,
+        post: &TextlessPost,
         scored: &Scored,
         discontent: Option<Severity>,
         at: Timestamp,
@@ -308,7 +324,7 @@ impl Pipeline {
             sentiment: scored.sentiment,
             discontent,
             signal: self.signal,
-            near_text: self.hash_key.near_text(post.text.as_str()),
+            near_text: post.near_text,
         })
     }
 
@@ -323,13 +339,18 @@ impl Pipeline {
     }
 
     /// A live post counts in the metrics of its topic.
-    fn record_topic(&self, post: &Post, scored: &Scored, decided: Option<Severity>) {
+    fn record_topic(&self, post: &TextlessPost, scored: &Scored, decided: Option<Severity>) {
         if let Some(topic) = post.topic.as_ref().filter(|_| !scored.foreign_language) {
             let known = self.topic_labels.iter().find(|known| *known == topic);
             let label = known.map_or(metrics::TOPIC_OTHER, Topic::as_str);
             metrics::topic_post(label, scored.sentiment, decided.is_some());
         }
     }
+}
+
+/// Whether the page shows a post with these flags.
+fn is_shown(flags: &PostFlags) -> bool {
+    flags.discontent.is_some() || flags.advocate
 }
 
 /// The flags that a post has of its own.
