@@ -174,7 +174,7 @@ async fn start(config: Config, metrics: PrometheusHandle) -> Result<Server, AppE
             log: JetStreamLog::connect(&spec.log).await?,
             hash_key: hash_key(&spec.log.fleet, spec.secret.as_deref())?,
             unsent: match &state {
-                Some(state) => unsent::take(state, unsent_age_max).map_err(state_error)?,
+                Some(state) => unsent::read(state, unsent_age_max).map_err(state_error)?,
                 None => Vec::new(),
             },
             // The log keeps the rest.

@@ -94,6 +94,9 @@ async fn all_ended(calls: &OpenCalls) {
 /// Waits until the log has stored what was scored, but not for ever.
 pub(crate) async fn flush(writer: Writer, unsent: Option<StateDir>) {
     if tokio::time::timeout(FLUSH_MAX, writer.flushed()).await.is_ok() {
+        if let Some(state) = unsent {
+            unsent::stored(state, writer).await;
+        }
         return;
     }
     let items = writer.unappended();

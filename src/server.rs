@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -20,7 +21,7 @@ use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
 use crate::alerting::monitor::AlertMonitor;
 use crate::alerting::replicated::apply::{self, Applier};
-use crate::alerting::replicated::unsent::UnsentBatch;
+use crate::alerting::replicated::unsent::{self, UnsentBatch};
 use crate::alerting::replicated::writer::Writer;
 use crate::alerting::replicated::{self, append};
 use crate::alerting::state::StateDir;
@@ -166,8 +167,13 @@ impl Server {
         let mut background = JoinSet::new();
         background.spawn(named("metrics upkeep", upkeep(spec.metrics.clone())));
         let monitor = parts.monitor.clone();
-        if let Some((log, writer, _)) = replicated {
+        if let Some((log, writer, kept)) = replicated {
             replicated::metrics::register();
+            if let Some(kept) = kept {
+                let stored = unsent::stored(kept, writer.clone());
+                background
+                    .spawn(named("kept observations", stored.then(|()| std::future::pending())));
+            }
             let (appended, watched) = (append::run(log.clone(), writer.clone()), writer.clone());
             let (alerts, cases) = (monitor.clone(), cases.clone());
             let applier = Applier::new(log, writer, alerts, cases.clone(), advocates);

@@ -350,6 +350,8 @@ async fn a_replica_that_drains_while_the_log_is_paused_leaves_its_posts_to_the_n
     }
     service.drain.advance(Phase::Draining);
     tokio::time::timeout(Duration::from_secs(15), service.stop()).await.expect("an end in time");
+    let kept = folder.path().join("observations.unsent");
+    assert!(kept.exists());
     nats.resume();
     let service = start().await;
     let counted = |event: &ScoredEvent| !has(event, Flag::NotCountedYet);
@@ -357,6 +359,7 @@ async fn a_replica_that_drains_while_the_log_is_paused_leaves_its_posts_to_the_n
     score(&service, angry(50)).await;
     assert_eq!(posts_counted(&service).await, 20, "some of them were sent twice");
     service.stop().await;
+    assert!(!kept.exists(), "the log has it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

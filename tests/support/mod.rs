@@ -276,7 +276,7 @@ impl Service {
                 hash_key: HASH_KEY,
                 state: spec.unsent.clone(),
                 unsent: spec.unsent.map_or_else(Vec::new, |state| {
-                    unsent::take(&state, Duration::from_secs(600)).expect("readable")
+                    unsent::read(&state, Duration::from_secs(600)).expect("readable")
                 }),
                 membership: spec.membership,
                 silence_max: spec.log_silence_max,

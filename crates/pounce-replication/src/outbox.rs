@@ -41,6 +41,14 @@ pub struct SealedBatch {
     pub bytes: Bytes,
 }
 
+impl SealedBatch {
+    /// Whether it was put back: an earlier process made it.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.number == FOREIGN
+    }
+}
+
 struct OpenBatch<W> {
     number: u64,
     /// The oldest that can hold its items.
@@ -125,6 +133,12 @@ impl<W> Outbox<W> {
     pub fn put_back(&mut self, sealed: &[u8], form: EntryForm, items: usize, now: Instant) {
         self.bytes += sealed.len();
         self.enqueue(FOREIGN, form, BytesMut::from(sealed), items, now);
+    }
+
+    /// Whether a batch that was put back waits.
+    #[must_use]
+    pub fn holds_foreign(&self) -> bool {
+        self.queue.iter().any(|batch| batch.number == FOREIGN)
     }
 
     /// The batches that wait, as they would be appended.

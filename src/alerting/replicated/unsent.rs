@@ -1,6 +1,9 @@
 //! Batches that the log did not take before the process ended, kept in the state folder for the
 //! next one.
 //!
+//! They stay there until the log has stored them: the next process may end as suddenly. What is sent
+//! twice counts once.
+//!
 //! Layout: 8 bytes magic, a little-endian `u32` version, for each batch a `u32` length and its
 //! bytes, and at the end the BLAKE3 hash of all before it. A batch that reached the log all the same
 //! counts once: its writer and number are in its bytes.
@@ -12,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::metrics;
+use super::writer::Writer;
 use crate::alerting::state::StateDir;
 use pounce_replication::{Batch, EntryForm};
 
@@ -19,6 +23,8 @@ const NAME: &str = "observations.unsent";
 const MAGIC: [u8; 8] = *b"PNCUNSNT";
 const VERSION: [u8; 4] = 1_u32.to_le_bytes();
 const HASH_BYTES: usize = 32;
+/// Between two looks at whether the log has stored it all.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A batch of an earlier process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +49,11 @@ pub(crate) fn keep(state: &StateDir, batches: &[Bytes]) -> std::io::Result<()> {
     })
 }
 
-/// Takes out what was kept; what is older than `age_max` would count no more and is dropped, as
-/// is a damaged file. Blocks.
+/// What was kept. It stays until [`stored`] completes; what is older than `age_max` would count no
+/// more and is dropped, as is a damaged file. Blocks.
 /// # Errors
 /// If the file is there and can't be read or removed.
-pub fn take(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBatch>> {
+pub fn read(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBatch>> {
     let file = state.path(NAME);
     let content = match fs::read(&file) {
         Ok(content) => content,
@@ -56,10 +62,10 @@ pub fn take(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBa
     };
     // A clock that went back makes it new.
     let age = fs::metadata(&file)?.modified()?.elapsed().unwrap_or_default();
-    fs::remove_file(&file)?;
     let batches = match parse(&content) {
         Ok(batches) => batches,
         Err(reason) => {
+            fs::remove_file(&file)?;
             let file = file.display();
             tracing::error!(%file, reason, "observations that were not sent are lost");
             return Ok(Vec::new());
@@ -67,6 +73,7 @@ pub fn take(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBa
     };
     let items: usize = batches.iter().map(|batch| batch.items).sum();
     if age > age_max {
+        fs::remove_file(&file)?;
         metrics::dropped(items);
         tracing::warn!(
             items,
@@ -77,6 +84,26 @@ pub fn take(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBa
     }
     tracing::info!(items, "observations that were not sent before the restart are sent now");
     Ok(batches)
+}
+
+/// Removes the file. Blocks.
+fn remove(state: &StateDir) {
+    match fs::remove_file(state.path(NAME)) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(%error, "{NAME} can't be removed: it is sent again at the next start");
+        }
+    }
+}
+
+/// Removes what was kept once `writer` has it no more. Safe to drop.
+pub(crate) async fn stored(state: StateDir, writer: Writer) {
+    while writer.holds_earlier() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    // It fails only if the runtime ends: then the file stays, which harms nobody.
+    let _ = tokio::task::spawn_blocking(move || remove(&state)).await;
 }
 
 /// The batches, or why they can't be read.
@@ -114,25 +141,28 @@ mod tests {
     const BATCH: Bytes = Bytes::from_static(&[8, 1, 24, 3]);
 
     #[test]
-    fn what_was_kept_is_taken_once_unless_it_is_old_or_damaged() {
+    fn what_was_kept_is_read_unless_it_is_old_or_damaged() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(folder.path()).expect("writable");
         let hour = Duration::from_secs(3600);
-        let take = |age_max| take(&state, age_max).expect("readable");
-        assert_eq!(take(hour), []);
+        let read = |age_max| read(&state, age_max).expect("readable");
+        assert_eq!(read(hour), []);
         keep(&state, &[BATCH, BATCH]).expect("written");
         let batch = UnsentBatch { bytes: BATCH, form: EntryForm::Alerts, items: 0 };
-        assert_eq!(take(hour), [batch.clone(), batch]);
-        assert_eq!(take(hour), [], "taken out");
-        keep(&state, &[BATCH]).expect("written");
-        assert_eq!(take(Duration::ZERO), []);
+        let both = [batch.clone(), batch];
+        assert_eq!(read(hour), both);
+        assert_eq!(read(hour), both, "it is there for a process that begins after a kill");
+        assert_eq!(read(Duration::ZERO), []);
+        assert_eq!(read(hour), [], "dropped");
         keep(&state, &[BATCH]).expect("written");
         let file = state.path(NAME);
         let mut bytes = fs::read(&file).expect("kept");
         bytes[13] ^= 1;
         fs::write(&file, bytes).expect("written");
-        assert_eq!(take(hour), []);
+        assert_eq!(read(hour), []);
+        assert!(!file.exists());
     }
+
     #[test]
     fn a_batch_of_a_newer_release_is_told_as_such() {
         let folder = tempfile::tempdir().expect("a folder");

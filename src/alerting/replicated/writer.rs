@@ -442,6 +442,12 @@ impl Writer {
         self.state().unappended()
     }
 
+    /// Whether the log has not stored all that an earlier process left.
+    pub(super) fn holds_earlier(&self) -> bool {
+        let state = self.state();
+        state.outbox.holds_foreign() || state.sealed.as_ref().is_some_and(SealedBatch::is_foreign)
+    }
+
     /// The batches that the log has not stored.
     pub(crate) fn unsent(&self) -> Vec<Bytes> {
         let state = self.state();
