@@ -5,6 +5,7 @@
 
 pub mod alerting;
 pub mod app;
+mod arrival;
 pub mod auth;
 mod background;
 mod care;

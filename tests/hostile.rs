@@ -12,7 +12,7 @@ use binary::Server;
 use bytes::Bytes;
 use http_body::Frame;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
-use pounce_proto::{Post, ScoreRequest};
+use pounce_proto::{Post, ScoreBatchRequest, ScoreRequest};
 use prost::Message;
 use tonic::body::Body;
 use tonic::transport::Channel;
@@ -121,6 +121,19 @@ async fn unfinished_messages_are_bounded_over_all_connections() {
     }
     let grown = peak(&server).await.saturating_sub(before);
     assert!(grown < 96, "grew by {grown} MiB; the messages have 2048");
+
+    // Another peer's batch is read while theirs wait for room.
+    let elsewhere = Channel::from_shared(server.addr.clone()).expect("an address");
+    let elsewhere = elsewhere.local_address(Some(std::net::Ipv4Addr::new(127, 0, 0, 2).into()));
+    let mut client = ScoringServiceClient::new(elsewhere.connect().await.expect("it listens"));
+    let long = "late again ".repeat(600);
+    let post =
+        |n: usize| Post { id: n.to_string().into(), text: long.clone().into(), ..Post::default() };
+    let request = ScoreBatchRequest { posts: (0..200).map(post).collect(), ..Default::default() };
+    // Theirs hold their room for 30 s.
+    let answer = tokio::time::timeout(Duration::from_secs(10), client.score_batch(request)).await;
+    let response = answer.expect("it is not behind them").expect("there is room for it");
+    assert_eq!(response.into_inner().results.len(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Who may call: bearer tokens, their scopes and their rates.
+//! Who may call: bearer tokens, their scopes, their rates, and the room that callers share.
 //!
 //! Knows headers and methods' names; nothing of what calls do.
 
@@ -10,3 +10,4 @@ pub(crate) mod guard;
 pub(crate) mod metrics;
 pub(crate) mod need;
 pub mod tokens;
+pub(crate) mod unfinished;

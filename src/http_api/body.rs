@@ -1,26 +1,22 @@
 //! Request bodies that are read whole: bounded in bytes and time, and over all requests.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use futures::StreamExt;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
+use crate::arrival::ARRIVAL_MAX;
+use crate::auth::caller_key::CallerKey;
+use crate::auth::unfinished::UnfinishedBytes;
 use crate::lifecycle::calls::OpenCall;
 use pounce_proto::Limits;
 
-/// Time that a body has from its first byte to its last, as a gRPC message has.
-pub(super) const ARRIVAL_MAX: Duration = Duration::from_secs(30);
-/// Bytes of bodies that are being read, over all requests, besides the free ones.
-const UNFINISHED_BYTES_MAX: usize = 32 << 20;
-/// Bytes that each body may have without a share of those.
+/// Bytes that each body may have without a share of the room for all.
 const UNFINISHED_BYTES_FREE: usize = 16 << 10;
 
 /// What bodies may hold.
@@ -31,7 +27,7 @@ pub(super) struct BodyLimits {
     pub(super) line_bytes_max: usize,
     /// Posts of a body.
     pub(super) posts_max: usize,
-    budget: Arc<Semaphore>,
+    room: UnfinishedBytes,
 }
 
 impl BodyLimits {
@@ -42,18 +38,23 @@ impl BodyLimits {
             bytes_max: of(limits.message_bytes_max),
             line_bytes_max: of(limits.post_message_bytes_max),
             posts_max: of(limits.batch_posts_max),
-            budget: Arc::new(Semaphore::new(UNFINISHED_BYTES_MAX)),
+            room: UnfinishedBytes::new(of(limits.message_bytes_max)),
         }
     }
 
-    /// Reads a body to its end.
-    pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    /// Reads a body of `caller` to its end.
+    pub(super) async fn read(
+        &self,
+        caller: &CallerKey,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Vec<u8>, Problem> {
         let told = headers.get(header::CONTENT_LENGTH).and_then(|told| told.to_str().ok());
         if let Some(bytes) = told.and_then(|told| told.parse::<usize>().ok()) {
             self.check_size(bytes)?;
         }
         let until = Instant::now() + ARRIVAL_MAX;
-        let (mut read, mut share) = (Vec::new(), None);
+        let (mut read, mut share) = (Vec::new(), self.room.share(caller));
         let mut frames = body.into_data_stream();
         loop {
             let frame = timeout_at(until, frames.next()).await.map_err(|_| too_slow())?;
@@ -61,16 +62,9 @@ impl BodyLimits {
             let frame: Bytes = frame.map_err(|_| Problem::invalid("", "the body was cut off"))?;
             self.check_size(read.len() + frame.len())?;
             read.extend_from_slice(&frame);
-            let held = share.as_ref().map_or(0, tokio::sync::SemaphorePermit::num_permits);
-            let missing = read.len().saturating_sub(UNFINISHED_BYTES_FREE).saturating_sub(held);
-            if missing > 0 {
-                let missing = u32::try_from(missing).unwrap_or(u32::MAX);
-                let more = timeout_at(until, self.budget.acquire_many(missing)).await;
-                let more = more.ok().and_then(Result::ok).ok_or_else(no_room)?;
-                match &mut share {
-                    Some(share) => share.merge(more),
-                    none => *none = Some(more),
-                }
+            let due = read.len().saturating_sub(UNFINISHED_BYTES_FREE);
+            if let Some(missing) = share.missing(due) {
+                share.add(timeout_at(until, missing).await.map_err(|_| no_room())?);
             }
         }
     }

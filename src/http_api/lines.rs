@@ -4,6 +4,7 @@
 //! than may be: what comes faster stays with its sender.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -12,11 +13,11 @@ use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use serde_json::json;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tonic::Status;
 
-use super::body::ARRIVAL_MAX;
 use super::problem::Problem;
+use crate::arrival::{ARRIVAL_MAX, Arrival};
 use crate::scoring::input::StreamInput;
 use pounce_client::Reply;
 use pounce_client::json::{parse_post, show_reply};
@@ -42,7 +43,7 @@ struct Lines {
     /// The line is too long: its bytes are dropped up to its end.
     skipping: bool,
     /// How long the line has been waited for.
-    waited: Duration,
+    arrival: Arrival,
 }
 
 /// A line without its end, or one that was too long.
@@ -57,16 +58,16 @@ impl Lines {
                     return Some(Ok(line));
                 }
             }
-            let began = Instant::now();
             let inside = self.skipping || !self.buffer.is_empty();
-            let left = if inside { ARRIVAL_MAX.saturating_sub(self.waited) } else { Duration::MAX };
-            let body = self.body.as_mut()?;
-            let Ok(frame) = timeout(left, body.next()).await else {
+            let (body, arrival) = (self.body.as_mut()?, &mut self.arrival);
+            let came = poll_fn(|context| {
+                arrival.poll(context, |context| (body.poll_next_unpin(context), inside))
+            });
+            let Ok(frame) = came.await else {
                 let seconds = ARRIVAL_MAX.as_secs();
                 let late = format!("a line took longer than {seconds} s to arrive");
                 return Some(Err(Status::deadline_exceeded(late)));
             };
-            self.waited += if inside { began.elapsed() } else { Duration::ZERO };
             match frame {
                 Some(Ok(frame)) => self.buffer.extend_from_slice(&frame),
                 Some(Err(_)) => {
@@ -97,7 +98,8 @@ impl Lines {
         };
         let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
         line.pop();
-        (self.seen, self.waited) = (0, Duration::ZERO);
+        self.seen = 0;
+        self.arrival.begin();
         let too_long = std::mem::take(&mut self.skipping) || line.len() > self.bytes_max;
         Some(if too_long { Err(()) } else { Ok(line) })
     }
@@ -130,7 +132,7 @@ pub(super) fn posts(
         seen: 0,
         bytes_max: line_bytes_max,
         skipping: false,
-        waited: Duration::ZERO,
+        arrival: Arrival::default(),
     };
     let posts = async_stream::stream! {
         let mut number = 0;
@@ -234,7 +236,7 @@ mod tests {
             seen: 0,
             bytes_max,
             skipping: false,
-            waited: Duration::ZERO,
+            arrival: Arrival::default(),
         };
         let mut all = Vec::new();
         while let Some(line) = lines.next().await {

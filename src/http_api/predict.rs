@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 
 use super::api::Api;
 use super::problem::Problem;
+use crate::auth::caller_key::CallerKey;
 use crate::scoring::ids::run_id;
 use crate::scoring::service::CallTerms;
 use pounce_client::Reply;
@@ -124,7 +125,7 @@ pub(super) async fn predict(State(api): State<Arc<Api>>, request: Request) -> Re
     let (head, body) = request.into_parts();
     let answered = async {
         let extensions = api.admit(&head)?;
-        let body = api.limits.read(&head.headers, body).await?;
+        let body = api.limits.read(&CallerKey::of(&extensions), &head.headers, body).await?;
         let Object(predict): Object<Predict> =
             serde_json::from_slice(&body).map_err(|error| unread(&error))?;
         predict.check()?;

@@ -14,6 +14,7 @@ use tonic::metadata::MetadataMap;
 use super::api::Api;
 use super::lines::{self, NDJSON};
 use super::problem::Problem;
+use crate::auth::caller_key::CallerKey;
 use crate::scoring::ids::run_id;
 use crate::scoring::service::CallTerms;
 use pounce_client::Reply;
@@ -91,7 +92,7 @@ async fn whole(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = api.limits.read(headers, body).await?;
+    let body = api.limits.read(&CallerKey::of(&extensions), headers, body).await?;
     let answer = match parse(&body, api.limits.posts_max)? {
         Posts::One(post) => {
             let CallTerms { thresholds, history } = terms;

@@ -2,23 +2,19 @@
 //!
 //! A tower layer around request bodies. tonic collects a message until it is whole, on every
 //! stream of every connection at a time, and knows one size limit a service. This layer has one a
-//! method, bounds the bytes of unfinished messages over the whole server, gives each message a
-//! time to arrive in, and counts the posts of a batch before they are decoded.
+//! method, bounds the bytes of unfinished messages over the whole server, fairly between callers,
+//! gives each message a time to arrive in, and counts the posts of a batch before they are decoded.
 //!
 //! Knows gRPC's framing and which method takes batches; nothing else of what messages mean.
 
 mod fields;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -26,14 +22,13 @@ use tower::{Layer, Service};
 use self::fields::FieldCount;
 use super::framing::{Framing, Piece};
 use super::metrics::{self, MessageRefusal};
+use crate::arrival::{ARRIVAL_MAX, Arrival, Late};
+use crate::auth::caller_key::CallerKey;
+use crate::auth::unfinished::{More, Share, UnfinishedBytes};
 
-/// Bytes of unfinished messages over all connections.
-const UNFINISHED_BYTES_MAX: usize = 32 << 20;
-/// Bytes that each unfinished message may hold without a share of those: the window of a stream,
-/// so that messages of an ordinary post need none, whatever others do.
+/// Bytes that each unfinished message may hold without a share of the room for all: the window of a
+/// stream, so that messages of an ordinary post need none, whatever others do.
 const UNFINISHED_BYTES_FREE: usize = super::windows::STREAM_WINDOW as usize;
-/// Time that a message has from its first byte to its last, while it is waited for.
-const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 /// Tensors of a message of the Open Inference Protocol that are read: `text`, `id`, `topic`, `place`.
 const TENSORS_KNOWN: usize = 4;
 /// Tensors that it may have: some more, so that the answer can name an unknown one.
@@ -91,23 +86,23 @@ pub(crate) struct MessageLimits {
 #[derive(Debug, Clone)]
 pub(crate) struct BoundMessages {
     limits: MessageLimits,
-    budget: Arc<Semaphore>,
+    room: UnfinishedBytes,
     /// Whether a request is one message, which is due at once, and its end right after it.
     single: bool,
 }
 
 impl BoundMessages {
     pub(crate) fn new(limits: MessageLimits) -> Self {
-        Self { limits, budget: Arc::new(Semaphore::new(UNFINISHED_BYTES_MAX)), single: false }
+        Self { limits, room: UnfinishedBytes::new(limits.batch_bytes_max), single: false }
     }
 
-    /// The same limits and the same budget for requests of one message: they have as long to arrive
+    /// The same limits and the same room for requests of one message: they have as long to arrive
     /// and to end as a message has.
     pub(super) fn single(&self) -> Self {
         Self { single: true, ..self.clone() }
     }
 
-    fn body(&self, path: &str, body: Body) -> BoundedBody {
+    fn body(&self, path: &str, caller: &CallerKey, body: Body) -> BoundedBody {
         let batch = BATCH_METHODS.iter().find(|method| method.path == path);
         let bytes_max = match batch {
             Some(_) => self.limits.batch_bytes_max,
@@ -130,11 +125,11 @@ impl BoundMessages {
             counted: counted.collect(),
             framing: Framing::default(),
             unfinished: 0,
-            share: None,
-            budget: Arc::clone(&self.budget),
+            share: self.room.share(caller),
             single: self.single,
             waiting: None,
             arrival: Arrival::default(),
+            begun: false,
             over: false,
         }
     }
@@ -169,12 +164,13 @@ where
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
         let (head, body) = request.into_parts();
-        let body = Body::new(self.layer.body(head.uri.path(), body));
+        let caller = CallerKey::of(&head.extensions);
+        let body = Body::new(self.layer.body(head.uri.path(), &caller, body));
         self.inner.call(Request::from_parts(head, body))
     }
 }
 
-type Acquire = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+type Acquire = Pin<Box<dyn Future<Output = More> + Send>>;
 
 /// A field that is counted.
 struct Counted {
@@ -191,13 +187,14 @@ struct BoundedBody {
     framing: Framing,
     /// Bytes that came of the message that is not whole yet.
     unfinished: usize,
-    /// What it holds of the budget.
-    share: Option<OwnedSemaphorePermit>,
-    budget: Arc<Semaphore>,
+    /// What it holds of the room for all.
+    share: Share,
     single: bool,
-    /// A frame that came and waits for a share of the budget.
+    /// A frame that came and waits for a share of the room.
     waiting: Option<(Bytes, Acquire)>,
     arrival: Arrival,
+    /// A message began in the frame that came last.
+    begun: bool,
     /// The body has ended, with a refusal or without.
     over: bool,
 }
@@ -214,30 +211,18 @@ impl HttpBody for BoundedBody {
         if this.over {
             return Poll::Ready(None);
         }
-        let polled = this.poll_bounded(context);
-        if let Poll::Ready(result) = &polled {
-            this.arrival.came();
-            this.over = !matches!(result, Some(Ok(_)));
-        } else if (this.single || this.framing.is_inside()) && this.arrival.is_late(context) {
-            this.over = true;
-            let refusal = match this.waiting.take() {
-                None => {
-                    metrics::message_refused(MessageRefusal::Slow);
-                    Status::deadline_exceeded(format!(
-                        "a message took longer than {} s to arrive",
-                        ARRIVAL_MAX.as_secs()
-                    ))
-                }
-                Some(_) => {
-                    metrics::message_refused(MessageRefusal::NoRoom);
-                    Status::resource_exhausted(
-                        "too many large messages are arriving at the server; try again later",
-                    )
-                }
-            };
-            return Poll::Ready(Some(Err(refusal)));
+        let mut arrival = std::mem::take(&mut this.arrival);
+        let polled = arrival.poll(context, |context| {
+            let polled = this.poll_bounded(context);
+            (polled, this.single || this.framing.is_inside())
+        });
+        if std::mem::take(&mut this.begun) {
+            arrival.begin();
         }
-        polled
+        this.arrival = arrival;
+        let polled = ready!(polled).unwrap_or_else(|Late| Some(Err(this.late())));
+        this.over = !matches!(polled, Some(Ok(_)));
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -256,7 +241,7 @@ impl BoundedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.waiting.is_none() {
             // Whoever asks for more has decoded all messages that were whole.
-            self.give_back();
+            self.share.shrink(self.share_due());
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame,
                 end => return Poll::Ready(end),
@@ -268,22 +253,13 @@ impl BoundedBody {
             if let Err(refusal) = self.take_in(&data) {
                 return Poll::Ready(Some(Err(refusal)));
             }
-            let missing = self.share_due().saturating_sub(self.share_held());
-            if missing == 0 {
+            let Some(missing) = self.share.missing(self.share_due()) else {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            let missing = u32::try_from(missing).unwrap_or(u32::MAX);
-            let acquire = Arc::clone(&self.budget).acquire_many_owned(missing);
-            self.waiting = Some((data, Box::pin(acquire)));
+            };
+            self.waiting = Some((data, Box::pin(missing)));
         }
         let Some((data, acquire)) = &mut self.waiting else { return Poll::Pending };
-        // The budget is never closed; if it were, nothing would be bounded by it.
-        if let Ok(more) = ready!(acquire.as_mut().poll(context)) {
-            match &mut self.share {
-                Some(share) => share.merge(more),
-                none => *none = Some(more),
-            }
-        }
+        self.share.add(ready!(acquire.as_mut().poll(context)));
         let data = std::mem::take(data);
         self.waiting = None;
         Poll::Ready(Some(Ok(Frame::data(data))))
@@ -295,7 +271,7 @@ impl BoundedBody {
             match piece {
                 Piece::Begin(length) => {
                     self.unfinished = 0;
-                    self.arrival.begin();
+                    self.begun = true;
                     for counted in &mut self.counted {
                         counted.field.begin();
                     }
@@ -325,58 +301,22 @@ impl BoundedBody {
         Ok(())
     }
 
-    /// Bytes of the budget that the unfinished message has to hold.
+    /// The refusal of a message that took too long.
+    fn late(&mut self) -> Status {
+        if self.waiting.take().is_some() {
+            metrics::message_refused(MessageRefusal::NoRoom);
+            return Status::resource_exhausted(
+                "too many large messages are arriving at the server; try again later",
+            );
+        }
+        metrics::message_refused(MessageRefusal::Slow);
+        let seconds = ARRIVAL_MAX.as_secs();
+        Status::deadline_exceeded(format!("a message took longer than {seconds} s to arrive"))
+    }
+
+    /// Bytes of the room that the unfinished message has to hold.
     fn share_due(&self) -> usize {
         self.unfinished.saturating_sub(UNFINISHED_BYTES_FREE)
-    }
-
-    fn share_held(&self) -> usize {
-        self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
-    }
-
-    fn give_back(&mut self) {
-        let surplus = self.share_held().saturating_sub(self.share_due());
-        if surplus > 0
-            && let Some(share) = &mut self.share
-        {
-            drop(share.split(surplus));
-        }
-    }
-}
-
-/// How long a message has been waited for.
-///
-/// Only waiting counts: a stream that is not read for a while, because its posts wait for a worker,
-/// is not its sender's fault.
-#[derive(Default)]
-struct Arrival {
-    /// Waited for the message so far.
-    waited: Duration,
-    /// Since when it is being waited for, and the alarm.
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
-}
-
-impl Arrival {
-    /// A new message begins.
-    fn begin(&mut self) {
-        self.waited = Duration::ZERO;
-    }
-
-    /// Something came.
-    fn came(&mut self) {
-        if let Some((since, _)) = self.waiting.take() {
-            self.waited += since.elapsed();
-        }
-    }
-
-    /// Whether the message's time is up; wakes the task when it is.
-    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        let left = ARRIVAL_MAX.saturating_sub(self.waited);
-        let (_, alarm) = self.waiting.get_or_insert_with(|| {
-            let now = Instant::now();
-            (now, Box::pin(tokio::time::sleep_until(now + left)))
-        });
-        alarm.as_mut().poll(context).is_ready()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// Why a post did not get in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TurnedAway {
+pub enum TurnedAway {
     /// There is no room, and its caller holds its share of the queue.
     Full,
     /// The scorer takes no more posts.
@@ -21,7 +21,7 @@ pub(crate) enum TurnedAway {
 }
 
 /// Lets posts into the queue.
-pub(crate) struct Gate {
+pub struct Gate {
     state: Mutex<State>,
 }
 
@@ -31,7 +31,7 @@ struct State {
 }
 
 /// Room for one post, held until this is dropped.
-pub(crate) struct Permit {
+pub struct Permit {
     gate: Arc<Gate>,
     key: FlowKey,
     bytes: usize,
@@ -50,14 +50,16 @@ impl Drop for Permit {
 }
 
 impl Gate {
-    pub(crate) fn new(posts_max: usize, bytes_max: usize) -> Self {
+    /// Room for `posts_max` posts with `bytes_max` of text.
+    #[must_use]
+    pub fn new(posts_max: usize, bytes_max: usize) -> Self {
         let admission = Admission::new(posts_max, bytes_max);
         Self { state: Mutex::new(State { admission, closed: false }) }
     }
 
     /// Room for a post of `bytes` of a caller that would rather not wait: it is turned away at once,
     /// unless others hold more than their share of the queue. Safe to drop.
-    pub(crate) async fn enter_or_leave(
+    pub async fn enter_or_leave(
         self: &Arc<Self>,
         key: FlowKey,
         bytes: usize,
@@ -66,11 +68,7 @@ impl Gate {
     }
 
     /// Waits for room for a post of `bytes`. Safe to drop.
-    pub(crate) async fn enter(
-        self: &Arc<Self>,
-        key: FlowKey,
-        bytes: usize,
-    ) -> Result<Permit, TurnedAway> {
+    pub async fn enter(self: &Arc<Self>, key: FlowKey, bytes: usize) -> Result<Permit, TurnedAway> {
         self.wait(key, bytes, |_| true).await
     }
 
@@ -103,12 +101,12 @@ impl Gate {
     }
 
     /// Posts that are inside.
-    pub(crate) fn posts_held(&self) -> usize {
+    pub fn posts_held(&self) -> usize {
         self.state().admission.posts_held()
     }
 
     /// Turns away all who wait and all who come.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         let waiting = {
             let mut state = self.state();
             state.closed = true;

@@ -14,7 +14,7 @@ pub mod batching;
 pub mod engine;
 pub mod fair_queue;
 pub mod flow_key;
-mod gate;
+pub mod gate;
 #[cfg(all(test, feature = "interleavings"))]
 mod interleavings;
 pub mod labels;
