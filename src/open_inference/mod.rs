@@ -8,3 +8,4 @@ mod request;
 mod response;
 pub(crate) mod service;
 mod stream;
+mod task;

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::fault::{check_model, refused};
 use super::request::{INPUTS, parse};
 use super::response::{Output, response};
-use super::stream;
+use super::{stream, task};
 use crate::lifecycle::health::Health;
 use crate::scoring::ids::run_id;
 use crate::scoring::service::Scoring;
@@ -137,6 +137,6 @@ impl GrpcInferenceService for Inference {
     ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
         let (_, extensions, requests): (MetadataMap, _, _) = request.into_parts();
         let responses = stream::responses(&self.scoring, &extensions, requests)?;
-        Ok(Response::new(Box::pin(responses)))
+        Ok(Response::new(Box::pin(task::spawned(responses))))
     }
 }
