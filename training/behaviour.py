@@ -3,7 +3,8 @@
 After CheckList (Ribeiro et al., ACL 2020). A test of expectation fills templates with words and
 says which answers are right. A test of sameness fills a template with every word of one slot
 (`vary`), or changes a post in a way that means nothing (`change`): each set must get one answer.
-The templates, words and posts are the project's own and are in no training data.
+The templates, words and posts are the project's own and are in no training data; the common words
+for who somebody is (`names.ALIKE`), which the vocabulary knows, are a group of their own.
 """
 
 import itertools
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+import names
 from data import LABELS
 from posts import article
 from robustness import typo
 
 FOLDER = Path(__file__).parent / "behaviours"
+KNOWN = "known words"  # what the report calls those of names.ALIKE
 CASES_MAX = 200  # of a template: enough for a rate, seeded
 
 Slots = dict[str, list[str]]
@@ -75,12 +78,13 @@ def tests() -> list[Test]:
                 test.get("discontent"),
             )
             if test.get("vary") == "identity":
-                for group, words in identities.items():
+                for group, words in {**identities, KNOWN: names.ALIKE[0]}.items():
                     slots = {**lexicon, "identity": words}
                     out.append(_one_by_one(f"{capability}: {group}", test, slots, expected))
-                out.append(_sets(capability, f"{test['name']} (a set)", test["templates"],
-                                 {**lexicon, "identity": sum(identities.values(), [])},
-                                 "identity", rng))  # fmt: skip
+                for of, words in (("", sum(identities.values(), [])), (KNOWN, names.ALIKE[0])):
+                    name = f"{test['name']} (a set{of and ' of '}{of})"
+                    slots = {**lexicon, "identity": words}
+                    out.append(_sets(capability, name, test["templates"], slots, "identity", rng))
             elif "vary" in test:
                 out.append(_sets(capability, test["name"], test["templates"], lexicon,
                                  test["vary"], rng))  # fmt: skip

@@ -23,6 +23,7 @@ from scoring import Fp32, Int8, Scorer
 
 BEGIN, END = "<!-- figures: make model-eval -->", "<!-- end of figures -->"
 MADE_UP = (data.OWN, data.HANDMADE)
+BY_CHANCE = "of true probabilities, by chance"
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,9 @@ def sentiment(true: Validation, models: dict[str, Scored]) -> str:
     def misjudged(m, part):
         return metrics.calibration_error(m.scores[part, :DISCONTENT], true.sentiment[part])
 
+    def by_chance(m, part):
+        return metrics.chance_error(m.scores[part, :DISCONTENT].max(-1))
+
     lines = []
     for source in dict.fromkeys(true.source[asked]):
         part = asked & (true.source == source)
@@ -155,6 +159,7 @@ def sentiment(true: Validation, models: dict[str, Scored]) -> str:
     for name, part in {"semeval_val": semeval, "all": asked}.items():
         half = part & true.half
         lines.append(_line(f"{name}, half", half, "ECE, top label", misjudged, models))
+        lines.append(_line(f"{name}, half", half, f"ECE, top label, {BY_CHANCE}", by_chance, models))
     return table(["sentiment", "rows", "measure", *models], lines)
 
 
@@ -170,6 +175,9 @@ def discontent(true: Validation, models: dict[str, Scored]) -> str:
     def misjudged(m, part):
         return metrics.binned_error(m.discontent[part], true.unhappy[part] == 1)
 
+    def by_chance(m, part):
+        return metrics.chance_error(m.discontent[part])
+
     care = true.care
     lines = [
         _line(source, true.source == source, "average precision of complaints", precision, models)
@@ -179,6 +187,9 @@ def discontent(true: Validation, models: dict[str, Scored]) -> str:
         _line("all care sets", care, "average precision of complaints", precision, models),
         _line("all care sets", care, "recall of complaints at precision 0.8", found, models),
         _line("all care sets, half", care & true.half, "ECE", misjudged, models),
+        _line("all care sets, half", care & true.half, f"ECE, {BY_CHANCE}", by_chance, models),
+        _line("all care sets", care, "ECE, both halves", misjudged, models),
+        _line("all care sets", care, f"ECE, both halves, {BY_CHANCE}", by_chance, models),
     ]
     return table(["discontent", "rows", "measure", *models], lines)
 

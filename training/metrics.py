@@ -46,3 +46,12 @@ def binned_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) ->
         for b in np.unique(index)
     ]
     return float(sum(gaps))
+
+
+def chance_error(confidence: np.ndarray, bins: int = 15, draws: int = 200, seed: int = 1) -> float:
+    """What `binned_error` shows on average where every confidence is true: the error that few rows
+    alone bring."""
+    rng = np.random.default_rng(seed)
+    errors = [binned_error(confidence, rng.random(len(confidence)) < confidence, bins)
+              for _ in range(draws)]  # fmt: skip
+    return float(np.mean(errors))

@@ -48,11 +48,16 @@ class Network:
                 vectors[group] = vectors[group[0]].clone()
 
     def begin(self, new: Collection[int] = ()) -> None:
-        """Starts each group from the mean of its vectors, those of `new` ids left out."""
+        """Starts each group from the vector that several of it share, as an earlier revision leaves
+        them, so that words that join later get what was trained; else from the mean of its vectors,
+        those of `new` ids left out."""
         vectors = self.model.bert.embeddings.word_embeddings.weight
         with torch.no_grad():
             for group in self.alike:
-                vectors[group] = vectors[[i for i in group if i not in new]].mean(0)
+                known = vectors[[i for i in group if i not in new]]
+                distinct, members = known.unique(dim=0, return_counts=True)
+                shared = members.max() > 1
+                vectors[group] = distinct[members.argmax()] if shared else known.mean(0)
 
 
 def minilm(seed: int) -> Network:

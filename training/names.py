@@ -6,7 +6,7 @@ entry of the vocabulary (vocabulary.py), all entries are trained as one (`Networ
 the shipped files hold the same vector for all: changing one of these names into another changes
 nothing at all. Names beyond the list are met in training as made-up ones.
 
-Words for who somebody is (`own/people.txt`), first names (`own/first_names.txt`) and places
+Words for who somebody is (`own/people.txt`), people's names (`own/person_names.txt`) and places
 (`own/places.txt`) are treated alike: whether a neighbour is gay, Muslim or Polish, called Emma or from
 Leeds says nothing of a post's mood, but the tweets of some years do.
 """
@@ -29,7 +29,7 @@ def _words(file: str) -> list[str]:
 
 KNOWN = sorted(set(_words("names.txt")))
 # Groups of words that share a vector each: who somebody is, what they are called, where.
-ALIKE = [*_lines("people.txt"), _words("first_names.txt"), _words("places.txt")]
+ALIKE = [*_lines("people.txt"), _words("person_names.txt"), _words("places.txt")]
 PATTERN = re.compile(rf"\b(?:{'|'.join(KNOWN)})\b", re.IGNORECASE)
 
 STARTS = (

@@ -445,6 +445,19 @@ class Names(unittest.TestCase):
         self.assertTrue(torch.equal(rows[7], rows[11]))
         self.assertFalse(torch.equal(rows[7], rows[8]))
 
+    def test_words_that_join_a_group_get_the_vector_that_it_shares(self):
+        network = tiny.network()
+        rows = network.model.bert.embeddings.word_embeddings.weight
+        before = rows.detach().clone()
+        network.alike = [[7, 9]]
+        network.begin()
+        mean = (before[7] + before[9]) / 2
+        self.assertTrue(torch.allclose(rows[7], mean) and torch.equal(rows[7], rows[9]))
+        shared = rows[7].detach().clone()
+        network.alike = [[7, 9, 11, 12]]
+        network.begin(new={12})
+        self.assertTrue(all(torch.equal(rows[i], shared) for i in (7, 9, 11, 12)))
+
     def test_the_vocabulary_keeps_its_size_and_its_words(self):
         published = Tokenizer.from_file(str(models.MINILM / "tokenizer.json"))
         tokeniser, additions = vocabulary.extended(models.MINILM / "tokenizer.json")

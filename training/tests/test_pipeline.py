@@ -273,7 +273,7 @@ class Conversion(unittest.TestCase):
         folder = self._folder(["positive", "neutral", "negative"])
         said = {
             "name": "theirs",
-            "revision": "7",
+            "revision": "8",
             "languages": ["en", "de"],
             "normalisation": "social-v1",
             "tokens_max": 48,
