@@ -1,6 +1,6 @@
 //! What a scored post costs on its way through the engine.
 //!
-//! `cargo bench --bench engine`: posts of 10,000 topics in event-time order, a
+//! `cargo bench --bench alert_engine`: posts of 10,000 topics in event-time order, a
 //! thousand posts a second, with authors, every tenth with a place.
 
 #![allow(missing_docs, reason = "criterion's macros write functions without docs")]
@@ -110,5 +110,45 @@ fn snapshot(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, observe, snapshot);
+/// Posts without a place on a topic with as many places as there is room for, all of them idle:
+/// each post closes the minutes since the one before.
+fn idle_places(c: &mut Criterion) {
+    let topic = Topic::parse(b"crowd").expect("a topic");
+    let now = Timestamp::from_millis(START);
+    let mut group = c.benchmark_group("engine");
+    group.sample_size(10);
+    for minutes in [1, 241] {
+        let mut engine = AlertEngine::new(Settings::default(), 10_000);
+        let of_topic = |nth: u64, place: Option<Place>, at: u64| Observation {
+            topic: topic.clone(),
+            discontent: place.is_some().then_some(Severity::Low),
+            place,
+            post_id: PostId::parse(nth.to_string().as_bytes()).expect("an id"),
+            author: None,
+            followers: 0,
+            at: Timestamp::from_millis(at),
+            foreign: false,
+            sentiment: Sentiment::Neutral,
+            signal: SignalId::default(),
+            near_text: None,
+        };
+        for nth in 0..9_999 {
+            let place = Place::parse(format!("place {nth}").as_bytes()).expect("a place");
+            engine.observe(&of_topic(nth, Some(place), 0), now);
+        }
+        // They fall idle after four hours.
+        let (mut nth, mut at) = (9_999, 300 * 60_000);
+        engine.observe(&of_topic(nth, None, at), now);
+        group.bench_function(format!("observe {minutes} minutes later, 9,999 idle places"), |b| {
+            b.iter(|| {
+                (nth, at) = (nth + 1, at + minutes * 60_000);
+                black_box(engine.observe(&of_topic(nth, None, at), now))
+            });
+        });
+        assert_eq!(engine.keys(), 10_000, "no place was forgotten");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, observe, idle_places, snapshot);
 criterion_main!(benches);

@@ -91,6 +91,12 @@ impl Baseline {
         self.slots.len() * size_of::<Slot>() + self.holds.len() * size_of::<(Minute, Minute)>()
     }
 
+    /// The first minute without posts that makes it forget something; none if there is nothing.
+    pub(super) fn forgets_at(&self, length_minutes: u32) -> Option<Minute> {
+        let last = self.slots.front()?.number + length_minutes.div_ceil(SLOT_MINUTES);
+        Some(Minute::default().plus(last * SLOT_MINUTES).plus(self.held))
+    }
+
     /// Whether minutes without posts teach it nothing but to forget.
     pub(super) fn is_settled(&self) -> bool {
         self.holds.is_empty()

@@ -42,7 +42,7 @@ impl AlertEngine {
                 self.due.remove(&(due, key.topic.clone()));
             }
             gone.push(state.whole);
-            for (place, key_state) in state.places {
+            for (place, key_state) in state.places.into_all() {
                 self.recency.remove(&Key { topic: key.topic.clone(), place: Some(place) });
                 gone.push(key_state);
             }

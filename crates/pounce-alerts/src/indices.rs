@@ -15,9 +15,9 @@ impl AlertEngine {
         let names: Vec<Topic> = self.topics.keys().cloned().collect();
         for (name, state) in &mut self.topics {
             let state = Arc::make_mut(state);
-            state.weigh();
-            self.bytes += state.bytes;
             state.rules = self.settings.rules(name);
+            state.take_stock();
+            self.bytes += state.bytes;
             self.open += state.open_posts();
             let key_states = std::iter::once((None, &state.whole)).chain(
                 state.places.iter().map(|(place, key_state)| (Some(place.clone()), key_state)),

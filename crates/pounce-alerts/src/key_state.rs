@@ -186,26 +186,6 @@ impl KeyState {
         held_back
     }
 
-    /// Skips the minutes from `first` up to `next`, in which nothing can
-    /// happen: see [`KeyState::is_idle`].
-    pub(super) fn skip_idle(&mut self, first: Minute, next: Minute, rules: &Rules) {
-        if self.started {
-            let step = volume::STEP_MINUTES;
-            let steps = next.period(step).saturating_sub(first.period(step));
-            self.history.skip_idle(steps as usize, &rules.volume);
-        }
-        self.learn(next.minus(1), rules);
-    }
-
-    /// Whether nothing happens here until the next post: there is nothing left
-    /// in any window, nothing to be learnt, and no alert.
-    pub(super) fn is_idle(&self) -> bool {
-        self.minutes.is_empty()
-            && self.audience.is_empty()
-            && self.baseline.is_settled()
-            && self.lifecycles.iter().all(Lifecycle::is_idle)
-    }
-
     /// Counts one more alert held back on behalf of the one that fires.
     pub(super) fn suppress(&mut self, kind: AlertKind) {
         if let Some(firing) = &mut self.lifecycles[kind.index()].firing {
@@ -340,7 +320,7 @@ impl KeyState {
 
     /// Lets the baseline learn the minute that is now old enough, and remembers
     /// whether the one just evaluated may be learnt later.
-    fn learn(&mut self, minute: Minute, rules: &Rules) {
+    pub(super) fn learn(&mut self, minute: Minute, rules: &Rules) {
         let rules = &rules.share;
         let lifecycle = &self.lifecycles[AlertKind::Share.index()];
         let hold = match &lifecycle.firing {

@@ -83,6 +83,17 @@ impl Audience {
         Evaluation { calm: detection.is_none(), detection }
     }
 
+    /// As [`Audience::read`] for each minute from `first` up to `next`, of an empty audience.
+    pub(super) fn skip_idle(&mut self, first: Minute, next: Minute, rules: &Reach) {
+        let width = rules.window_minutes;
+        // What has no author moves on all the same, once a window: it is part of the state.
+        let moves = first.max(self.oldest.plus(width));
+        if moves < next {
+            let last = next.minus(1);
+            self.oldest = last.minus(last.since(moves) % width.max(1));
+        }
+    }
+
     /// Memory that the authors take.
     pub(super) fn bytes(&self) -> usize {
         self.authors.len() * size_of::<(AuthorHash, InfluentialAuthor)>()

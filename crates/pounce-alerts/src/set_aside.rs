@@ -57,6 +57,6 @@ impl TopicState {
         for key_state in std::iter::once(&mut self.whole).chain(self.places.values_mut()) {
             key_state.set_counts_aside();
         }
-        self.weigh();
+        self.take_stock();
     }
 }

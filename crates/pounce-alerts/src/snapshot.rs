@@ -172,7 +172,9 @@ impl AlertEngine {
         self.topics.extend(stays.map(|stays| (stays.name.clone(), Arc::new(stays))));
         if let Some(goes) = goes {
             let minute = goes.next().minus(1);
-            let gone = std::iter::once(goes.whole).chain(goes.places.into_values()).collect();
+            let gone = std::iter::once(goes.whole)
+                .chain(goes.places.into_all().map(|(_, place)| place))
+                .collect();
             self.end_alerts(gone, minute, &mut Vec::new());
         }
     }
@@ -223,8 +225,8 @@ impl Snapshot {
                 standings.get(&Key { topic: topic.name.clone(), place: place.cloned() }).copied()
             };
             put(&Frame::Topic(topic.head()), standing(None))?;
-            for (place, key_state) in &topic.places {
-                put(&Frame::Place(place.clone(), key_state.clone()), standing(Some(place)))?;
+            for (place, key_state) in topic.places.as_of(topic.next(), &topic.rules) {
+                put(&Frame::Place(place.clone(), key_state), standing(Some(place)))?;
             }
             let open: Vec<&Record> = topic.open().collect();
             for records in open.chunks(LIST_MAX) {

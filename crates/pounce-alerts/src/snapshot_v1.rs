@@ -43,7 +43,7 @@ impl From<TopicV1> for TopicState {
         let TopicV1 { name, next, newest, heard_at, open, whole, places } = old;
         let mut topic = Self::from(TopicHead { name, next, newest, heard_at, whole: whole.into() });
         for (place, old) in places {
-            topic.places.insert(place, old.into());
+            topic.places.put_back(place, old.into());
         }
         topic.put_back(open.into_values().flatten().map(Record::from).collect());
         topic

@@ -64,6 +64,11 @@ impl RecentTexts {
         }
     }
 
+    /// The oldest minute that has texts.
+    pub(super) fn oldest(&self) -> Option<Minute> {
+        self.counts.front().map(|count| count.minute)
+    }
+
     /// The texts of the `width` minutes that end with `last`.
     pub(super) fn summary(&self, last: Minute, width: u32) -> TextSummary {
         let first = last.plus(1).minus(width).max(self.since);

@@ -4,20 +4,20 @@
 //! posts wait, and are then counted in an order of their own: this is why
 //! neither the order of arrival nor the wall clock shows in any alert.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{AlertChange, PLACES_MAX, PlaceCounts};
+use super::alert::AlertChange;
 use super::bounded_map::BoundedMap;
-use super::key::{AlertKind, Key};
+use super::key::Key;
 use super::key_state::{Closing, KeyState};
 use super::ledger::Ledger;
 use super::minute::Minute;
 use super::observation::Record;
+use super::places::Places;
 use super::recency::{Rank, Standing};
 use super::settings::{Rules, Settings};
 use super::votes::Votes;
@@ -68,7 +68,7 @@ pub(super) struct TopicState {
     heard_at: Timestamp,
     open: BTreeMap<Minute, Vec<Record>>,
     pub(super) whole: KeyState,
-    pub(super) places: BTreeMap<Place, KeyState>,
+    pub(super) places: Places,
     /// Wall clock at which the next minute closes if no post comes.
     pub(super) due: Option<Timestamp>,
     /// Memory of its keys' states, as of the last minute that closed.
@@ -96,7 +96,7 @@ impl From<TopicHead> for TopicState {
             heard_at,
             open: BTreeMap::new(),
             whole,
-            places: BTreeMap::new(),
+            places: Places::default(),
             due: None,
             bytes: 0,
         }
@@ -132,7 +132,7 @@ impl TopicState {
     pub(super) fn put_back_place(&mut self, place: Place, key_state: KeyState) -> Option<KeyState> {
         match self.places.get(&place) {
             Some(other) if other.last_seen > key_state.last_seen => Some(key_state),
-            _ => self.places.insert(place, key_state),
+            _ => self.places.put_back(place, key_state),
         }
     }
 
@@ -151,7 +151,7 @@ impl TopicState {
             open: BTreeMap::new(),
             bytes: whole.bytes(),
             whole,
-            places: BTreeMap::new(),
+            places: Places::default(),
             due: None,
         }
     }
@@ -283,7 +283,7 @@ impl TopicState {
     pub(super) fn standing(&self, place: Option<&Place>) -> Option<Standing> {
         let key_state = self.key_state(place)?;
         let mut rank = key_state.rank(self.next, &self.rules);
-        if place.is_none() && self.places.values().any(|place| place.fires().contains(&true)) {
+        if place.is_none() && self.places.fires() {
             rank = Rank::Firing;
         }
         Some(Standing { rank, seen: key_state.last_seen })
@@ -306,14 +306,14 @@ impl TopicState {
     }
 
     fn place(&mut self, place: &Place, context: &mut EngineContext<'_>) -> &mut KeyState {
-        if !self.places.contains_key(place) {
+        if self.places.get(place).is_none() {
             let key = Key { topic: self.name.clone(), place: Some(place.clone()) };
             context.created.push((context.seen, key.clone()));
             let key_state = KeyState::new(key, context.seen);
             self.bytes += key_state.bytes();
-            self.places.insert(place.clone(), key_state);
+            self.places.add(place.clone(), key_state, self.next, &self.rules);
         }
-        self.places.get_mut(place).expect("inserted above if it was not there")
+        self.places.get_mut(place).expect("added above if it was not there")
     }
 
     fn wait(&mut self, minute: Minute, record: Record, context: &mut EngineContext<'_>) {
@@ -326,7 +326,8 @@ impl TopicState {
         if let Some(place) = &record.place {
             self.place(place, context);
         }
-        let place = record.place.as_ref().and_then(|place| self.places.get_mut(place));
+        let place = record.place.as_ref();
+        let place = place.and_then(|place| self.places.wake(place, self.next, &rules));
         for key_state in std::iter::once(&mut self.whole).chain(place) {
             key_state.count(
                 record,
@@ -356,51 +357,37 @@ impl TopicState {
         }
         let rules = Arc::clone(&self.rules);
         let (now, ledger) = (context.now, &mut *context.ledger);
-        let places: &dyn Fn(u32) -> _ = &|width| leading_places(&self.places, minute, width);
+        let places: &dyn Fn(u32) -> _ = &|width| self.places.leading(minute, width);
         let closing = Closing { minute, rules: &rules, topic_fires: [false; 3], now, places };
         self.whole.close(&closing, ledger, changes);
         let topic_fires = self.whole.fires();
         let closing = Closing { minute, rules: &rules, topic_fires, now, places: &|_| Vec::new() };
-        for place in self.places.values_mut() {
-            let held_back = place.close(&closing, ledger, changes);
-            for kind in AlertKind::ALL.into_iter().filter(|kind| held_back[kind.index()]) {
-                self.whole.suppress(kind);
-            }
-        }
+        let whole = &mut self.whole;
+        self.places.close(&closing, ledger, changes, |kind| whole.suppress(kind));
         self.next = minute.plus(1);
         self.weigh();
     }
 
+    /// Looks at every place anew, after what was no minute that closed.
+    pub(super) fn take_stock(&mut self) {
+        self.places.take_stock(self.next, &self.rules);
+        self.weigh();
+    }
+
     /// Takes stock of its memory.
-    pub(super) fn weigh(&mut self) {
-        let places = self.places.values().map(KeyState::bytes);
-        self.bytes = self.whole.bytes() + places.sum::<usize>();
+    fn weigh(&mut self) {
+        self.bytes = self.whole.bytes() + self.places.bytes();
     }
 
     /// Whether no minute without posts can change anything.
     fn is_idle(&self) -> bool {
-        self.whole.is_idle() && self.places.values().all(KeyState::is_idle)
+        self.whole.is_idle() && self.places.is_idle()
     }
 
     fn skip_idle(&mut self, until: Minute) {
-        for key_state in std::iter::once(&mut self.whole).chain(self.places.values_mut()) {
-            key_state.skip_idle(self.next, until, &self.rules);
-        }
+        self.whole.skip_idle(self.next, until, &self.rules);
+        self.places.skip_idle(self.next, until, &self.rules);
         self.next = until;
         self.weigh();
     }
-}
-
-/// The places with most negative posts in the `width` minutes that end with `last`.
-fn leading_places(
-    places: &BTreeMap<Place, KeyState>,
-    last: Minute,
-    width: u32,
-) -> Vec<PlaceCounts> {
-    let counted = places.iter().map(|(place, state)| (place, state.counts(last, width)));
-    let mut leading: Vec<_> = counted.filter(|(_, counts)| counts.negatives > 0).collect();
-    leading.sort_by_key(|&(place, counts)| (Reverse(counts.negatives), place));
-    leading.truncate(PLACES_MAX);
-    let shown = |(place, counts): (&Place, _)| PlaceCounts { place: place.clone(), counts };
-    leading.into_iter().map(shown).collect()
 }

@@ -71,5 +71,6 @@ impl TopicState {
                 lifecycle.turn_back(next);
             }
         }
+        self.take_stock();
     }
 }

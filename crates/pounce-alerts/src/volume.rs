@@ -81,18 +81,27 @@ impl WeeklySums {
         evaluation
     }
 
-    /// Learns that `steps` steps had no negative posts.
-    pub(super) fn skip_idle(&mut self, steps: usize, rules: &Volume) {
-        if steps < STEPS_MAX as usize {
-            (0..steps).for_each(|_| self.learn(0, rules));
-        } else {
-            let skipped = u32::try_from(steps).unwrap_or(u32::MAX);
-            *self = Self {
-                next: self.next.saturating_add(skipped),
-                steps: STEPS_MAX,
-                ..Self::default()
-            };
+    /// Learns that `steps` steps had no negative posts. Costs what they forget, not what they are.
+    pub(super) fn skip_idle(&mut self, steps: u32) {
+        let next = self.next.saturating_add(steps);
+        if steps >= STEPS_MAX {
+            *self = Self { next, steps: STEPS_MAX, ..Self::default() };
+            return;
         }
+        let at = |step: u32| self.sums.partition_point(|sum| sum.step < step);
+        let (from, to) = (self.next.saturating_sub(STEPS_A_DAY), next.saturating_sub(STEPS_A_DAY));
+        for index in at(from)..at(to) {
+            self.count(self.sums[index].learnt, false);
+        }
+        self.next = next;
+        self.steps = (self.steps + steps).min(STEPS_MAX);
+        self.forget();
+    }
+
+    /// How many steps from here on the first one is that forgets a sum; none if there is none.
+    pub(super) fn forgets_after(&self) -> Option<u32> {
+        let first = self.sums.front()?.step;
+        Some((first + STEPS_MAX + 1).saturating_sub(self.next))
     }
 
     fn read(&self, negatives: u64, posts: u64, rules: &Volume) -> Evaluation {
@@ -139,6 +148,11 @@ impl WeeklySums {
         }
         self.next = self.next.saturating_add(1);
         self.steps = (self.steps + 1).min(STEPS_MAX);
+        self.forget();
+    }
+
+    /// Drops what is older than a week.
+    fn forget(&mut self) {
         let first = self.next - self.steps;
         while self.sums.front().is_some_and(|sum| sum.step < first) {
             self.sums.pop_front();
@@ -294,11 +308,23 @@ mod tests {
     fn resting_is_the_same_as_steps_without_negatives() {
         for steps in [0, 1, 300, STEPS_MAX, STEPS_MAX + 7] {
             let (mut rested, mut stepped) = (after(500), after(500));
-            rested.skip_idle(steps as usize, &Volume::default());
+            rested.skip_idle(steps);
             for _ in 0..steps {
                 stepped.step(0, 0, &Volume::default());
             }
             assert_eq!(rested, stepped, "{steps} steps");
         }
+    }
+    #[test]
+    fn it_tells_when_it_forgets() {
+        for known in [1, 300, STEPS_MAX - 1, STEPS_MAX + 7] {
+            let mut history = after(known);
+            let (bytes, steps) = (history.bytes(), history.forgets_after().expect("sums"));
+            history.skip_idle(steps - 1);
+            assert_eq!(history.bytes(), bytes, "{known} steps");
+            history.skip_idle(1);
+            assert!(history.bytes() < bytes, "{known} steps");
+        }
+        assert_eq!(WeeklySums::default().forgets_after(), None);
     }
 }
