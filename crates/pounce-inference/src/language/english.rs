@@ -26,22 +26,28 @@ pub(super) fn weigh(text: &str) -> Evidence {
     let mut sum = 0_i32;
     let mut letters = 0;
     let mut word = Vec::new();
-    let lower = text.chars().flat_map(char::to_lowercase);
-    for char in lower.chain([' ']) {
-        if char.is_alphabetic() {
-            word.push(char);
+    'text: for char in text.chars().chain([' ']) {
+        // Most characters, without the tables of Unicode.
+        if char.is_ascii_alphabetic() {
+            word.push(char.to_ascii_lowercase());
             continue;
         }
-        if word.is_empty() {
-            continue;
+        for char in char.to_lowercase() {
+            if char.is_alphabetic() {
+                word.push(char);
+                continue;
+            }
+            if word.is_empty() {
+                continue;
+            }
+            letters += word.len();
+            if letters > LETTERS_MAX {
+                letters -= word.len();
+                break 'text;
+            }
+            sum += weigh_word(&word);
+            word.clear();
         }
-        letters += word.len();
-        if letters > LETTERS_MAX {
-            letters -= word.len();
-            break;
-        }
-        sum += weigh_word(&word);
-        word.clear();
     }
     #[allow(clippy::cast_precision_loss, reason = "below 2^24: 400 letters of at most 4 x 127")]
     let log_odds = sum as f32 / STEPS;

@@ -73,14 +73,8 @@ pattern!(SPACE, r"\s+");
 pub(super) fn normalise(text: &str) -> String {
     let text = ESCAPE.replace_all(text, |c: &Captures<'_>| scalar(&c[1], 16, &c[0]));
     let text = ENTITY.replace_all(&text, entity);
-    let text = match unicode_normalization::is_nfkc_quick(text.chars()) {
-        IsNormalized::Yes => text,
-        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(bounded_nfkc(&text)),
-    };
-    let text = SINGLE_QUOTE.replace_all(&text, "'");
-    let text = DOUBLE_QUOTE.replace_all(&text, "\"");
-    let text = GENDER.replace_all(&text, "");
-    let text = INVISIBLE.replace_all(&text, "");
+    // They change nothing in plain ASCII, which most posts are.
+    let text = if text.is_ascii() { text } else { Cow::Owned(beyond_ascii(text)) };
     let text = CONTROL.replace_all(&text, " ");
     let text = EMOJI.replace_all(&text, " $0 ");
     let text = LINK.replace_all(&text, "http");
@@ -88,6 +82,18 @@ pub(super) fn normalise(text: &str) -> String {
     let text = MENTION.replace_all(&text, "@user");
     let text = NUMBER.replace_all(&text, "NUMBER");
     SPACE.replace_all(&text, " ").trim_matches(' ').to_owned()
+}
+
+/// The steps for characters beyond ASCII, up to those that leave something in their place.
+fn beyond_ascii(text: Cow<'_, str>) -> String {
+    let text = match unicode_normalization::is_nfkc_quick(text.chars()) {
+        IsNormalized::Yes => text,
+        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(bounded_nfkc(&text)),
+    };
+    let text = SINGLE_QUOTE.replace_all(&text, "'");
+    let text = DOUBLE_QUOTE.replace_all(&text, "\"");
+    let text = GENDER.replace_all(&text, "");
+    INVISIBLE.replace_all(&text, "").into_owned()
 }
 
 /// NFKC of `text`, cut off at [`GROWTH_MAX`] of its bytes. Real texts stay far below: it is
