@@ -1,17 +1,33 @@
 //! What runs beside the ports for as long as a server does: clocks, saving, upkeep.
 
+use std::time::Duration;
+
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::alerting::monitor::{self, AlertMonitor};
+use crate::alerting::replicated::unsent;
+use crate::alerting::replicated::writer::Writer;
 use crate::alerting::state::{self, StateDir, StateSnapshot};
 use crate::cases::monitor::CaseMonitor;
 use crate::metrics;
 use crate::parts::Parts;
 
+/// Between two looks at whether the log has stored what an earlier process kept.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// A task that tells its name when it ends.
 pub(crate) async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
     name
+}
+
+/// Removes the observations that an earlier process kept once the log has stored them. Safe to drop.
+pub(crate) async fn forget_unsent(state: StateDir, writer: Writer) {
+    while writer.holds_earlier() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    // It fails only if the runtime ends: then they stay, and count once.
+    let _ = tokio::task::spawn_blocking(move || unsent::remove(&state)).await;
 }
 
 /// Drives the clocks of alerts and cases.

@@ -9,6 +9,7 @@ use crate::alerting::replicated;
 use crate::alerting::replicated::unsent;
 use crate::alerting::replicated::writer::Writer;
 use crate::alerting::state::StateDir;
+use crate::background::forget_unsent;
 use crate::lifecycle;
 use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::{DrainSender, Phase};
@@ -95,7 +96,7 @@ async fn all_ended(calls: &OpenCalls) {
 pub(crate) async fn flush(writer: Writer, unsent: Option<StateDir>) {
     if tokio::time::timeout(FLUSH_MAX, writer.flushed()).await.is_ok() {
         if let Some(state) = unsent {
-            unsent::stored(state, writer).await;
+            forget_unsent(state, writer).await;
         }
         return;
     }

@@ -21,12 +21,12 @@ use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
 use crate::alerting::monitor::AlertMonitor;
 use crate::alerting::replicated::apply::{self, Applier};
-use crate::alerting::replicated::unsent::{self, UnsentBatch};
+use crate::alerting::replicated::unsent::UnsentBatch;
 use crate::alerting::replicated::writer::Writer;
 use crate::alerting::replicated::{self, append};
 use crate::alerting::state::StateDir;
 use crate::auth::tokens::Tokens;
-use crate::background::{keep_state, named, save, show_metrics, tick, upkeep};
+use crate::background::{forget_unsent, keep_state, named, save, show_metrics, tick, upkeep};
 use crate::cases::monitor::{CaseMonitor, CaseSpec};
 pub use crate::ending::ServerError;
 use crate::ending::{CUT_OFF_GRACE, calls_ended, drained, flush};
@@ -170,7 +170,7 @@ impl Server {
         if let Some((log, writer, kept)) = replicated {
             replicated::metrics::register();
             if let Some(kept) = kept {
-                let stored = unsent::stored(kept, writer.clone());
+                let stored = forget_unsent(kept, writer.clone());
                 background
                     .spawn(named("kept observations", stored.then(|()| std::future::pending())));
             }

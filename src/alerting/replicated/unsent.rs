@@ -15,7 +15,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::metrics;
-use super::writer::Writer;
 use crate::alerting::state::StateDir;
 use pounce_replication::{Batch, EntryForm};
 
@@ -23,8 +22,6 @@ const NAME: &str = "observations.unsent";
 const MAGIC: [u8; 8] = *b"PNCUNSNT";
 const VERSION: [u8; 4] = 1_u32.to_le_bytes();
 const HASH_BYTES: usize = 32;
-/// Between two looks at whether the log has stored it all.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A batch of an earlier process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +46,7 @@ pub(crate) fn keep(state: &StateDir, batches: &[Bytes]) -> std::io::Result<()> {
     })
 }
 
-/// What was kept. It stays until [`stored`] completes; what is older than `age_max` would count no
+/// What was kept. It stays until [`remove`]; what is older than `age_max` would count no
 /// more and is dropped, as is a damaged file. Blocks.
 /// # Errors
 /// If the file is there and can't be read or removed.
@@ -86,8 +83,8 @@ pub fn read(state: &StateDir, age_max: Duration) -> std::io::Result<Vec<UnsentBa
     Ok(batches)
 }
 
-/// Removes the file. Blocks.
-fn remove(state: &StateDir) {
+/// Removes what was kept. Blocks.
+pub(crate) fn remove(state: &StateDir) {
     match fs::remove_file(state.path(NAME)) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -95,15 +92,6 @@ fn remove(state: &StateDir) {
             tracing::warn!(%error, "{NAME} can't be removed: it is sent again at the next start");
         }
     }
-}
-
-/// Removes what was kept once `writer` has it no more. Safe to drop.
-pub(crate) async fn stored(state: StateDir, writer: Writer) {
-    while writer.holds_earlier() {
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    // It fails only if the runtime ends: then the file stays, which harms nobody.
-    let _ = tokio::task::spawn_blocking(move || remove(&state)).await;
 }
 
 /// The batches, or why they can't be read.

@@ -443,7 +443,7 @@ impl Writer {
     }
 
     /// Whether the log has not stored all that an earlier process left.
-    pub(super) fn holds_earlier(&self) -> bool {
+    pub(crate) fn holds_earlier(&self) -> bool {
         let state = self.state();
         state.outbox.holds_foreign() || state.sealed.as_ref().is_some_and(SealedBatch::is_foreign)
     }
