@@ -46,7 +46,7 @@ pub(crate) fn keep(state: &StateDir, batches: &[Bytes]) -> std::io::Result<()> {
     })
 }
 
-/// What was kept. It stays until [`remove`]; what is older than `age_max` would count no
+/// What was kept. It stays until it is removed; what is older than `age_max` would count no
 /// more and is dropped, as is a damaged file. Blocks.
 /// # Errors
 /// If the file is there and can't be read or removed.
