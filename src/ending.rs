@@ -96,7 +96,8 @@ async fn all_ended(calls: &OpenCalls) {
 pub(crate) async fn flush(writer: Writer, unsent: Option<StateDir>) {
     if tokio::time::timeout(FLUSH_MAX, writer.flushed()).await.is_ok() {
         if let Some(state) = unsent {
-            forget_unsent(state, writer).await;
+            // If it takes longer the file stays, and what is in it counts once.
+            let _ = tokio::time::timeout(FLUSH_MAX, forget_unsent(state, writer)).await;
         }
         return;
     }
