@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::bystander;
 use super::server::Server;
@@ -106,7 +107,7 @@ pub(crate) async fn run() -> Outcome<()> {
         bystander::score_some(&server).await?;
         let addr: SocketAddr = server.addr.trim_start_matches("http://").parse()?;
         let floods: Vec<_> =
-            (0..CONNECTIONS).map(|_| tokio::spawn(flood(addr, piece, reads))).collect();
+            (0..CONNECTIONS).map(|_| apart(move || flood(addr, piece, reads))).collect();
         let seen = bystander::watch(&server, TIME).await?;
         let (mut pieces, mut connections) = (0, 0);
         for flood in floods {
@@ -119,7 +120,7 @@ pub(crate) async fn run() -> Outcome<()> {
     let server = Server::start(0)?;
     bystander::score_some(&server).await?;
     let addr: SocketAddr = server.addr.trim_start_matches("http://").parse()?;
-    let connects = tokio::spawn(connect(addr));
+    let connects = apart(move || connect(addr));
     let seen = bystander::watch(&server, TIME).await?;
     told(&format!("{} connections opened and dropped", connects.await?), &seen)
 }
@@ -130,6 +131,17 @@ fn told(what: &str, seen: &bystander::Seen) -> Outcome<()> {
         return Err(format!("{what}: {seen}; {limits}").into());
     }
     say(&format!("{what}: {seen}; another client was answered"))
+}
+
+/// Runs a flood on a thread of its own, as another client would: its tasks must not hold up those of
+/// the bystander, who is to wait for nobody but the server.
+fn apart<T: Send + 'static, F: Future<Output = T>>(
+    flood: impl FnOnce() -> F + Send + 'static,
+) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a thread can run tasks").block_on(flood())
+    })
 }
 
 /// Sends pieces for the time, on new connections where the server ends one; how many pieces on

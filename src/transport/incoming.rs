@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, coop};
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -27,6 +27,11 @@ use crate::transport::tls::Tls;
 const OPENING_MAX: Duration = Duration::from_secs(10);
 /// Bytes of HTTP/2's preface.
 const PREFACE: usize = 24;
+/// Bytes that a connection reads for one unit of its task's budget. A turn of a task has 128 units (as
+/// tokio has it), so that others wait for 16 KiB at most: a thousand empty frames, each of which may ask
+/// for an answer. A read alone would cost one unit however much it brings, and a turn last until 128
+/// full buffers are read.
+const BYTES_A_UNIT: usize = 128;
 /// Pause after the system refused a socket, most often for want of
 /// descriptors: asking again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -230,6 +235,17 @@ impl Connection {
     }
 }
 
+/// Takes what `read` bytes cost from the budget of the task that is running, in tokio's sense: a task
+/// without budget finds nothing ready until all others have had their turn.
+fn pay(context: &mut Context<'_>, read: usize) {
+    for _ in 0..read / BYTES_A_UNIT {
+        match coop::poll_proceed(context) {
+            Poll::Ready(unit) => unit.made_progress(),
+            Poll::Pending => return,
+        }
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         metrics::connection_open(self.port, false);
@@ -257,7 +273,9 @@ impl AsyncRead for Connection {
             Io::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Io::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
-        this.poll_opening(context, buffer.filled().len() - before)?;
+        let read = buffer.filled().len() - before;
+        pay(context, read);
+        this.poll_opening(context, read)?;
         polled
     }
 }
@@ -309,6 +327,8 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -322,6 +342,32 @@ mod tests {
         let mut connections = Box::pin(grpc_connections(listener, None, 1));
         let Some(Ok(connection)) = connections.next().await else { panic!("a connection") };
         (client, connection)
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_much_is_read_in_turns_with_others() {
+        const TURN: usize = 16 << 10;
+        let said = vec![0; 20 * TURN];
+        let (mut client, mut connection) = opened(&said[..TURN]).await;
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let reading = tokio::spawn(async move {
+            let mut buffer = [0; 1024];
+            while let Ok(1..) = connection.read(&mut buffer).await.inspect(|&bytes| {
+                counted.fetch_add(bytes, Ordering::Relaxed);
+            }) {}
+        });
+        client.write_all(&said[TURN..]).await.expect("sent");
+        drop(client);
+        let (mut before, mut longest) = (0, 0);
+        while !reading.is_finished() {
+            tokio::task::yield_now().await;
+            let now = read.load(Ordering::Relaxed);
+            longest = longest.max(now - before);
+            before = now;
+        }
+        assert_eq!(before, said.len());
+        assert!((1..=TURN).contains(&longest), "{longest} bytes in one turn");
     }
 
     #[tokio::test(start_paused = true)]
