@@ -1,8 +1,8 @@
 //! The choice of a kernel, and the calls into code compiled for it.
 //!
-//! The `unsafe` of the workspace is here. Each block calls a function marked with
-//! `#[target_feature]`, which is sound if the processor has these features; a [`Kernel`] exists
-//! only if it was asked and has them.
+//! The `unsafe` of the workspace is here, but for one instruction in `product/i8mm.rs`. Each block
+//! calls a function marked with `#[target_feature]`, which is sound if the processor has these
+//! features; a [`Kernel`] exists only if it was asked and has them.
 
 #![allow(unsafe_code, reason = "the one place where code for certain processors is entered")]
 
@@ -19,6 +19,7 @@ enum Set {
     Avx512Vnni,
     AvxVnni,
     Avx2,
+    I8mm,
     DotProd,
     Portable,
 }
@@ -40,14 +41,15 @@ fn available() -> String {
 
 impl Set {
     /// From the fastest to the slowest, over all processors.
-    const ALL: [Self; 5] =
-        [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::DotProd, Self::Portable];
+    const ALL: [Self; 6] =
+        [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::I8mm, Self::DotProd, Self::Portable];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Avx512Vnni => "avx512-vnni",
             Self::AvxVnni => "avx-vnni",
             Self::Avx2 => "avx2",
+            Self::I8mm => "i8mm",
             Self::DotProd => "dotprod",
             Self::Portable => "portable",
         }
@@ -70,6 +72,8 @@ impl Set {
             Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "aarch64")]
+            Self::I8mm => std::arch::is_aarch64_feature_detected!("i8mm"),
             #[cfg(target_arch = "aarch64")]
             Self::DotProd => std::arch::is_aarch64_feature_detected!("dotprod"),
             Self::Portable => true,
@@ -132,6 +136,8 @@ impl Kernel {
             Set::AvxVnni => product::avx_vnni::LAYOUT,
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => product::avx2::LAYOUT,
+            #[cfg(target_arch = "aarch64")]
+            Set::I8mm => product::i8mm::LAYOUT,
             _ => product::portable::LAYOUT,
         }
     }
@@ -176,6 +182,9 @@ impl Kernel {
             // SAFETY: this kernel exists only where the processor has AVX2.
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => unsafe { product::avx2::multiply(a, b, out) },
+            // SAFETY: this kernel exists only where the processor has the 8-bit matrix multiply.
+            #[cfg(target_arch = "aarch64")]
+            Set::I8mm => unsafe { product::i8mm::multiply(a, b, out) },
             // SAFETY: this kernel exists only where the processor has the dot product.
             #[cfg(target_arch = "aarch64")]
             Set::DotProd => unsafe { product::portable::multiply_dotprod(a, b, out) },

@@ -7,8 +7,9 @@
 //! loops are plain Rust, whose floating-point operations are rounded as IEEE 754 says: the compiler
 //! fuses nothing that is not written as `mul_add`, nor does it reorder a sum.
 //!
-//! This is the only crate of the workspace with `unsafe` code: the calls from code for any
-//! processor into code for one that has certain instructions, all in `dispatch.rs`.
+//! This is the only crate of the workspace with `unsafe` code: in `dispatch.rs` the calls from code
+//! for any processor into code for one that has certain instructions, and in `product/i8mm.rs` one
+//! instruction that has no stable intrinsic.
 
 mod dispatch;
 mod matrix;

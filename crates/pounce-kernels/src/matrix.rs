@@ -3,7 +3,8 @@
 //! Columns are grouped in panels as wide as the kernel's tile, so that a tile reads its part of the
 //! matrix front to back (Goto and van de Geijn, "Anatomy of High-Performance Matrix
 //! Multiplication", 2008). Within a panel come the inputs, some at a time; within these the columns;
-//! and of each column as many inputs as one instruction multiplies and adds up.
+//! and of each column as many inputs as one instruction multiplies and adds up. Weights of zero fill
+//! the last of these.
 
 use bytemuck::Zeroable;
 
@@ -34,19 +35,21 @@ impl Matrix {
         let columns = weights.len() / inputs;
         let Layout { panel, group } = kernel.layout();
         let panels = columns.div_ceil(panel);
-        let bytes = panels * panel * inputs;
+        let inputs_padded = inputs.next_multiple_of(group);
+        let bytes = panels * panel * inputs_padded;
         let mut lines = vec![Line::zeroed(); bytes.div_ceil(size_of::<Line>())];
         let mut start = vec![0; panels * panel];
         let packed: &mut [i8] = bytemuck::cast_slice_mut(&mut lines);
         for (column, weights) in weights.chunks_exact(inputs).enumerate() {
-            let (at, within) = (column / panel * panel * inputs, column % panel);
-            for (step, weights) in weights.chunks_exact(group).enumerate() {
-                packed[at + (step * panel + within) * group..][..group].copy_from_slice(weights);
+            let (at, within) = (column / panel * panel * inputs_padded, column % panel);
+            for (step, weights) in weights.chunks(group).enumerate() {
+                let at = at + (step * panel + within) * group;
+                packed[at..][..weights.len()].copy_from_slice(weights);
             }
             let sum: i32 = weights.iter().map(|&weight| i32::from(weight)).sum();
             start[column] = -i32::from(ZERO_POINT) * sum;
         }
-        Self { kernel, packed: Packed { lines, start, inputs, columns } }
+        Self { kernel, packed: Packed { lines, start, inputs, inputs_padded, columns } }
     }
 
     /// Rows of the matrix: values of an activation.

@@ -21,13 +21,14 @@ pub(crate) struct Packed {
     /// the panels have columns.
     pub(crate) start: Vec<i32>,
     pub(crate) inputs: usize,
+    pub(crate) inputs_padded: usize,
     pub(crate) columns: usize,
 }
 
 impl Packed {
-    /// `panel`, step by step: `inputs / group x columns of a panel x group`.
+    /// `panel`, step by step: `inputs_padded / group x columns of a panel x group`.
     pub(crate) fn weights(&self) -> &[i8] {
-        &bytemuck::cast_slice(&self.lines)[..self.start.len() * self.inputs]
+        &bytemuck::cast_slice(&self.lines)[..self.start.len() * self.inputs_padded()]
     }
 
     pub(crate) fn start(&self) -> &[i32] {
@@ -36,6 +37,12 @@ impl Packed {
 
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// Inputs with those that fill the last group, whose weights are zero: none where the size of a
+    /// group divides [`INPUTS_MULTIPLE`].
+    pub(crate) fn inputs_padded(&self) -> usize {
+        self.inputs_padded
     }
 
     pub(crate) fn columns(&self) -> usize {

@@ -10,6 +10,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod i8mm;
 pub(crate) mod portable;
 
 /// How a product wants its matrix, see `matrix.rs`.
@@ -23,7 +25,7 @@ pub(crate) struct Layout {
 
 /// Splits `rows` into as few tiles of at most `tile` rows as there can be, evenly.
 /// Yields each tile's first row and number of rows.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 fn tiles(rows: usize, tile: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = rows.div_ceil(tile);
@@ -32,7 +34,7 @@ fn tiles(rows: usize, tile: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// Writes a tile's row where it belongs, `out`: a last panel may be wider than what is left.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 fn store<const COLUMNS: usize>(row: &[i32; COLUMNS], out: &mut [i32]) {
     match out.first_chunk_mut() {
