@@ -57,7 +57,7 @@ class Test:
 
 def tests() -> list[Test]:
     """All tests of the suite, the same at every call."""
-    lexicon = tomllib.loads((FOLDER / "lexicon.toml").read_text(encoding="utf-8"))
+    lexicon = _lexicon()
     identities = lexicon.pop("identity")
     out = []
     for file in sorted(FOLDER.glob("*.toml")):
@@ -116,8 +116,16 @@ def report(models: list[Answers]) -> list[list]:
 
 def words() -> set[str]:
     """The suite's identity terms, which training must not meet."""
-    lexicon = tomllib.loads((FOLDER / "lexicon.toml").read_text(encoding="utf-8"))
-    return {word.lower() for group in lexicon["identity"].values() for word in group}
+    return {word.lower() for group in _lexicon()["identity"].values() for word in group}
+
+
+def proper_names() -> set[str]:
+    """Its first names and places. Some of them are common enough to be in training too."""
+    return {word.lower() for slot in ("name", "town") for word in _lexicon()[slot]}
+
+
+def _lexicon() -> dict:
+    return tomllib.loads((FOLDER / "lexicon.toml").read_text(encoding="utf-8"))
 
 
 def _one_by_one(capability, test, slots, expected) -> Test:

@@ -159,7 +159,9 @@ def sentiment(true: Validation, models: dict[str, Scored]) -> str:
     for name, part in {"semeval_val": semeval, "all": asked}.items():
         half = part & true.half
         lines.append(_line(f"{name}, half", half, "ECE, top label", misjudged, models))
-        lines.append(_line(f"{name}, half", half, f"ECE, top label, {BY_CHANCE}", by_chance, models))
+        lines.append(
+            _line(f"{name}, half", half, f"ECE, top label, {BY_CHANCE}", by_chance, models)
+        )
     return table(["sentiment", "rows", "measure", *models], lines)
 
 

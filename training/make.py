@@ -5,7 +5,8 @@ scores (`teacher.py`), from the published all-MiniLM-L6-v2 and from an earlier r
 the weights are the mean of both runs' ends, which then learn more of the made-up posts. Every step
 leaves its result in the state folder and is skipped when it is there; an interrupted run goes on.
 
-`--words DIR` trains nothing: the model of that folder gets the words of `own/*.txt` that share a vector.
+`--words DIR` trains nothing: the model of that folder gets the words of `own/*.txt` that share a
+vector. `--fair DIR` takes the model of that folder through the last step, the counterfactuals.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 import calibrate
+import counterfactuals
 import data
 import export
 import golden
@@ -35,6 +37,8 @@ log = logging.getLogger("make")
 
 SEVERITIES = {"low": 0.75, "medium": 0.92, "high": 0.96}  # the precision that each aims at
 
+
+COUNTERFACTUAL = "counterfactual"  # the source of posts that are one
 
 # How often an epoch draws a row of each source.
 DRAWS = {
@@ -89,8 +93,8 @@ class Recipe:
     again: tuple[int, float] = (8, 4e-4)
     # What the ends of the runs count for in the mean, by where they started.
     shares: dict[str, float] = field(default_factory=lambda: {"minilm": 1.0, "base": 2.0})
-    # What the mean learns then: mostly made-up posts, and of the others enough to forget nothing, which
-    # for what customers write to companies is more.
+    # What the mean learns then: mostly made-up posts, and of the others enough to forget nothing,
+    # which for what customers write to companies is more.
     last: Plan = replace(
         plan,
         name="last",
@@ -102,9 +106,22 @@ class Recipe:
         draws={source: 0.1 * often for source, often in DRAWS.items()}
         | {"complaints": 1.0, "care_airlines_set1": 2.0, "care_telecom_set1": 2.0, data.OWN: 1.2},
     )
-    # How far the shipped weights are on the way from the mean to that run's end.
+    # How far the weights are on the way from the mean to that run's end.
     way: float = 0.35
-    student: Student = Student("pounce-social-en", "8", (0, 2, 3, 5))
+    # What they learn at last: the same answer whoever it is about, and nothing else.
+    fair: Plan = replace(
+        last,
+        name="counterfactuals",
+        epochs=1,
+        rate=1.5e-4,
+        seed=5,
+        dropout=0.0,
+        slips=0.0,
+        renames=0.0,
+        frames=0.0,
+    )
+    sizes: counterfactuals.Sizes = counterfactuals.Sizes()
+    student: Student = Student("pounce-social-en", "9", (0, 2, 3, 5))
     # How far the wanted answer of a labelled post goes from the teacher's score to the label.
     labels: float = 0.2
     # How much a row of a source counts in the calibration; 1 where it is not named.
@@ -122,15 +139,29 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="a folder of the earlier revision to start from")
     parser.add_argument("--mean", type=Path, help="a folder whose weights stand for the mean")
     parser.add_argument("--words", type=Path, help="a folder whose model only gets the words")
+    parser.add_argument("--fair", type=Path, help="a folder whose model only learns the last step")
     parser.add_argument("--device", default="cpu", help="cpu (hours), cuda (minutes)")
+    parser.add_argument("--fp32", action="store_true", help="without bf16: faster on some CPUs")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    train.MIXED = not options.fp32
     options.state.mkdir(parents=True, exist_ok=True)
     handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(options.state / "log.txt")]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
     if options.words:
         give_words(options.words, Recipe().student, options.model, options.golden)
+        return
+    if options.fair:
+        make_fair(
+            options.fair,
+            Recipe(),
+            options.data,
+            options.state,
+            options.model,
+            options.golden,
+            options.device,
+        )
         return
     make(
         Recipe(),
@@ -168,6 +199,7 @@ def make(
     else:
         network = averaged(rows, wanted, recipe, state, base, device)
     learn_more(network, rows, wanted, recipe, state, device)
+    learn_counterfactuals(network, rows, recipe, state, device)
     finish(network, held_out, recipe, out)
     golden.write(out, golden_out / f"{recipe.student.name}.jsonl")
 
@@ -175,7 +207,31 @@ def make(
 def give_words(folder: Path, student: Student, out: Path, golden_out: Path) -> None:
     """Writes the model of `folder` with all words of `names.ALIKE` in its vocabulary, each with the
     vector of its group; calibration and thresholds stay."""
-    network = models.shipped(folder, seed=0)
+    write_as(folder, models.shipped(folder, seed=0), student, out, golden_out)
+
+
+def make_fair(
+    folder: Path,
+    recipe: Recipe,
+    data_folder: Path,
+    state: Path,
+    out: Path,
+    golden_out: Path,
+    device: str,
+) -> None:
+    """Writes the model of `folder` after the counterfactuals; calibration and thresholds stay,
+    since its answers do."""
+    rows, _ = data.load(data_folder)
+    network = models.shipped(folder, recipe.fair.seed)
+    learn_counterfactuals(network, rows, recipe, state, device)
+    network.unite()
+    write_as(folder, network, recipe.student, out, golden_out)
+
+
+def write_as(
+    folder: Path, network: models.Network, student: Student, out: Path, golden_out: Path
+) -> None:
+    """Writes `network` with the settings of the model in `folder`."""
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     settings["pounce"]["revision"] = student.revision
     export.write(network.model.eval(), settings, out)
@@ -212,8 +268,8 @@ def learn_more(
     state: Path,
     device: str,
 ) -> None:
-    """Gives `network` the last lessons. Words keep their vectors: those that the made-up posts don't
-    hold must not fall behind."""
+    """Gives `network` the last lessons. Words keep their vectors: those that the made-up posts
+    don't hold must not fall behind."""
     words = network.model.bert.embeddings.word_embeddings
     before = _weights(network)
     words.requires_grad_(False)
@@ -222,6 +278,27 @@ def learn_more(
     network.model.to("cpu")
     words.requires_grad_(True)
     models.mean(network, [before, _weights(network)], [1 - recipe.way, recipe.way])
+
+
+def learn_counterfactuals(
+    network: models.Network, rows: list[data.Row], recipe: Recipe, state: Path, device: str
+) -> None:
+    """Teaches `network` to answer posts about somebody unheard of as it answers those about
+    somebody known, and all else as it does. Words keep their vectors."""
+    plan = replace(recipe.fair, draws={COUNTERFACTUAL: 1.0})
+    kept = np.random.default_rng(plan.seed).permutation(recipe.fair.drawn(rows, 0))
+    answered, asked = zip(*counterfactuals.lessons(rows, kept, recipe.sizes, plan.seed))
+    words = network.model.bert.embeddings.word_embeddings
+    words.requires_grad_(False)
+    network.model.to(device)
+    log.info("counterfactuals: %d posts", len(asked))
+    once = {text: at for at, text in enumerate(dict.fromkeys(answered))}
+    answers = ANSWERS.probabilities(predict.logits(network, list(once)))
+    wanted = answers[[once[text] for text in answered]]
+    posts = [data.Row(text, data.UNLABELLED, COUNTERFACTUAL) for text in asked]
+    train.run(network, ANSWERS, posts, wanted, plan, state)
+    network.model.to("cpu")
+    words.requires_grad_(True)
 
 
 def teach(

@@ -7,8 +7,8 @@ the shipped files hold the same vector for all: changing one of these names into
 nothing at all. Names beyond the list are met in training as made-up ones.
 
 Words for who somebody is (`own/people.txt`), people's names (`own/person_names.txt`) and places
-(`own/places.txt`) are treated alike: whether a neighbour is gay, Muslim or Polish, called Emma or from
-Leeds says nothing of a post's mood, but the tweets of some years do.
+(`own/places.txt`) are treated alike: whether a neighbour is gay, Muslim or Polish, called Emma or
+from Leeds says nothing of a post's mood, but the tweets of some years do.
 """
 
 import random

@@ -146,7 +146,7 @@ def served(pounce: Path, folder: Path):
     """The address of a server of the same model."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        addr = "127.0.0.1:%d" % free.getsockname()[1]
+        addr = f"127.0.0.1:{free.getsockname()[1]}"
     flags = ["--grpc-addr", addr, "--http-addr", "127.0.0.1:0", "--model", str(folder)]
     server = subprocess.Popen([pounce, "serve", *flags], stderr=subprocess.DEVNULL)
     try:

@@ -174,16 +174,26 @@ def posts(part: str) -> list[Post]:
             copies = COPIES_MANY if many else COPIES if slots else 1
             draws = DRAWN_MANY if many else DRAWN if slots else DRAWS.get(group, 1.0)
             for _ in range(copies):
-                text = re.sub(r"\{(\w+)\}", lambda slot: _word(slot[1], rng), template)
+                text = filled(template, rng)
                 text = article(text) if many else text
                 text = text if part == "validation" else _spelt(text, rng)
                 out[text] = Post(text, label, discontent, kind, pair, draws / copies)
     return list(out.values())
 
 
+def filled(template: str, rng: random.Random, kept: str = "") -> str:
+    """`template` with words in its slots, but for the slot `kept`."""
+
+    def word(slot: re.Match) -> str:
+        return slot[0] if slot[1] == kept else _word(slot[1], rng)
+
+    return re.sub(r"\{(\w+)\}", word, template)
+
+
 def article(text: str) -> str:
     """`text` with "an" for "a" before a vowel that is heard, as filled slots ask for it."""
-    return re.sub(r"\b([Aa]) (?=[aeiou])(?!one-|unit|ukr|uyg|ugan|urug|euro)", r"\1n ", text, flags=re.I)
+    before_vowel = r"\b([Aa]) (?=[aeiou])(?!one-|unit|ukr|uyg|ugan|urug|euro)"
+    return re.sub(before_vowel, r"\1n ", text, flags=re.I)
 
 
 def _word(slot, rng):

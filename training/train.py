@@ -1,9 +1,9 @@
 """Training: one loop for the teacher and the students.
 
 Every post has wanted probabilities, of labels or of a teacher; the loss is the cross-entropy to
-them (`heads.Heads.loss`). bf16 autocast, AdamW, a warm-up and a cosine; batches of posts of like
-length. On a CPU the state is saved every few minutes: a run that was interrupted goes on where it
-was.
+them (`heads.Heads.loss`). bf16 autocast unless `MIXED` is off, AdamW, a warm-up and a cosine;
+batches of posts of like length. On a CPU the state is saved every few minutes: a run that was
+interrupted goes on where it was.
 """
 
 import logging
@@ -24,6 +24,7 @@ from heads import Heads
 
 log = logging.getLogger("train")
 CHECKPOINT_SECONDS = 600
+MIXED = True  # bf16 where it is safe; some processors compute fp32 faster
 POOL = 50  # batches whose posts are sorted by length together
 
 
@@ -164,7 +165,7 @@ def run(
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate * slope(along, 1 / total)
             ids, mask = held.batch(batch)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=MIXED):
                 logits = network.forward(ids, mask, plan.dropout)
             loss = heads.loss(logits, wanted[at[torch.from_numpy(batch).to(device)]])
             loss.backward()

@@ -1,4 +1,4 @@
-"""The tokeniser: uncased WordPiece with entries for emoji, brand names and words for people and places.
+"""The tokeniser: uncased WordPiece with entries for emoji, brands and words for people and places.
 
 BERT's vocabulary has no emoji: all of them would be [UNK]. social-v1 sets each emoji apart as a
 word, so one entry each suffices; they replace [unused0], [unused1], ... in block order. Their
@@ -78,8 +78,9 @@ def extended(tokenizer_json: Path) -> tuple[Tokenizer, Additions]:
 
 
 def with_words(tokeniser: Tokenizer) -> tuple[Tokenizer, set[int]]:
-    """The tokeniser with an entry for each word of `names.ALIKE`, while there are letters to replace,
-    and the ids of the new entries: their vectors are those letters', and mean nothing yet."""
+    """The tokeniser with an entry for each word of `names.ALIKE`, while there are letters to
+    replace, and the ids of the new entries: their vectors are those letters', and mean nothing
+    yet."""
     spec = json.loads(tokeniser.to_str())
     vocab = spec["model"]["vocab"]
     foreign = sorted(((i, t) for t, i in vocab.items() if _foreign_letter(t)), reverse=True)

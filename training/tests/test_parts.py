@@ -20,6 +20,7 @@ from transformers import MPNetConfig, MPNetModel
 import augment
 import behaviour
 import calibrate
+import counterfactuals
 import data
 import encoder
 import fetch
@@ -306,6 +307,39 @@ class Behaviours(unittest.TestCase):
                     self.assertEqual(len(set(one)), len(one))
 
 
+class Counterfactuals(unittest.TestCase):
+    def test_none_is_of_the_suite(self):
+        suite = behaviour.words() | behaviour.proper_names()
+        stems = {word[:5] for word in suite}
+        for word in [*counterfactuals.PEOPLES, *counterfactuals.REGIONS]:
+            self.assertNotIn(word[:5].lower(), stems)
+        self.assertFalse(suite & {phrase.lower() for phrase in counterfactuals.PHRASES})
+        self.assertGreater(len(counterfactuals.PEOPLES), 5_000)
+
+    def test_what_the_list_knows_is_swapped_and_nothing_else(self):
+        for seed in range(100):
+            said = "An Irish guest, Emma, wrote to Emma."
+            text = counterfactuals.swapped(said, random.Random(seed))
+            found = re.fullmatch(r"An? (.+) guest, ([^ ,]+), wrote to \2\.", text)
+            self.assertTrue(found, text)
+            self.assertFalse({"irish", "emma"} & set(text.lower().split()))
+        plain = "the queue was round the block"
+        self.assertEqual(counterfactuals.swapped(plain, random.Random(1)), plain)
+
+    def test_lessons_pair_a_post_with_one_about_somebody_else_or_itself(self):
+        rows = [data.Row(f"thanks Emma, {n}", data.UNLABELLED, "apple") for n in range(9)]
+        rows += [data.Row(f"it rains, {n}", data.UNLABELLED, "apple") for n in range(9)]
+        sizes = counterfactuals.Sizes(1, 2, {3: 4}, {}, 3, 5)
+        pairs = counterfactuals.lessons(rows, np.arange(9, 18), sizes, 1)
+        swapped = [pair for pair in pairs if pair[0].startswith("thanks Emma")]
+        self.assertEqual((len(swapped), len({one for one, _ in swapped})), (12, 4))
+        self.assertFalse([two for _, two in swapped if "Emma" in two or "thanks " not in two])
+        kept = [pair for pair in pairs if pair[0].startswith("it rains")]
+        self.assertEqual((len(kept), {one == two for one, two in kept}), (15, {True}))
+        of_templates = pairs[: -len(swapped) - len(kept)]
+        self.assertGreater(len({two for _, two in of_templates}), 0.9 * len(of_templates))
+
+
 class Teacher(unittest.TestCase):
     def test_scores_are_kept_in_eight_bytes_a_text(self):
         said = np.array([[0.7, 0.2, 0.1, 0.9], [0.01, 0.98, 0.01, 0.0]])
@@ -465,7 +499,8 @@ class Names(unittest.TestCase):
         self.assertEqual(len(set(additions.names)), len(names.KNOWN))
         tokeniser, new = vocabulary.with_words(tokeniser)
         self.assertEqual(tokeniser.get_vocab_size(), published.get_vocab_size())
-        lacking = {word for group in names.ALIKE for word in group}.difference(published.get_vocab())
+        known = published.get_vocab()
+        lacking = {word for group in names.ALIKE for word in group if word not in known}
         self.assertEqual(len(new), len(lacking))
         self.assertEqual({tokeniser.token_to_id(word) for word in lacking}, new)
         self.assertEqual(vocabulary.with_words(tokeniser)[1], set())
