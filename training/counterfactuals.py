@@ -69,7 +69,7 @@ def coined(rng: random.Random) -> str:
 
 
 def somebody(rng: random.Random) -> str:
-    """A word for who somebody is: "Ghotuo", "freckled", "stroean", "partly fraimed"."""
+    """A word for who somebody is: "Ghotuo", "stroean", "partly fraimed"."""
     draws: list[Draw] = [
         lambda rng: rng.choice(PEOPLES),
         lambda rng: rng.choice(posts.SLOTS["identity"]),
