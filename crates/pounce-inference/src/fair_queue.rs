@@ -148,6 +148,8 @@ impl FairQueue {
             self.arrivals += 1;
             let time = before.time + size(length);
             backlog.start = StartTag { time, arrival: self.arrivals };
+        } else {
+            backlog.flows.forgive(key.flow, size(length));
         }
         if let Entry::Occupied(mut jobs) = backlog.waiting.entry(key.flow) {
             *jobs.get_mut() -= 1;
@@ -189,7 +191,6 @@ impl Backlog {
 struct FinishTags<K> {
     virtual_time: u64,
     tags: HashMap<K, u64>,
-    latest: u64,
     /// Number of tags from which those that no longer matter are removed.
     prune_at: usize,
 }
@@ -198,7 +199,7 @@ const PRUNE_MIN: usize = 64;
 
 impl<K> Default for FinishTags<K> {
     fn default() -> Self {
-        Self { virtual_time: 0, tags: HashMap::new(), latest: 0, prune_at: PRUNE_MIN }
+        Self { virtual_time: 0, tags: HashMap::new(), prune_at: PRUNE_MIN }
     }
 }
 
@@ -209,7 +210,6 @@ impl<K: Hash + Eq> FinishTags<K> {
     }
 
     fn finish(&mut self, key: K, tag: u64) {
-        self.latest = self.latest.max(tag);
         if self.tags.len() >= self.prune_at {
             let now = self.virtual_time;
             self.tags.retain(|_, finish| *finish > now);
@@ -217,6 +217,13 @@ impl<K: Hash + Eq> FinishTags<K> {
             self.prune_at = (2 * self.tags.len()).max(PRUNE_MIN);
         }
         self.tags.insert(key, tag);
+    }
+
+    /// A job of `key` was not served: those that come next don't wait for it.
+    fn forgive(&mut self, key: K, size: u64) {
+        if let Some(finish) = self.tags.get_mut(&key) {
+            *finish = finish.saturating_sub(size);
+        }
     }
 
     fn advance_to(&mut self, start: u64) {
@@ -229,9 +236,9 @@ impl<K: Hash + Eq> FinishTags<K> {
         self.virtual_time += size / (waiting as u64 + 1);
     }
 
-    /// Nobody waits: nobody owes anything to anybody.
+    /// Nobody waits: nobody owes anything to anybody, and time begins again.
     fn end_busy_period(&mut self) {
-        self.virtual_time = self.latest;
+        self.virtual_time = 0;
         self.tags.clear();
     }
 }
@@ -316,6 +323,31 @@ mod tests {
             queue.push(JobId(10 + job), key(2, 2), 10);
         }
         assert_eq!(served(&mut queue, 4), [50, 60, 51, 61]);
+    }
+
+    #[test]
+    fn jobs_that_are_no_longer_wanted_cost_their_flow_nothing() {
+        let mut queue = FairQueue::default();
+        for job in 0..100 {
+            queue.push(JobId(job), key(1, 1), 10);
+        }
+        for job in 100..200 {
+            queue.push(JobId(job), key(1, 2), 10);
+            assert!(queue.remove(JobId(job)));
+        }
+        queue.push(JobId(200), key(1, 2), 10);
+        assert!(served(&mut queue, 2).contains(&200), "the flow's first job is served soon");
+    }
+
+    #[test]
+    fn time_begins_again_when_nobody_waits() {
+        let mut queue = FairQueue::default();
+        // 2^44 and more in all: without an end, the tags of so many would not fit.
+        for job in 0..40 {
+            queue.push(JobId(job), key(1, 1), 1 << 40);
+            queue.push(JobId(1_000 + job), key(2, 1), 1 << 40);
+            assert_eq!(served(&mut queue, 2), [job, 1_000 + job]);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who waits for which score: one job a distinct text, any number of waiters.
+//! Who waits for which score: one job a caller and distinct text, any number of waiters.
 //!
 //! Connects async callers with worker threads through one std Mutex
 //! that is held for a few map operations and never across an await or a run of
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::batching::{self, BatchLimits};
 use super::fair_queue::{FairQueue, JobId};
-use super::flow_key::FlowKey;
+use super::flow_key::{CallerId, FlowKey};
 use super::limits::ScorerLimits;
 use crate::metrics;
 use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard};
@@ -37,6 +37,10 @@ impl TextKey {
         Self(*blake3::hash(text.as_bytes()).as_bytes())
     }
 }
+
+/// What a job is shared by: a caller does not wait in the place of another, who may have sent
+/// thousands of texts before this one.
+type SharedKey = (CallerId, TextKey);
 
 /// The model's answer for one text.
 #[derive(Debug, Clone)]
@@ -86,7 +90,7 @@ pub(super) struct Cached {
 pub(super) struct Ticket {
     pub(super) job: JobId,
     pub(super) waiter: u64,
-    /// Whether somebody else had asked for the same text before.
+    /// Whether the same text had been asked for before.
     pub(super) shared: bool,
     pub(super) answer: oneshot::Receiver<Answer>,
 }
@@ -115,7 +119,7 @@ impl Answered {
 
 /// A job that somebody waits for.
 struct Open {
-    key: TextKey,
+    key: SharedKey,
     waiters: Vec<Waiter>,
     tokens_total: usize,
     /// Taken out when a worker takes the job.
@@ -125,7 +129,7 @@ struct Open {
 struct State {
     waiting: FairQueue,
     open: HashMap<JobId, Open>,
-    by_text: HashMap<TextKey, JobId>,
+    by_text: HashMap<SharedKey, JobId>,
     cache: Cache<TextKey, Cached>,
     next: u64,
     /// Workers that wait for a job.
@@ -180,7 +184,7 @@ impl Scheduler {
     }
 
     /// Queues a text of `tokens_total` tokens, of which `ids` are read, or joins
-    /// those who wait for the same text.
+    /// those of the same caller who wait for the same text.
     pub(super) fn enqueue(
         &self,
         key: TextKey,
@@ -194,7 +198,8 @@ impl Scheduler {
         let id = state.next;
         let waiter = Waiter { id, answer: sender, span };
         state.next += 1;
-        if let Some(&job) = state.by_text.get(&key)
+        let shared = (flow.caller, key);
+        if let Some(&job) = state.by_text.get(&shared)
             && let Some(open) = state.open.get_mut(&job)
         {
             open.waiters.push(waiter);
@@ -208,9 +213,9 @@ impl Scheduler {
             return Ticket { job, waiter: id, shared: true, answer };
         }
         state.waiting.push(job, flow, ids.len());
-        state.by_text.insert(key, job);
+        state.by_text.insert(shared, job);
         let waiting = Some((ids, flow));
-        state.open.insert(job, Open { key, waiters: vec![waiter], tokens_total, waiting });
+        state.open.insert(job, Open { key: shared, waiters: vec![waiter], tokens_total, waiting });
         metrics::queue_length(state.waiting.len());
         let idle = state.idle > 0;
         drop(state);
@@ -256,7 +261,7 @@ impl Scheduler {
             let Some(open) = state.open.get_mut(&id) else { continue };
             let Some((ids, flow)) = open.waiting.take() else { continue };
             let spans = open.waiters.iter().filter_map(|waiter| waiter.span.clone()).collect();
-            jobs.push(Job { id, key: open.key, ids, flow, spans });
+            jobs.push(Job { id, key: open.key.1, ids, flow, spans });
         }
         metrics::queue_length(state.waiting.len());
         drop(state);
@@ -287,7 +292,7 @@ impl Scheduler {
         let mut answered = Vec::with_capacity(jobs.len());
         let mut state = self.state();
         for (job, answer) in jobs {
-            state.by_text.remove(&job.key);
+            state.by_text.remove(&(job.flow.caller, job.key));
             let Some(open) = state.open.remove(&job.id) else { continue };
             if let Some(forward) = &answer {
                 let cached = Cached {
@@ -379,5 +384,42 @@ impl Scheduler {
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under the lock, so a poisoned state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow_key::FlowId;
+
+    const LIMITS: ScorerLimits = ScorerLimits {
+        workers: 1,
+        queue_posts_max: 200,
+        queue_bytes_max: 20_000,
+        cache_bytes_max: 1 << 14,
+        batch: BatchLimits { posts_max: 2, tokens_max: 64, padding_max: None },
+    };
+
+    #[test]
+    fn a_text_that_another_caller_has_queued_has_a_place_of_its_own() {
+        let scheduler = Scheduler::new(&LIMITS);
+        scheduler.worker_alive(true);
+        let ask = |caller: u64, text: &str| {
+            let flow = FlowKey { caller: CallerId(caller), flow: FlowId(0) };
+            scheduler.enqueue(TextKey::of(text), vec![1; 3], 3, flow, None)
+        };
+        let theirs: Vec<_> = (0..100).map(|n| ask(1, &format!("post {n}"))).collect();
+        let mut ours = ask(2, "post 99");
+        assert!(ask(2, "post 99").shared && ask(1, "post 99").shared, "one job a caller");
+        let probabilities = Probabilities::of_sentiment(0.5, 0.25, 0.25);
+        for _ in 0..2 {
+            let (started, infer) = (Instant::now(), Duration::ZERO);
+            let answer = Some(Forward { probabilities, started, infer, span: None });
+            let jobs = scheduler.take().expect("jobs wait");
+            let answered = jobs.into_iter().map(|job| (job, answer.clone())).collect();
+            scheduler.finish(answered).deliver();
+        }
+        assert!(ours.answer.try_recv().is_ok(), "it did not wait for a hundred of another's");
+        drop(theirs);
     }
 }
