@@ -50,8 +50,7 @@ impl AlertEngine {
     }
 
     pub(super) fn find_mut(&mut self, id: &str) -> Option<&mut Firing> {
-        let found = self.firing.iter().find(|(found, _)| found.as_str() == id);
-        if let Some((_, (key, kind))) = found {
+        if let Some((key, kind)) = self.firing.get(id) {
             return firing_mut(&mut self.topics, key, *kind);
         }
         let over = self.ledger.over.iter_mut().map(|(_, firing)| firing);

@@ -18,7 +18,7 @@ pub const PLACES_MAX: usize = 5;
 /// The numbers behind an alert, as they were when it opened or last escalated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The window that decided.
+    /// The window that decided; shorter than its rule's if an alert ended within it.
     pub window: Duration,
     /// Posts in it, one an author in 15 minutes. REACH: distinct authors.
     pub posts: u64,

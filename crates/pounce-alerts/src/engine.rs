@@ -250,15 +250,7 @@ impl AlertEngine {
     pub fn tick(&mut self, now: Timestamp) -> Vec<AlertChange> {
         self.keep_time(now);
         let mut changes = Vec::new();
-        // Taken out first: at the end of time what is due stays due.
-        let mut due = Vec::new();
-        while self.due.first().is_some_and(|(at, _)| *at <= now) {
-            due.extend(self.due.pop_first());
-        }
-        for (_, topic) in due {
-            if let Some(state) = self.topics.get_mut(&topic) {
-                Arc::make_mut(state).due = None;
-            }
+        for topic in self.take_due(now) {
             if let Some(((), more)) =
                 self.with_topic(&topic, None, now, |state, context, changes| {
                     state.advance(context, changes);

@@ -6,7 +6,7 @@ use super::alert::{AlertChange, ChangeKind};
 use super::engine::AlertEngine;
 use super::key::Key;
 use super::recency::{Rank, Standing};
-use pounce_types::post::Topic;
+use pounce_types::post::{Timestamp, Topic};
 
 impl AlertEngine {
     /// Rebuilds the indices that a snapshot does not hold.
@@ -60,6 +60,27 @@ impl AlertEngine {
             }
             self.due.insert((due, name.clone()));
         }
+    }
+
+    /// Takes out the topics that are due at `now`, in the order in which they became so. A note may
+    /// be too early, and no snapshot holds it: the order is that of the topics' states.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<Topic> {
+        // All are taken out first: at the end of time what is due stays due.
+        let mut noted = Vec::new();
+        while self.due.first().is_some_and(|(at, _)| *at <= now) {
+            noted.extend(self.due.pop_first());
+        }
+        let mut due = Vec::new();
+        for (_, name) in noted {
+            let Some(state) = self.topics.get_mut(&name) else { continue };
+            Arc::make_mut(state).due = None;
+            match state.next_due(&self.settings) {
+                Some(at) if at <= now => due.push((at, name)),
+                _ => self.schedule(&name),
+            }
+        }
+        due.sort_unstable();
+        due.into_iter().map(|(_, name)| name).collect()
     }
 
     pub(super) fn index(&mut self, changes: &[AlertChange]) {

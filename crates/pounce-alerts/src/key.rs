@@ -1,6 +1,7 @@
 //! What is counted apart: a topic, or a place within a topic; and the ids that
 //! every replica derives alike. Knows names only.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,13 @@ impl AlertId {
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// It compares and hashes as its text.
+impl Borrow<str> for AlertId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -81,6 +81,13 @@ impl Ledger {
         (self.now, self.over_max) = (now, over_max);
     }
 
+    /// The clock went back to `now`: nothing resolved after it.
+    pub(super) fn turn_back(&mut self, now: Timestamp) {
+        for (at, _) in &mut self.over {
+            *at = now.min(*at);
+        }
+    }
+
     /// Drops what resolved more than `age` before `now`.
     pub(super) fn forget(&mut self, now: Timestamp, age: Duration) {
         let first = now.before(age);

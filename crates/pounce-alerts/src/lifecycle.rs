@@ -19,7 +19,10 @@ use pounce_types::score::Severity;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Detection {
     pub(super) severity: Severity,
+    /// The one that decided, as the settings have it.
     pub(super) window: Duration,
+    /// How much of it was looked at.
+    pub(super) covered: Duration,
     pub(super) posts: u64,
     pub(super) negatives: u64,
     pub(super) observed: f64,
@@ -209,9 +212,9 @@ impl Firing {
 }
 
 fn evidence(detection: &Detection, about: &StepContext<'_>, suppressed: u64) -> Evidence {
-    let Shown { samples, busiest_author_posts, texts, places } = (about.shown)(detection.window);
+    let Shown { samples, busiest_author_posts, texts, places } = (about.shown)(detection.covered);
     Evidence {
-        window: detection.window,
+        window: detection.covered,
         posts: detection.posts,
         negatives: detection.negatives,
         observed: detection.observed,

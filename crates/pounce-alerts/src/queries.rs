@@ -110,4 +110,10 @@ impl AlertEngine {
     pub fn watermark(&self) -> Option<Timestamp> {
         self.topics.values().map(|topic| topic.next().start()).max()
     }
+
+    /// The event time up to which the minutes of `topic` are closed.
+    #[must_use]
+    pub fn watermark_of(&self, topic: &Topic) -> Option<Timestamp> {
+        self.topics.get(topic).map(|topic| topic.next().start())
+    }
 }

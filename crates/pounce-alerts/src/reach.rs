@@ -73,6 +73,7 @@ impl Audience {
         let detection = found.then(|| Detection {
             severity: severity(followers, rules),
             window: minutes_long(rules.window_minutes),
+            covered: minutes_long(rules.window_minutes),
             posts: authors,
             negatives: authors,
             observed: ratio(followers),

@@ -79,11 +79,12 @@ pub(super) fn read(
     let mut calm = false;
     let mut detection = None;
     for &width in windows {
-        let counts = minutes.trailing(last, width.min(reach));
+        let covered = width.min(reach);
+        let counts = minutes.trailing(last, covered);
         let bound = lower_bound(counts, share.z);
         let limits = limits(width);
         if counts.posts >= share.posts_min && bound > limits.threshold {
-            detection = Some(found(width, counts, bound, limits, share));
+            detection = Some(found([width, covered], counts, bound, limits, share));
             break;
         }
         // A shorter window with enough posts that is back below them overrules
@@ -99,10 +100,18 @@ pub(super) fn read(
     Evaluation { detection, calm }
 }
 
-fn found(width: u32, counts: Counts, bound: f64, limits: ShareLimits, share: &Share) -> Detection {
+/// A detection in a window, of which so much is `covered`.
+fn found(
+    [width, covered]: [u32; 2],
+    counts: Counts,
+    bound: f64,
+    limits: ShareLimits,
+    share: &Share,
+) -> Detection {
     Detection {
         severity: limits.severity(bound, share),
         window: minutes_long(width),
+        covered: minutes_long(covered),
         posts: counts.posts,
         negatives: counts.negatives,
         observed: counts.share(),

@@ -52,7 +52,8 @@ impl RecentTexts {
         self.counts.insert(end, TextCount { minute, text, posts: 1 });
         while self.counts.len() > TEXTS_MAX {
             if let Some(oldest) = self.counts.pop_front() {
-                self.since = oldest.minute.plus(1);
+                // Never back: what goes may be a late one, of a minute that went before.
+                self.since = self.since.max(oldest.minute.plus(1));
             }
         }
     }
@@ -133,5 +134,8 @@ mod tests {
         let found = texts.summary(minute(299), 290);
         assert_eq!((found.distinct, found.commonest), (256, 1));
         assert_eq!(found.window, Duration::from_secs(256 * 60));
+        // One of a minute that was dropped brings none of the others back.
+        texts.record(minute(20), Some(TextHash(300)));
+        assert_eq!(texts.summary(minute(299), 290), found);
     }
 }

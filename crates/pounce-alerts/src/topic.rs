@@ -71,7 +71,7 @@ pub(super) struct TopicState {
     pub(super) places: Places,
     /// Wall clock at which the next minute closes if no post comes.
     pub(super) due: Option<Timestamp>,
-    /// Memory of its keys' states, as of the last minute that closed.
+    /// Memory of its keys' states.
     pub(super) bytes: usize,
 }
 
@@ -329,6 +329,7 @@ impl TopicState {
         let place = record.place.as_ref();
         let place = place.and_then(|place| self.places.wake(place, self.next, &rules));
         for key_state in std::iter::once(&mut self.whole).chain(place) {
+            let before = key_state.bytes();
             key_state.count(
                 record,
                 &rules,
@@ -337,6 +338,7 @@ impl TopicState {
                 context.ledger,
                 context.now,
             );
+            self.bytes = self.bytes + key_state.bytes() - before;
         }
     }
 

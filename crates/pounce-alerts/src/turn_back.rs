@@ -36,6 +36,7 @@ impl AlertEngine {
         self.clock = now;
         self.turned_back += 1;
         self.in_flight.turn_back(now);
+        self.ledger.turn_back(now);
         let lateness = self.settings.counting.lateness();
         let is_ahead = |state: &TopicState| now.after(lateness) < state.next().start();
         let concerned = |state: &TopicState| is_ahead(state) || state.is_heard_after(now);

@@ -118,6 +118,7 @@ impl WeeklySums {
                 evaluation.detection = Some(Detection {
                     severity: severity(z, rules),
                     window: minutes_long(VOLUME_WINDOW_MINUTES),
+                    covered: minutes_long(VOLUME_WINDOW_MINUTES),
                     posts,
                     negatives,
                     observed: ratio(negatives),

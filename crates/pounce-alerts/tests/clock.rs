@@ -117,6 +117,20 @@ fn what_the_wrong_clock_opened_ends_no_earlier_than_it_opened() {
 }
 
 #[test]
+fn what_resolved_by_the_wrong_clock_is_forgotten_a_day_after_that_was_right() {
+    let mut engine = engine();
+    arrive(&mut engine, (0, WRONG / 20_000, 20_000), 0, calm);
+    let wrong = WRONG + 1_440 * MINUTE;
+    arrive(&mut engine, (wrong, 200, 20_000), 2_000, |_| true);
+    arrive(&mut engine, (wrong + 200 * 20_000, 300, 20_000), 3_000, calm);
+    assert_eq!(engine.alerts(false), []);
+    for (minutes, kept) in [(0, true), (1_440, true), (1_441, false)] {
+        engine.tick(at(WRONG + minutes * MINUTE));
+        assert_eq!(!engine.alerts(true).is_empty(), kept, "after {minutes} minutes");
+    }
+}
+
+#[test]
 fn posts_that_arrived_by_the_wrong_clock_are_of_now_once_it_is_right() {
     let mut engine = engine();
     let wrong = at(WRONG + 1_440 * MINUTE);

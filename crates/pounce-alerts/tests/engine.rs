@@ -104,6 +104,30 @@ fn after_an_alert_the_same_opens_no_sooner_than_the_cooldown() {
 }
 
 #[test]
+fn a_window_that_begins_at_the_end_of_an_alert_is_as_long_as_what_it_counts() {
+    let mut posts = crisis(120, 60, 0);
+    posts.iter_mut().for_each(|post| post.place = Some(Place::parse(b"Lisbon").expect("a place")));
+    // Silence ends the alert. Then too few posts for every window but the longest.
+    posts.extend((0..24).map(|id| Observation {
+        place: Some(Place::parse(b"Porto").expect("a place")),
+        ..post("kite", 10_000 + id, 215 * MINUTE + id * 192_000, true)
+    }));
+    let mut engine = engine();
+    let changes = play(&mut engine, &posts, 3);
+    let share = of_kind(&changes, AlertKind::Share);
+    let topic = share.iter().filter(|(_, alert)| alert.key.place.is_none());
+    let of = |which| topic.clone().filter(move |(kind, _)| *kind == which);
+    let (_, ended) = of(ChangeKind::Resolved).next().expect("it ends");
+    let (_, again) = of(ChangeKind::Opened).nth(1).expect("another one");
+    let ended = ended.resolved_at.expect("resolved").millis();
+    let evidence = &again.evidence;
+    assert_eq!(evidence.window, Duration::from_millis(again.opened_at.millis() - ended));
+    assert_eq!((evidence.posts, evidence.texts_window), (20, evidence.window));
+    let [place] = &evidence.places[..] else { panic!("one place: {:?}", evidence.places) };
+    assert_eq!((place.place.as_str(), place.counts.posts), ("Porto", 20));
+}
+
+#[test]
 fn late_posts_count_for_ten_minutes_and_then_no_more() {
     let mut engine = engine();
     let now = at(60 * MINUTE);
@@ -422,7 +446,10 @@ proptest! {
             now += seconds * 1000;
             for _ in 0..*count {
                 id += 1;
-                let mut post = post(&format!("topic {topic}"), id, now - START, *negative);
+                // Every third is late: its minute has closed.
+                let late = if id % 3 == 0 { 150_000 } else { 0 };
+                let millis = (now - START).saturating_sub(late);
+                let mut post = post(&format!("topic {topic}"), id, millis, *negative);
                 post.place = place.map(|place| {
                     Place::parse(format!("place {place}").as_bytes()).expect("a place")
                 });
@@ -432,6 +459,9 @@ proptest! {
             }
             for engine in std::iter::once(&mut whole).chain(&mut restored) {
                 engine.tick(at(now - START));
+            }
+            if let Some(restored) = &restored {
+                prop_assert_eq!(restored.history_bytes(), whole.history_bytes());
             }
         }
         let restored = restored.expect("killed on the way");

@@ -90,11 +90,12 @@ function why({ kind, evidence }) {
 function sinceThen({ kind, place, evidence }, topic) {
   const key = place ? topic?.places.find((other) => other.place === place) : topic;
   const span = evidence.window_seconds / 60;
-  const window = kind === "reach" ? undefined : key?.windows.find(({ minutes: length }) => length === span);
+  // Evidence is shorter than its window where another alert ended within it.
+  const window = kind === "reach" ? undefined : key?.windows.find(({ minutes: length }) => length >= span);
   if (!window) return "";
   const { posts, negatives, bound } = window;
   const share = posts ? ` (${percent(negatives / posts)}, lower bound ${percent(bound)})` : "";
-  return `As of ${clock(key.watermark)}: ${count(negatives)} of ${many(posts, "post")} in ${minutes(span)} negative${share}.`;
+  return `As of ${clock(key.watermark)}: ${count(negatives)} of ${many(posts, "post")} in ${minutes(window.minutes)} negative${share}.`;
 }
 
 /** Names and values of the evidence; the third, if any, is the key of its mark on the scale. */

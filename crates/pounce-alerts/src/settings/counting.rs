@@ -40,8 +40,7 @@ impl Default for Counting {
 }
 
 impl Counting {
-    /// How far behind the watermark a post may be and still count.
-    /// How far behind its topic's watermark a post may be to be counted.
+    /// How far behind its topic's watermark a post may be and still count.
     #[must_use]
     pub fn lateness(&self) -> Duration {
         Duration::from_secs(u64::from(self.lateness_max_minutes) * 60)
