@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use pounce_inference::engine::EngineError;
+use pounce_inference::scorer::ScorerHandle;
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::alerting::replicated;
@@ -20,6 +22,9 @@ pub(crate) const CUT_OFF_GRACE: Duration = Duration::from_secs(1);
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// Time that the observation log has to store the last posts that were scored.
 const FLUSH_MAX: Duration = Duration::from_secs(3);
+
+/// Time that workers have to end the run of the model that they are at.
+const WORKERS_MAX: Duration = Duration::from_secs(2);
 
 /// Why a server ended without being asked to, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +94,23 @@ async fn all_ended(calls: &OpenCalls) {
         if !calls.any() {
             return;
         }
+    }
+}
+
+/// Waits until the worker threads have ended, but not for a run of the model that hangs: what was
+/// counted is to be saved all the same.
+pub(crate) async fn workers_ended(workers: ScorerHandle) {
+    let (sender, joined) = oneshot::channel();
+    // Not on the runtime, which would wait for it at its own end.
+    std::thread::spawn(move || {
+        workers.join();
+        // Whoever asked may have gone on.
+        let _ = sender.send(());
+    });
+    match tokio::time::timeout(WORKERS_MAX, joined).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => tracing::error!("a worker thread panicked"),
+        Err(_) => tracing::error!("a run of the model does not end; it is left to the exit"),
     }
 }
 

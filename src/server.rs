@@ -29,7 +29,7 @@ use crate::auth::tokens::Tokens;
 use crate::background::{forget_unsent, keep_state, named, save, show_metrics, tick, upkeep};
 use crate::cases::monitor::{CaseMonitor, CaseSpec};
 pub use crate::ending::ServerError;
-use crate::ending::{CUT_OFF_GRACE, calls_ended, drained, flush};
+use crate::ending::{CUT_OFF_GRACE, calls_ended, drained, flush, workers_ended};
 use crate::lifecycle::calls::OpenCalls;
 use crate::lifecycle::drain::{self, DrainSender, Phase};
 use crate::lifecycle::health::{Health, Standing};
@@ -278,10 +278,7 @@ impl Server {
             }
         };
         self.parts.scorer.close();
-        let workers = self.workers;
-        if tokio::task::spawn_blocking(move || workers.join()).await.is_err() {
-            tracing::error!("a worker thread panicked");
-        }
+        workers_ended(self.workers).await;
         if let Some(writer) = self.writer {
             flush(writer, self.unsent).await;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use pounce_client::{Reply, StreamSpec};
-use pounce_proto::{Post, RejectionCode};
+use pounce_proto::{Post, RejectionCode, ScoreRequest};
 use support::{Service, Spec, metric, post};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -62,4 +62,15 @@ async fn a_thousand_hangs_delay_posts_and_lose_none() {
         assert_eq!(event.post_id, n.to_string());
     }
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_never_ends_does_not_keep_the_server_from_its_end() {
+    let service = Service::start(Spec::default()).await;
+    service.script.hold();
+    let mut client = service.connect().await;
+    let request = ScoreRequest { post: Some(post(1, "good")), ..ScoreRequest::default() };
+    let hung = tokio::time::timeout(Duration::from_millis(500), client.score(request)).await;
+    assert!(hung.is_err(), "nothing can be answered");
+    tokio::time::timeout(LIMIT, service.end()).await.expect("it ends without the worker");
 }

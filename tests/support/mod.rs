@@ -321,6 +321,11 @@ impl Service {
     /// Drains and waits for the end.
     pub async fn stop(self) {
         self.script.release();
+        self.end().await;
+    }
+
+    /// The same, with workers that stay held if they are.
+    pub async fn end(self) {
         self.drain.advance(Phase::Draining);
         self.served.await.expect("no panic").expect("a clean end");
     }
