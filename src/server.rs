@@ -194,7 +194,9 @@ impl Server {
             background.spawn(named("token reload", tokens.keep_fresh()));
         }
         if let Some(notifier) = spec.notifier {
-            background.spawn(named("notifications", notifier.run(parts.monitor.clone())));
+            let counter = parts.counter.clone();
+            let told = notifier.run(parts.monitor.clone(), move || counter.is_up_to_date());
+            background.spawn(named("notifications", told));
         }
         let scoring = grpc::scoring(&spec.service, &parts);
         let tls = spec.tls.is_some();

@@ -3,6 +3,9 @@
 //! Firing alerts are told again and again, each time with an end a few minutes ahead, as
 //! Prometheus does: a sender that is gone ends its alerts. What has ended is told for a while
 //! longer, so that an Alertmanager that was away hears of it.
+//!
+//! Alerts of recorded posts call nobody: those whose topic is far behind the clock. That is known of
+//! an alert whenever it is looked at, so a restart changes nothing, and replicas agree.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,11 +22,21 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 const FIRING_FOR: Duration = Duration::from_secs(4 * 60);
 /// For so long an end is told.
 const ENDED_FOR: Duration = Duration::from_secs(15 * 60);
+/// For so long a replica that is behind tells what it told before. Shorter than [`ENDED_FOR`]: of an
+/// end, one that reads on has the last word.
+pub(super) const AS_TOLD_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// An alert that fires.
+pub(super) struct Firing {
+    pub(super) alert: Alert,
+    /// Event time up to which its topic's minutes are closed.
+    pub(super) watermark: Timestamp,
+}
 
 /// What is told, by alert.
 pub(super) struct Outbox {
     template: AlertTemplate,
-    /// An alert of a minute so long ago is of recorded posts, and calls nobody.
+    /// A topic further behind the clock is of recorded posts.
     age_max: Duration,
     entries: BTreeMap<AlertId, Entry>,
 }
@@ -44,43 +57,36 @@ impl Outbox {
         Self { template, age_max, entries: BTreeMap::new() }
     }
 
-    /// As [`Self::replace`], after changes were missed: of alerts that were not heard of, those of
-    /// recorded posts stay untold.
-    pub(super) fn catch_up(&mut self, mut firing: Vec<Alert>, now: Timestamp) {
-        firing.retain(|alert| self.entries.contains_key(&alert.id) || self.is_live(alert, now));
-        self.replace(firing, now);
-    }
-
-    /// Whether an alert that opens now is of posts of now.
-    fn is_live(&self, alert: &Alert, now: Timestamp) -> bool {
-        let age = now.millis().saturating_sub(alert.opened_at.millis());
-        u128::from(age) <= self.age_max.as_millis()
-    }
-
-    /// Takes over the alerts that fire, and ends all others: at the start, and when another state
-    /// took the place of the one that was watched.
-    pub(super) fn replace(&mut self, firing: Vec<Alert>, now: Timestamp) {
-        let ended = self.entries.values_mut().filter(|entry| entry.ended.is_none());
-        for entry in ended {
-            entry.ended = Some(now);
+    /// Takes over all alerts that fire: others have ended. One that was not told before is left out
+    /// if it is of recorded posts.
+    pub(super) fn sync(&mut self, firing: Vec<Firing>, now: Timestamp) {
+        for entry in self.entries.values_mut() {
+            entry.ended = entry.ended.or(Some(now));
         }
-        for alert in firing {
+        for Firing { alert, watermark } in firing {
+            if !self.entries.contains_key(&alert.id) && !self.is_live(watermark, now) {
+                continue;
+            }
             let entry = self.entries.entry(alert.id.clone()).or_insert_with(|| Entry::of(&alert));
             (entry.alert, entry.ended) = (alert, None);
         }
     }
 
+    /// Whether a topic with this watermark is of posts of now.
+    fn is_live(&self, watermark: Timestamp, now: Timestamp) -> bool {
+        let age = now.millis().saturating_sub(watermark.millis());
+        u128::from(age) <= self.age_max.as_millis()
+    }
+
     /// Hears of a change; whether it is to be told at once.
     pub(super) fn hear(&mut self, change: &AlertChange, now: Timestamp) -> bool {
         let alert = &change.alert;
-        if change.kind == ChangeKind::Opened {
-            if !self.is_live(alert, now) {
-                return false;
-            }
-            self.entries.insert(alert.id.clone(), Entry::of(alert));
-            return true;
+        // The watermark has just passed the minute that opened it.
+        let opens = change.kind == ChangeKind::Opened && self.is_live(alert.opened_at, now);
+        if !opens && !self.entries.contains_key(&alert.id) {
+            return false;
         }
-        let Some(entry) = self.entries.get_mut(&alert.id) else { return false };
+        let entry = self.entries.entry(alert.id.clone()).or_insert_with(|| Entry::of(alert));
         entry.alert = alert.clone();
         if change.kind == ChangeKind::Resolved {
             entry.ended = Some(now);
@@ -91,32 +97,68 @@ impl Outbox {
     /// One alert to be told at `now`, under its labels and those that ended.
     pub(super) fn due(&mut self, id: &AlertId, now: Timestamp) -> Vec<PostableAlert> {
         let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
-        // An alert that ended keeps the labels that it had then.
-        let labels = self.template.labels(&entry.alert, entry.ended.unwrap_or(now));
-        if let Some(before) = entry.labels.replace(labels.clone())
-            && before != labels
-        {
-            entry.earlier.push((before, now));
+        entry.check_ends(now);
+        // What ended keeps the labels that it was told under.
+        if entry.ended.is_none() || entry.labels.is_none() {
+            entry.relabel(&self.template, now);
         }
-        // A label set that returns is not ended by its own past.
-        entry.earlier.retain(|(earlier, at)| *earlier != labels && now < at.after(ENDED_FOR));
-        let ends = entry.ended.unwrap_or_else(|| now.after(FIRING_FOR));
-        let earlier = entry.earlier.iter().map(|(labels, at)| (labels.clone(), *at));
-        let told = earlier.chain([(labels, ends)]);
-        told.map(|(labels, ends)| self.template.postable(&entry.alert, labels, ends)).collect()
+        entry.told(&self.template, now)
     }
 
     /// Everything to be told at `now`; forgets what ended long ago.
     pub(super) fn all_due(&mut self, now: Timestamp) -> Vec<PostableAlert> {
-        self.entries.retain(|_, entry| entry.ended.is_none_or(|at| now < at.after(ENDED_FOR)));
+        self.forget(now);
         let ids: Vec<AlertId> = self.entries.keys().cloned().collect();
         ids.iter().flat_map(|id| self.due(id, now)).collect()
+    }
+
+    /// As [`Self::all_due`], but nothing that was not told before, and under no other labels.
+    pub(super) fn all_as_told(&mut self, now: Timestamp) -> Vec<PostableAlert> {
+        self.forget(now);
+        self.entries.values().flat_map(|entry| entry.told(&self.template, now)).collect()
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        for entry in self.entries.values_mut() {
+            entry.check_ends(now);
+        }
+        self.entries.retain(|_, entry| entry.ended.is_none_or(|at| now < at.after(ENDED_FOR)));
     }
 }
 
 impl Entry {
     fn of(alert: &Alert) -> Self {
         Self { alert: alert.clone(), ended: None, labels: None, earlier: Vec::new() }
+    }
+
+    /// Forgets labels that ended long ago. No end is later than `now`: one heard of by a clock that
+    /// ran ahead would fire until then.
+    fn check_ends(&mut self, now: Timestamp) {
+        self.ended = self.ended.map(|at| at.min(now));
+        for (_, at) in &mut self.earlier {
+            *at = now.min(*at);
+        }
+        self.earlier.retain(|(_, at)| now < at.after(ENDED_FOR));
+    }
+
+    fn relabel(&mut self, template: &AlertTemplate, now: Timestamp) {
+        let labels = template.labels(&self.alert, self.ended.unwrap_or(now));
+        // A label set that returns is not ended by its own past.
+        self.earlier.retain(|(earlier, _)| *earlier != labels);
+        if let Some(before) = self.labels.replace(labels.clone())
+            && before != labels
+        {
+            self.earlier.push((before, now));
+        }
+    }
+
+    /// The alert under its labels and those that ended.
+    fn told(&self, template: &AlertTemplate, now: Timestamp) -> Vec<PostableAlert> {
+        let Some(labels) = &self.labels else { return Vec::new() };
+        let ends = self.ended.unwrap_or_else(|| now.after(FIRING_FOR));
+        let earlier = self.earlier.iter().map(|(labels, at)| (labels, *at));
+        let told = earlier.chain([(labels, ends)]);
+        told.map(|(labels, ends)| template.postable(&self.alert, labels.clone(), ends)).collect()
     }
 }
 
@@ -137,6 +179,11 @@ mod tests {
 
     fn change(kind: ChangeKind, alert: &Alert) -> AlertChange {
         AlertChange { kind, alert: alert.clone() }
+    }
+
+    /// An alert that fires, of a topic whose watermark is that of `minutes`.
+    fn firing(alert: &Alert, minutes: u64) -> Vec<Firing> {
+        vec![Firing { alert: alert.clone(), watermark: at(minutes) }]
     }
 
     /// Severity, escalation and end of what is told.
@@ -200,18 +247,63 @@ mod tests {
         let (mut outbox, alert) = (outbox(), alert());
         assert!(!outbox.hear(&change(ChangeKind::Opened, &alert), at(26)));
         assert!(!outbox.hear(&change(ChangeKind::Escalated, &alert), at(26)));
-        outbox.catch_up(vec![alert.clone()], at(26));
+        outbox.sync(firing(&alert, 0), at(26));
         assert!(outbox.all_due(at(26)).is_empty());
+        // A week later, after a restart.
+        outbox.sync(firing(&alert, 60), at(7 * 24 * 60 + 61));
+        assert!(outbox.all_due(at(7 * 24 * 60 + 61)).is_empty());
     }
 
     #[test]
-    fn after_missed_changes_what_no_longer_fires_has_ended() {
+    fn a_live_topics_alert_is_told_after_a_restart_however_long_ago_it_opened() {
         let (mut outbox, alert) = (outbox(), alert());
-        outbox.catch_up(vec![alert.clone()], at(1));
+        // Heard of late, by a replica that read the log behind others.
+        assert!(!outbox.hear(&change(ChangeKind::Opened, &alert), at(180)));
+        outbox.sync(firing(&alert, 178), at(180));
+        assert_eq!(told(&outbox.all_due(at(180))), [("low", "overdue", &*rfc3339(at(184)))]);
+    }
+
+    #[test]
+    fn what_no_longer_fires_has_ended() {
+        let (mut outbox, alert) = (outbox(), alert());
+        outbox.sync(firing(&alert, 0), at(1));
         assert_eq!(told(&outbox.all_due(at(1))), [("low", "none", &*rfc3339(at(5)))]);
-        outbox.catch_up(Vec::new(), at(2));
+        outbox.sync(Vec::new(), at(2));
         assert_eq!(told(&outbox.all_due(at(2))), [("low", "none", &*rfc3339(at(2)))]);
-        outbox.replace(vec![alert], at(3));
+        outbox.sync(firing(&alert, 0), at(3));
         assert_eq!(told(&outbox.all_due(at(3))), [("low", "none", &*rfc3339(at(7)))]);
+        // That the topic falls behind ends nothing.
+        outbox.sync(firing(&alert, 0), at(40));
+        assert_eq!(told(&outbox.all_as_told(at(40))), [("low", "none", &*rfc3339(at(44)))]);
+    }
+
+    #[test]
+    fn what_was_told_is_told_as_it_was() {
+        let (mut outbox, alert) = (outbox(), alert());
+        outbox.hear(&change(ChangeKind::Opened, &alert), at(1));
+        assert!(outbox.all_as_told(at(1)).is_empty());
+        outbox.all_due(at(1));
+        assert_eq!(told(&outbox.all_as_told(at(20))), [("low", "none", &*rfc3339(at(24)))]);
+        assert_eq!(told(&outbox.all_due(at(20))).len(), 2);
+    }
+
+    #[test]
+    fn no_end_is_later_than_now_after_the_clock_ran_ahead() {
+        let (mut outbox, mut alert) = (outbox(), alert());
+        outbox.hear(&change(ChangeKind::Opened, &alert), at(1));
+        outbox.all_due(at(1));
+        let tomorrow = 24 * 60;
+        alert.severity = Severity::High;
+        outbox.hear(&change(ChangeKind::Escalated, &alert), at(tomorrow));
+        outbox.all_due(at(tomorrow));
+        outbox.hear(&change(ChangeKind::Resolved, &alert), at(tomorrow + 1));
+        let end = rfc3339(at(4));
+        for now in [4, 18] {
+            assert_eq!(
+                told(&outbox.all_due(at(now))),
+                [("low", "none", &*end), ("high", "overdue", &*end)]
+            );
+        }
+        assert!(outbox.all_due(at(19)).is_empty());
     }
 }
