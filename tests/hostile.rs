@@ -14,6 +14,8 @@ use http_body::Frame;
 use pounce_proto::scoring_service_client::ScoringServiceClient;
 use pounce_proto::{Post, ScoreBatchRequest, ScoreRequest};
 use prost::Message;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -185,4 +187,36 @@ async fn a_batch_of_millions_of_empty_posts_is_refused_before_it_is_decoded() {
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 96, "grew by {grown} MiB");
     server.drain();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_of_json_that_wait_hold_no_more_than_the_posts() {
+    let server = Server::start_with(0, &["--workers", "1", "--drain-notice", "0"]);
+    score(&server).await.expect("it serves");
+    let before = resident(&server);
+    let addr = server.http.trim_start_matches("http://").to_owned();
+    let mut open = Vec::new();
+    for connection in 0..48 {
+        let text =
+            |n: usize| format!("{connection} {n} {}", "the parcel is late again ".repeat(20));
+        let posts: Vec<_> = (0..100).map(|n| serde_json::json!({ "text": text(n) })).collect();
+        // As large as a body may be, with white space.
+        let mut body = serde_json::to_string(&posts).expect("JSON");
+        body.push_str(&" ".repeat((4 << 20) - body.len()));
+        let head = format!(
+            "POST /v1/score HTTP/1.1\r\nhost: pounce\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut socket = TcpStream::connect(&addr).await.expect("it listens");
+        // One after another, so that there is room for each while it arrives.
+        for part in [head, body] {
+            let sent = socket.write_all(part.as_bytes());
+            let sent = tokio::time::timeout(Duration::from_secs(20), sent).await;
+            sent.expect("it is read in time").expect("it is read");
+        }
+        open.push(socket);
+    }
+    let grown = peak(&server).await.saturating_sub(before);
+    assert!(grown < 96, "grew by {grown} MiB; the bodies have 192");
 }

@@ -35,9 +35,11 @@ const LINGER: Duration = Duration::from_secs(5);
 struct Lines {
     body: Option<BodyDataStream>,
     rest: Option<oneshot::Sender<BodyDataStream>>,
-    /// What was read of a line that is not whole, and of those after it.
+    /// What was read and not dropped yet.
     buffer: Vec<u8>,
-    /// Bytes of the buffer that were looked through.
+    /// Where in the buffer the next line begins.
+    start: usize,
+    /// Up to where the buffer was looked through.
     seen: usize,
     bytes_max: usize,
     /// The line is too long: its bytes are dropped up to its end.
@@ -53,10 +55,8 @@ impl Lines {
     /// The next line that is not empty; none at the end of the body.
     async fn next(&mut self) -> Option<Result<Line, Status>> {
         loop {
-            while let Some(line) = self.whole() {
-                if line.as_ref().map_or(true, |line| !line.trim_ascii().is_empty()) {
-                    return Some(Ok(line));
-                }
+            if let Some(line) = self.whole() {
+                return Some(Ok(line));
             }
             let inside = self.skipping || !self.buffer.is_empty();
             let (body, arrival) = (self.body.as_mut()?, &mut self.arrival);
@@ -82,26 +82,32 @@ impl Lines {
         }
     }
 
-    /// Takes a whole line out of the buffer, if there is one.
+    /// The next whole line of the buffer that is not empty, if there is one. Else the buffer begins
+    /// with what there is of the next line: it moves once a read, however many lines that brought.
     fn whole(&mut self) -> Option<Line> {
-        let end = self.buffer[self.seen..].iter().position(|byte| *byte == b'\n');
-        let Some(end) = end.map(|end| end + self.seen) else {
-            self.seen = self.buffer.len();
-            if self.seen > self.bytes_max {
-                self.skipping = true;
+        while let Some(length) = self.buffer[self.seen..].iter().position(|byte| *byte == b'\n') {
+            let end = self.seen + length;
+            let line = &self.buffer[self.start..end];
+            self.start = end + 1;
+            self.seen = self.start;
+            self.arrival.begin();
+            if std::mem::take(&mut self.skipping) || line.len() > self.bytes_max {
+                return Some(Err(()));
             }
-            if self.skipping {
-                self.buffer.clear();
-                self.seen = 0;
+            if !line.trim_ascii().is_empty() {
+                return Some(Ok(line.to_vec()));
             }
-            return None;
-        };
-        let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
-        line.pop();
-        self.seen = 0;
-        self.arrival.begin();
-        let too_long = std::mem::take(&mut self.skipping) || line.len() > self.bytes_max;
-        Some(if too_long { Err(()) } else { Ok(line) })
+        }
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        if self.buffer.len() > self.bytes_max {
+            self.skipping = true;
+        }
+        if self.skipping {
+            self.buffer.clear();
+        }
+        self.seen = self.buffer.len();
+        None
     }
 }
 
@@ -129,6 +135,7 @@ pub(super) fn posts(
         body: Some(body.into_data_stream()),
         rest: Some(sender),
         buffer: Vec::new(),
+        start: 0,
         seen: 0,
         bytes_max: line_bytes_max,
         skipping: false,
@@ -233,6 +240,7 @@ mod tests {
             body: Some(body.into_data_stream()),
             rest: None,
             buffer: Vec::new(),
+            start: 0,
             seen: 0,
             bytes_max,
             skipping: false,
@@ -254,6 +262,31 @@ mod tests {
             let good = |line: &str| Ok(line.as_bytes().to_vec());
             assert_eq!(lines, [good("one\r"), good("two"), Err(()), good("three")], "{size}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_read_brought_stays_where_it_is_until_all_its_lines_are_taken() {
+        let text = "\n".repeat(1_000) + "{}\n" + &"\n".repeat(1_000) + "{}\nhalf";
+        let body = Body::from(text.clone());
+        let mut lines = Lines {
+            body: Some(body.into_data_stream()),
+            rest: None,
+            buffer: Vec::new(),
+            start: 0,
+            seen: 0,
+            bytes_max: 100,
+            skipping: false,
+            arrival: Arrival::default(),
+        };
+        for _ in 0..2 {
+            assert_eq!(
+                lines.next().await.expect("a line").expect("no problem"),
+                Ok(b"{}".to_vec())
+            );
+            assert_eq!(lines.buffer.len(), text.len(), "nothing was moved");
+        }
+        assert_eq!(lines.next().await.expect("a line").expect("no problem"), Ok(b"half".to_vec()));
+        assert!(lines.buffer.len() < 10, "only the rest was kept");
     }
 
     #[tokio::test(start_paused = true)]

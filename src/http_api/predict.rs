@@ -128,6 +128,8 @@ pub(super) async fn predict(State(api): State<Arc<Api>>, request: Request) -> Re
         let body = api.limits.read(&CallerKey::of(&extensions), &head.headers, body).await?;
         let Object(predict): Object<Predict> =
             serde_json::from_slice(&body).map_err(|error| unread(&error))?;
+        // The texts wait long, and a body can be far larger than they are.
+        drop(body);
         predict.check()?;
         let top = predict.parameters.as_ref().and_then(|given| given.0.top_k);
         let top = top.map_or(usize::MAX, NonZeroUsize::get);

@@ -93,7 +93,10 @@ async fn whole(
     body: Body,
 ) -> Result<Response, Problem> {
     let body = api.limits.read(&CallerKey::of(&extensions), headers, body).await?;
-    let answer = match parse(&body, api.limits.posts_max)? {
+    let posts = parse(&body, api.limits.posts_max)?;
+    // The posts wait long, and a body can be far larger than they are.
+    drop(body);
+    let answer = match posts {
         Posts::One(post) => {
             let CallTerms { thresholds, history } = terms;
             let request = ScoreRequest { post: Some(post), thresholds, history };
