@@ -65,8 +65,14 @@ struct Inner<T> {
     files: Vec<PathBuf>,
     parse: Box<Parse<T>>,
     value: watch::Sender<Arc<T>>,
-    /// Hash of what the last look found, so that bad files are told of once.
-    seen: Mutex<blake3::Hash>,
+    seen: Mutex<Seen>,
+}
+
+/// What the last look found.
+struct Seen {
+    hash: blake3::Hash,
+    /// Why it was of no use, so that this is told once.
+    fault: Option<FileError>,
 }
 
 impl<T: Send + Sync + 'static> Reloaded<T> {
@@ -78,7 +84,7 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     ) -> Result<Self, FileError> {
         let (contents, seen) = read(&files);
         let value = watch::Sender::new(Arc::new(parse(&contents?, None)?));
-        let seen = Mutex::new(seen);
+        let seen = Mutex::new(Seen { hash: seen, fault: None });
         metrics::reloads_known(what);
         let inner = Inner { what, files, parse: Box::new(parse), value, seen };
         Ok(Self { inner: Arc::new(inner) })
@@ -98,14 +104,21 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     /// Looks at the files now. Blocks for as long as reading them takes.
     pub fn look(&self) -> Look {
         let Inner { what, files, parse, value, seen } = &*self.inner;
-        let (contents, found) = read(files);
-        if std::mem::replace(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner), found)
-            == found
-        {
+        let (contents, hash) = read(files);
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = seen.hash == hash;
+        // What was of no use may be by now: a certificate becomes valid.
+        if same && seen.fault.is_none() {
             return Look::Same;
         }
         let before = self.now();
-        match contents.and_then(|contents| parse(&contents, Some(&before))) {
+        let parsed = contents.and_then(|contents| parse(&contents, Some(&before)));
+        let fault = parsed.as_ref().err().cloned();
+        if same && fault == seen.fault {
+            return Look::Same;
+        }
+        *seen = Seen { hash, fault };
+        match parsed {
             Ok(new) => {
                 value.send_replace(Arc::new(new));
                 metrics::reloaded(what, true);
@@ -164,6 +177,7 @@ fn read_one(file: &Path) -> Result<Vec<u8>, FileError> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -197,6 +211,29 @@ mod tests {
         assert!(matches!(value.look(), Look::Bad(_)));
         write("live", "3");
         assert_eq!((value.look(), *value.now()), (Look::New, 3));
+    }
+
+    #[test]
+    fn what_becomes_good_without_a_change_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "one").expect("written");
+        let valid = Arc::new(AtomicBool::new(true));
+        let now = Arc::clone(&valid);
+        let name = file.clone();
+        let value = Reloaded::open("test", vec![file.clone()], move |contents, _| {
+            let text = String::from_utf8_lossy(&contents[0]).into_owned();
+            let fault = || FileError::new(&name, "is not valid yet");
+            now.load(Ordering::Relaxed).then_some(text).ok_or_else(fault)
+        })
+        .expect("good");
+        std::fs::write(&file, "two").expect("written");
+        valid.store(false, Ordering::Relaxed);
+        assert!(matches!(value.look(), Look::Bad(_)));
+        assert_eq!((value.look(), value.now().as_str()), (Look::Same, "one"), "told of once");
+        valid.store(true, Ordering::Relaxed);
+        assert_eq!((value.look(), value.now().as_str()), (Look::New, "two"));
+        assert_eq!(value.look(), Look::Same);
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(crate) fn register() {
     describe_gauge!("pounce_connections_open", "Open gRPC connections");
     describe_gauge!(
         "pounce_tls_certificate_expiry_timestamp_seconds",
-        "When the gRPC port's certificate expires, in seconds since 1970"
+        "When the certificate of both ports expires, in seconds since 1970"
     );
     describe_counter!("pounce_messages_refused_total", "Request messages refused while arriving");
 
