@@ -85,6 +85,22 @@ async fn a_stream_gathers_replies_by_request_and_a_bad_one_costs_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_requests_thresholds_hold_even_if_the_rest_of_it_is_refused() {
+    let service = Service::start(Spec::default()).await;
+    let mut stream = Exchange::open(&service).await;
+    let low = InferParameter { parameter_choice: Some(DoubleParam(0.25)) };
+    for texts in [&[][..], &["good"]] {
+        let mut request = request("a", texts);
+        request.parameters.insert("discontent_low".to_owned(), low.clone());
+        stream.requests.send(request).await.expect("it reads");
+    }
+    let (_, error) = stream.hear().await.expect("open").expect("an answer");
+    assert!(error.starts_with("text has no elements"), "{error}");
+    assert_eq!(stream.hear().await.expect("open"), Some(("a".to_owned(), String::new())));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drain_answers_whole_requests_and_says_that_others_are_not_taken() {
     let mut spec = Spec::default();
     spec.service.stream_posts_in_flight_max = 3;

@@ -122,7 +122,10 @@ fn unpack(mut raw: Bytes, count: usize) -> Option<Vec<Bytes>> {
     raw.is_empty().then_some(elements)
 }
 
-fn thresholds(parameters: &HashMap<String, InferParameter>) -> Result<Option<Thresholds>, Status> {
+/// Thresholds among the parameters of a request.
+pub(super) fn thresholds(
+    parameters: &HashMap<String, InferParameter>,
+) -> Result<Option<Thresholds>, Status> {
     let thresholds = Thresholds {
         discontent_low: number(parameters, "discontent_low")?,
         discontent_medium: number(parameters, "discontent_medium")?,

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 use tonic::{Extensions, Status};
 
 use super::fault::{check_model, invalid, refused};
-use super::request::{Parsed, parse};
+use super::request::{Parsed, parse, thresholds};
 use super::response::{Output, response};
 use crate::scoring::ids::run_id;
 use crate::scoring::input::StreamInput;
@@ -149,17 +149,15 @@ where
                 }
             };
             let id = request.id.clone();
-            match reader.read(request) {
-                Ok((options, parsed)) => {
-                    if let Some(thresholds) = options {
-                        let options = StreamOptions {
-                            thresholds: Some(thresholds),
-                            ..StreamOptions::default()
-                        };
-                        yield Ok(StreamInput::Request(ScoreStreamRequest {
-                            request: Some(Request::Options(options)),
-                        }));
-                    }
+            let (thresholds, parsed) = reader.read(request);
+            if thresholds.is_some() {
+                let options = StreamOptions { thresholds, ..StreamOptions::default() };
+                yield Ok(StreamInput::Request(ScoreStreamRequest {
+                    request: Some(Request::Options(options)),
+                }));
+            }
+            match parsed {
+                Ok(parsed) => {
                     let outcome = Ok((parsed.wanted, parsed.posts.len()));
                     lock(&open).push_back(Open { id, outcome });
                     for post in parsed.posts {
@@ -185,28 +183,34 @@ struct Reader {
     run: String,
     /// Requests read.
     count: u64,
-    /// Those of the first request hold for the stream.
+    /// Those of the first request hold for the stream, even if the rest of it can't be read.
     thresholds: Option<Thresholds>,
 }
 
 impl Reader {
     /// Thresholds to begin the stream with, if this is its first request, and the request.
-    fn read(&mut self, request: ModelInferRequest) -> Result<(Option<Thresholds>, Parsed), Status> {
+    fn read(&mut self, request: ModelInferRequest) -> (Option<Thresholds>, Result<Parsed, Status>) {
         self.count += 1;
+        let mut begin_with = None;
+        if self.count == 1 {
+            // Those that can't be read are a fault of this request, told by `parse`.
+            begin_with = thresholds(&request.parameters).unwrap_or_default();
+            self.thresholds = begin_with;
+        }
+        (begin_with, self.parsed(request))
+    }
+
+    fn parsed(&self, request: ModelInferRequest) -> Result<Parsed, Status> {
         let (name, revision) = &self.model;
         check_model((name, revision), &request.model_name, &request.model_version)?;
         let run = format!("{}-{}", self.run, self.count);
         let parsed = parse(request, self.posts_max, &run)?;
-        if self.count == 1 {
-            self.thresholds = parsed.thresholds;
-            return Ok((self.thresholds, parsed));
-        }
         if parsed.thresholds != self.thresholds {
             return Err(invalid(
                 "parameters",
                 "thresholds must be those of the stream's first request",
             ));
         }
-        Ok((None, parsed))
+        Ok(parsed)
     }
 }
