@@ -2,6 +2,8 @@
 
 #[path = "support/nats.rs"]
 mod nats;
+#[path = "support/proxy.rs"]
+mod proxy;
 mod support;
 
 use std::sync::Arc;
@@ -15,8 +17,10 @@ use pounce_bridge::access::Access;
 use pounce_bridge::ends::{self, Bounds, End, RunError};
 use pounce_bridge::status::Status;
 use pounce_bridge::stop::{self, Stopper};
+use pounce_client::Client;
 use pounce_proto::{Post, ScoredEvent, Sentiment};
 use prost::Message;
+use proxy::{Network, Proxy};
 use serde_json::{Value, json};
 use support::{Service, Spec, eventually};
 use tokio::task::JoinHandle;
@@ -75,6 +79,22 @@ impl Broker {
         assert!(waited.is_ok(), "{} of {count} are stored", self.count().await);
     }
 
+    /// Waits until bridges have read so many posts that they have not acknowledged.
+    async fn wait_until_read(&self, count: usize) {
+        let stream = self.context.get_stream("POSTS").await.expect("a stream");
+        let read = async || {
+            let info = stream.consumer_info("pounce-bridge").await;
+            info.is_ok_and(|info| info.num_ack_pending == count)
+        };
+        let waiting = async {
+            while !read().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        assert!(waited.is_ok(), "{count} posts are not read");
+    }
+
     async fn consumer(&self) -> consumer::Info {
         let stream = self.context.get_stream("POSTS").await.expect("a stream");
         stream.consumer_info("pounce-bridge").await.expect("the bridge has made it")
@@ -94,13 +114,13 @@ struct Bridge {
 
 impl Bridge {
     fn start(service: &Service, from: End, to: End) -> Self {
-        Self::start_within(service, from, to, Duration::from_secs(20))
+        Self::start_within(service.client(), from, to, Duration::from_secs(20))
     }
 
-    fn start_within(service: &Service, from: End, to: End, drain_timeout: Duration) -> Self {
+    fn start_within(client: Client, from: End, to: End, drain_timeout: Duration) -> Self {
         let (stopper, stop) = stop::channel();
         let status = Arc::new(Status::default());
-        let (client, seen) = (service.client(), Arc::clone(&status));
+        let seen = Arc::clone(&status);
         let bounds = Bounds { in_flight_max: 16, drain_timeout };
         let ended =
             tokio::spawn(async move { ends::run(client, &from, &to, bounds, seen, stop).await });
@@ -208,9 +228,17 @@ async fn a_bridge_that_is_stopped_finishes_what_it_took_and_the_next_one_goes_on
     service.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_post_that_takes_long_is_not_handed_out_again_meanwhile() {
-    let (broker, service) = (Broker::start().await, Service::start(Spec::default()).await);
+/// A service, and the way to it.
+async fn behind_a_proxy() -> (Service, Proxy, Client) {
+    let service = Service::start(Spec::default()).await;
+    let proxy = Proxy::to(service.addr).await;
+    let client = Client::connect(&format!("http://{}", proxy.addr())).expect("an address");
+    (service, proxy, client)
+}
+
+/// Has posts wait in a bridge three times as long as the server waits for a word, then `go_on`.
+async fn check_none_is_handed_out_again(service: Service, client: Client, go_on: impl FnOnce()) {
+    let broker = Broker::start().await;
     let warm = service.script.rows.load(Ordering::SeqCst);
     let posts = broker.context.get_stream("POSTS").await.expect("a stream");
     let config = consumer::pull::Config {
@@ -219,42 +247,71 @@ async fn a_post_that_takes_long_is_not_handed_out_again_meanwhile() {
         ..Default::default()
     };
     posts.create_consumer(config).await.expect("a consumer");
-    service.script.hold();
     for n in 0..10 {
         broker.publish(json!({ "id": n, "text": format!("bad {n}") }).to_string()).await;
     }
-    let bridge = Bridge::start(&service, broker.end("POSTS"), broker.end("EVENTS"));
-    bridge.ready().await;
-    // Three times as long as the server waits for a word.
+    let (from, to) = (broker.end("POSTS"), broker.end("EVENTS"));
+    let bridge = Bridge::start_within(client, from, to, Duration::from_secs(20));
+    broker.wait_until_read(10).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    service.script.release();
+    go_on();
     broker.wait_for(10).await;
     bridge.stop().await.expect("a clean end");
     assert_eq!(service.script.rows.load(Ordering::SeqCst) - warm, 10, "each was scored once");
-    assert_eq!(broker.consumer().await.num_redelivered, 0);
+    let handed_out = broker.consumer().await.delivered.consumer_sequence;
+    assert_eq!(handed_out, 10, "each was handed out once");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_takes_long_is_not_handed_out_again_meanwhile() {
+    let service = Service::start(Spec::default()).await;
+    let (client, script) = (service.client(), Arc::clone(&service.script));
+    script.hold();
+    check_none_is_handed_out_again(service, client, || script.release()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_that_wait_for_a_service_are_not_handed_out_again_meanwhile() {
+    let (service, proxy, client) = behind_a_proxy().await;
+    proxy.set(Network::Down);
+    check_none_is_handed_out_again(service, client, || proxy.set(Network::Good)).await;
+}
+
+/// Stops a bridge that gets no answers; the next one must get what it has read.
+async fn check_all_is_given_back(service: Service, client: Client) {
+    let broker = Broker::start().await;
+    for n in 0..10 {
+        broker.publish(json!({ "id": n, "text": format!("bad {n}") }).to_string()).await;
+    }
+    let (from, to) = (broker.end("POSTS"), broker.end("EVENTS"));
+    let drain_timeout = Duration::from_millis(100);
+    let bridge = Bridge::start_within(client, from.clone(), to.clone(), drain_timeout);
+    broker.wait_until_read(10).await;
+    let error = bridge.stop().await.expect_err("there are no answers").to_string();
+    assert!(error.contains("10 messages were still in flight"), "{error}");
+    service.script.release();
+    // Sooner than the 30 seconds after which the server would hand them out by itself.
+    let bridge = Bridge::start(&service, from, to);
+    broker.wait_for(10).await;
+    bridge.stop().await.expect("a clean end");
+    assert_eq!(broker.consumer().await.num_ack_pending, 0);
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_done_in_time_at_the_end_is_given_back_at_once() {
-    let (broker, service) = (Broker::start().await, Service::start(Spec::default()).await);
+    let service = Service::start(Spec::default()).await;
     service.script.hold();
-    for n in 0..5 {
-        broker.publish(json!({ "id": n, "text": format!("bad {n}") }).to_string()).await;
-    }
-    let (from, to) = (broker.end("POSTS"), broker.end("EVENTS"));
-    let bridge =
-        Bridge::start_within(&service, from.clone(), to.clone(), Duration::from_millis(100));
-    bridge.ready().await;
-    let error = bridge.stop().await.expect_err("the engine is held").to_string();
-    assert!(error.contains("5 messages were still in flight"), "{error}");
-    service.script.release();
-    // Sooner than the 30 seconds after which the server would hand them out by itself.
-    let bridge = Bridge::start(&service, from, to);
-    broker.wait_for(5).await;
-    bridge.stop().await.expect("a clean end");
-    assert_eq!(broker.consumer().await.num_ack_pending, 0);
-    service.stop().await;
+    let client = service.client();
+    check_all_is_given_back(service, client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_service_at_the_end_is_given_back_at_once() {
+    let (service, proxy, client) = behind_a_proxy().await;
+    proxy.set(Network::Down);
+    check_all_is_given_back(service, client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,13 +364,10 @@ async fn a_missing_stream_and_a_stranger_among_consumers_are_told() {
     service.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_as_large_as_the_broker_allows_leaves_its_reason_without_itself() {
-    let (broker, service) = (Broker::start().await, Service::start(Spec::default()).await);
-    // The reason beside it makes it larger than the broker takes.
-    let max = async_nats::connect(broker.nats.url()).await.expect("it listens");
-    let max = max.server_info().max_payload;
-    broker.publish(vec![b'x'; max]).await;
+/// A message for which its dead letter has no room leaves the reason alone.
+async fn check_leaves_its_reason(broker: &Broker, bytes: usize) {
+    let service = Service::start(Spec::default()).await;
+    broker.publish(vec![b'x'; bytes]).await;
     let bridge = Bridge::start(&service, broker.end("POSTS"), broker.end("EVENTS"));
     broker.wait_for(1).await;
     let dead = broker.stored("events.dead").await;
@@ -323,6 +377,24 @@ async fn a_message_as_large_as_the_broker_allows_leaves_its_reason_without_itsel
     assert_eq!(header(&dead[0], "pounce-position"), "POSTS-1");
     bridge.stop().await.expect("a clean end");
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_as_large_as_the_broker_allows_leaves_its_reason_without_itself() {
+    let broker = Broker::start().await;
+    // The reason beside it makes it larger than the broker takes.
+    let max = async_nats::connect(broker.nats.url()).await.expect("it listens");
+    check_leaves_its_reason(&broker, max.server_info().max_payload).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_larger_than_the_stream_of_events_allows_leaves_its_reason_without_itself() {
+    let broker = Broker::start().await;
+    let mut events = broker.context.get_stream("EVENTS").await.expect("a stream");
+    let config = events.info().await.expect("told").config.clone();
+    let config = stream::Config { max_message_size: 1000, ..config };
+    broker.context.update_stream(config).await.expect("a limit");
+    check_leaves_its_reason(&broker, 2000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

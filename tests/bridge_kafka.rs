@@ -11,10 +11,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kafka::{Bridge, POSTS, TOPICS, Topics, different, header, in_order};
+use rdkafka::ClientConfig;
 use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{DefaultProducerContext, FutureRecord};
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use serde_json::json;
 use support::{Service, Spec, eventually};
 
 /// Three brokers in this process.
@@ -79,6 +81,28 @@ async fn what_is_no_post_goes_to_the_topic_of_dead_letters() {
     events.until("all events", |messages| messages.len() == 20).await;
     bridge.stop().await;
     assert_eq!(kafka.committed(), 21, "the dead letter is done too");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_whose_topic_is_larger_than_a_record_may_be_leaves_its_reason_alone() {
+    let (kafka, service) = (Kafka::start(), Service::start(Spec::default()).await);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka.cluster.bootstrap_servers());
+    let producer: FutureProducer =
+        config.set("message.max.bytes", "4000000").create().expect("a producer");
+    let post = json!({ "id": 1, "text": "bad", "topic": "x".repeat(2_000_000) }).to_string();
+    let record = FutureRecord::<(), _>::to("posts").partition(1).payload(&post);
+    producer.send(record, Duration::from_secs(20)).await.expect("stored");
+    let bridge = Bridge::start(&service, kafka.end(POSTS), kafka.end("events"));
+    let mut dead = kafka.reader("events.dead");
+    dead.until("a dead letter", |messages| !messages.is_empty()).await;
+    let letter = &dead.messages[0];
+    assert_eq!((letter.key(), letter.payload().unwrap_or_default()), (None, &b""[..]));
+    assert_eq!(header(letter, "pounce-code"), "too_long");
+    assert!(header(letter, "pounce-payload").contains("left out"));
+    bridge.stop().await;
+    assert_eq!(kafka.committed(), 1, "the dead letter is done");
     service.stop().await;
 }
 

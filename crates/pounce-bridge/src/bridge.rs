@@ -1,14 +1,15 @@
 //! The way of a message through the bridge, from the source to its acknowledgement.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::FusedFuture;
 use futures::stream::FuturesOrdered;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use pounce_client::{Backoff, Client, ClientError, Reply, StreamSpec};
 use pounce_proto::{Post, Rejection, RejectionCode};
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::address::{Broker, Format};
 use crate::delivery::{self, Delivery};
 use crate::metrics;
+use crate::receipts::Receipts;
 use crate::record::{self, Identity, Kind, Record};
 use crate::sink::{Sink, SinkError};
 use crate::source::{Intake, Source, SourceError};
@@ -86,11 +88,18 @@ pub async fn run<S: Source, K: Sink>(
     let window = Window::new(spec.in_flight_max);
     let room = usize::try_from(window.size()).unwrap_or(usize::MAX);
     let (deliveries, received) = mpsc::channel(room);
-    let intake = Intake { deliveries, window, stop: stop.clone(), status: Arc::clone(&status) };
-    let flights = Arc::new(Flights::default());
+    let receipts = Arc::new(Receipts::default());
+    let intake = Intake {
+        deliveries,
+        receipts: Arc::clone(&receipts),
+        window,
+        stop: stop.clone(),
+        status: Arc::clone(&status),
+    };
+    let flights = Arc::new(Flights { unanswered: Mutex::default(), receipts });
     let taken = Arc::clone(&flights);
-    let posts =
-        ReceiverStream::new(received).map(move |delivery| taken.take_in(delivery, spec.input));
+    let posts = ReceiverStream::new(received)
+        .map(move |(number, delivery)| taken.take_in(number, delivery, spec.input));
     let job = StreamSpec {
         posts_in_flight_max: spec.in_flight_max,
         // It waits for the service as long as it takes; health tells.
@@ -98,21 +107,28 @@ pub async fn run<S: Source, K: Sink>(
         ..StreamSpec::default()
     };
     let replies = client.score_all(posts, job);
+    let mut reading = pin!(source.read(intake).fuse());
     let work = async {
-        let read = async { source.read(intake).await.map_err(BridgeError::from) };
+        let read = async { reading.as_mut().await.map_err(BridgeError::from) };
         let moved = settle(replies, source, sink, &flights, spec.output, room, &status);
         tokio::try_join!(read, moved)
     };
     let ended = tokio::select! {
         ended = work => ended.map(drop),
-        never = keep(source, &flights) => match never {},
+        never = keep(source, &flights.receipts) => match never {},
         never = check(&client, source, sink, spec.from, &status) => match never {},
         () = async { stop.asked().await; sleep(spec.drain_timeout).await } => {
-            Err(BridgeError::CutOff { left: flights.receipts().len(), after: spec.drain_timeout })
+            let left = flights.receipts.all().len();
+            Err(BridgeError::CutOff { left, after: spec.drain_timeout })
         }
     };
     let closed = async {
-        for receipt in flights.receipts() {
+        // It ends soon, since nobody takes messages any more. Until then it would be handed what is
+        // given back.
+        if !reading.is_terminated() {
+            let _ = reading.as_mut().await;
+        }
+        for receipt in flights.receipts.all() {
             source.give_back(&receipt).await;
         }
         source.close().await;
@@ -143,7 +159,7 @@ async fn settle<S: Source, K: Sink>(
             Some(done) = storing.next() => {
                 let (flight, code): (Flight<S::Receipt>, Option<RejectionCode>) = done?;
                 source.acknowledge(&flight.receipt).await;
-                flights.done(flight.number);
+                flights.receipts.remove(flight.number);
                 report(&flight, code);
             }
             Some(reply) = replies.next(), if storing.len() < room => {
@@ -182,7 +198,7 @@ async fn stored<K: Sink>(
 /// A message is done.
 fn report<R>(flight: &Flight<R>, code: Option<RejectionCode>) {
     match code {
-        None => metrics::event_stored(flight.began.elapsed()),
+        None => metrics::event_stored(flight.read_at.elapsed()),
         Some(code) => {
             let position = flight.position.as_str();
             tracing::info!(position, code = code.name(), "dead letter");
@@ -243,11 +259,11 @@ impl<'a> Attempt<'a> {
 }
 
 /// Tells the source again and again what is still being worked on.
-async fn keep<S: Source>(source: &S, flights: &Flights<S::Receipt>) -> Infallible {
+async fn keep<S: Source>(source: &S, receipts: &Receipts<S::Receipt>) -> Infallible {
     loop {
         let Some(pause) = source.progress_interval() else { return std::future::pending().await };
         sleep(pause).await;
-        for receipt in flights.receipts() {
+        for receipt in receipts.all() {
             source.in_progress(&receipt).await;
         }
     }
@@ -282,84 +298,51 @@ async fn check<S: Source, K: Sink>(
     }
 }
 
-/// A message in flight.
+/// A message that the client has taken.
 struct Flight<R> {
     number: u64,
     position: String,
     payload: Bytes,
     identity: Identity,
     receipt: Arc<R>,
-    began: Instant,
+    read_at: Instant,
     /// Free again when the message is acknowledged.
     _permit: Permit,
 }
 
 /// The messages in flight.
-struct Flights<R>(Mutex<Table<R>>);
-
-struct Table<R> {
-    next: u64,
-    /// Those without a reply, in the order in which replies come.
-    unanswered: VecDeque<Flight<R>>,
+struct Flights<R> {
+    /// Those that the client has taken and not answered, in the order in which replies come.
+    unanswered: Mutex<VecDeque<Flight<R>>>,
     /// Those that are not acknowledged.
-    receipts: BTreeMap<u64, Arc<R>>,
-}
-
-impl<R> Default for Flights<R> {
-    fn default() -> Self {
-        let (unanswered, receipts) = (VecDeque::new(), BTreeMap::new());
-        Self(Mutex::new(Table { next: 0, unanswered, receipts }))
-    }
+    receipts: Arc<Receipts<R>>,
 }
 
 impl<R> Flights<R> {
-    fn with<T>(&self, act: impl FnOnce(&mut Table<R>) -> T) -> T {
-        // std Mutex: held for a few steps, never across an await.
-        act(&mut self.0.lock().expect("no panic under the lock"))
+    fn unanswered(&self) -> MutexGuard<'_, VecDeque<Flight<R>>> {
+        // std Mutex: held for one step, never across an await.
+        self.unanswered.lock().expect("no panic under the lock")
     }
 
     /// Takes in a message: what is to be scored, or why it can't be.
-    fn take_in(&self, delivery: Delivery<R>, format: Format) -> Result<Post, Rejection> {
-        metrics::received(delivery.redelivered);
-        let Delivery { position, payload, receipt, permit, .. } = delivery;
+    fn take_in(
+        &self,
+        number: u64,
+        delivery: Delivery<R>,
+        format: Format,
+    ) -> Result<Post, Rejection> {
+        let Delivery { position, payload, receipt, read_at, permit, .. } = delivery;
         let post = delivery::post(&payload, format, &position);
         let identity = post.as_ref().map(Identity::of).unwrap_or_default();
-        let in_flight = self.with(|table| {
-            let number = table.next;
-            table.next += 1;
-            table.receipts.insert(number, Arc::clone(&receipt));
-            let began = Instant::now();
-            let flight =
-                Flight { number, position, payload, identity, receipt, began, _permit: permit };
-            table.unanswered.push_back(flight);
-            table.receipts.len()
-        });
-        metrics::in_flight(in_flight);
+        let flight =
+            Flight { number, position, payload, identity, receipt, read_at, _permit: permit };
+        self.unanswered().push_back(flight);
         post
     }
 
     /// The message that the next reply is for.
     fn answered(&self) -> Flight<R> {
-        let first = self.with(|table| table.unanswered.pop_front());
+        let first = self.unanswered().pop_front();
         first.expect("the client gives one reply for each post, in order")
-    }
-
-    /// The message was acknowledged.
-    fn done(&self, number: u64) {
-        let left = self.with(|table| {
-            table.receipts.remove(&number);
-            table.receipts.len()
-        });
-        metrics::in_flight(left);
-    }
-
-    fn receipts(&self) -> Vec<Arc<R>> {
-        self.with(|table| table.receipts.values().cloned().collect())
-    }
-}
-
-impl<R> std::fmt::Debug for Flights<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flights").finish_non_exhaustive()
     }
 }

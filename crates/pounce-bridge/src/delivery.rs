@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pounce_client::json::{self, Object, PostLine};
 use pounce_proto::{Post, Rejection, RejectionCode};
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::address::Format;
 use crate::window::Permit;
@@ -17,6 +18,8 @@ pub struct Delivery<R> {
     pub position: String,
     /// What it holds.
     pub payload: Bytes,
+    /// When it was read.
+    pub read_at: Instant,
     /// Whether the broker has handed it out before.
     pub redelivered: bool,
     /// What the source acknowledges it by.

@@ -20,6 +20,7 @@ pub mod kafka;
 pub mod metrics;
 #[cfg(feature = "nats")]
 pub mod nats;
+mod receipts;
 pub mod record;
 pub mod sink;
 pub mod source;

@@ -28,7 +28,8 @@ pub struct Record {
     pub kind: Kind,
     /// The same whenever the same post is written: consumers, and NATS, drop repetitions by it.
     pub message_id: String,
-    /// The topic of the post: what Kafka keeps the order by.
+    /// The topic of the post: what Kafka keeps the order by. That of a dead letter may be as large
+    /// as its payload.
     pub key: Option<Bytes>,
     /// Names in lower case; values without control characters.
     pub headers: Vec<(&'static str, String)>,
@@ -105,11 +106,12 @@ pub fn record(
 }
 
 impl Record {
-    /// Without the payload, for a sink whose messages must be smaller.
+    /// Without payload and key, for a sink whose messages must be smaller.
     #[must_use]
     pub fn without_payload(mut self) -> Self {
         self.headers.push(("pounce-payload", format!("{} bytes left out", self.payload.len())));
         self.payload = Bytes::new();
+        self.key = None;
         self
     }
 
@@ -164,6 +166,22 @@ mod tests {
         assert_eq!(record.key.as_deref(), Some(&b"acme"[..]));
         assert!(record.payload.starts_with(b"{\"post_id\":\"7\""));
         assert!(record.headers.contains(&("content-type", "application/json".to_owned())));
+    }
+
+    #[test]
+    fn a_dead_letter_without_its_message_is_small_however_large_topic_and_id_were() {
+        let rejection = Rejection {
+            code: RejectionCode::TooLong.into(),
+            field: "topic".to_owned(),
+            ..Rejection::default()
+        };
+        let reply = Reply::Rejection(Box::new(rejection));
+        let large = "x".repeat(2_000_000);
+        let came = Bytes::from(large.clone());
+        let record = record(&reply, Format::Json, &identity(&large, &large), &came, "POSTS-1");
+        let small = record.without_payload();
+        let key = small.key.as_ref().map_or(0, Bytes::len);
+        assert!(key + small.message_id.len() + small.bytes() < 1_000);
     }
 
     #[test]

@@ -7,20 +7,50 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::delivery::Delivery;
+use crate::metrics;
+use crate::receipts::Receipts;
 use crate::status::Status;
 use crate::stop::Stop;
 use crate::window::Window;
 
 /// What a source reads into.
 pub struct Intake<R> {
-    /// Has room for every message that the window lets in.
-    pub deliveries: mpsc::Sender<Delivery<R>>,
+    /// Has room for every message that the window lets in. Each has the number of its receipt.
+    pub(crate) deliveries: mpsc::Sender<(u64, Delivery<R>)>,
+    /// Shared with those who keep messages in progress and give them back.
+    pub(crate) receipts: Arc<Receipts<R>>,
     /// How many messages may be in flight.
     pub window: Window,
     /// When to read no more.
     pub stop: Stop,
     /// Hears of failures.
     pub status: Arc<Status>,
+}
+
+impl<R> Intake<R> {
+    /// Passes a message on. From now on it is kept in progress, and given back if it is not done:
+    /// also if nobody takes it any more, or this is dropped.
+    pub async fn pass_on(&self, delivery: Delivery<R>) {
+        metrics::received(delivery.redelivered);
+        let number = self.receipts.add(Arc::clone(&delivery.receipt));
+        // An error: the bridge is ending.
+        let _ = self.deliveries.send((number, delivery)).await;
+    }
+
+    /// Whether nothing more is to be read.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stop.is_asked() || self.deliveries.is_closed()
+    }
+
+    /// Waits until nothing more is to be read. Safe to drop.
+    pub async fn over(&self) {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = stop.asked() => {}
+            () = self.deliveries.closed() => {}
+        }
+    }
 }
 
 /// Why a source can't be read, for good.
@@ -33,7 +63,7 @@ pub trait Source: Send + Sync + 'static {
     /// What a message is acknowledged by.
     type Receipt: Send + Sync + 'static;
 
-    /// Reads messages, each with a permit of the window, until it is asked to stop; connects again
+    /// Reads messages, each with a permit of the window, until the intake is over; connects again
     /// as often as it takes. Messages that the broker has already handed out are still passed on.
     ///
     /// # Errors
@@ -63,4 +93,45 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// Why that can't be told: the source can't be reached.
     fn lag(&self) -> impl Future<Output = Result<u64, String>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::stop;
+
+    #[tokio::test]
+    async fn a_message_is_in_flight_from_the_moment_it_is_read_whether_or_not_it_is_taken() {
+        let (_stopper, stop) = stop::channel();
+        let (deliveries, mut received) = mpsc::channel(2);
+        let receipts = Arc::new(Receipts::default());
+        let intake = Intake {
+            deliveries,
+            receipts: Arc::clone(&receipts),
+            window: Window::new(2),
+            stop,
+            status: Arc::default(),
+        };
+        let read = async |place: u32| Delivery {
+            position: place.to_string(),
+            payload: Bytes::new(),
+            read_at: Instant::now(),
+            redelivered: false,
+            receipt: Arc::new(place),
+            permit: intake.window.admit(1).await,
+        };
+        intake.pass_on(read(7).await).await;
+        assert_eq!(receipts.all(), [Arc::new(7)], "it waits to be taken");
+        let (number, taken) = received.recv().await.expect("it was passed on");
+        assert_eq!((number, taken.position.as_str(), intake.is_over()), (0, "7", false));
+        drop(received);
+        intake.over().await;
+        assert!(intake.is_over(), "nobody takes any more");
+        intake.pass_on(read(8).await).await;
+        receipts.remove(number);
+        assert_eq!(receipts.all(), [Arc::new(8)], "it is to be given back");
+    }
 }

@@ -10,6 +10,7 @@ use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::statistics::{Partition, Statistics};
+use tokio::time::Instant;
 
 use super::settings::{client, made, sasl};
 use crate::access::{Access, ConnectError};
@@ -125,6 +126,7 @@ impl KafkaSource {
         Delivery {
             position: format!("{}-{partition}-{offset}", self.topic),
             payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+            read_at: Instant::now(),
             // Kafka does not tell.
             redelivered: false,
             receipt: Arc::new(KafkaReceipt { partition, offset }),
@@ -136,37 +138,35 @@ impl KafkaSource {
 impl Source for KafkaSource {
     type Receipt = KafkaReceipt;
 
-    async fn read(&self, mut intake: Intake<KafkaReceipt>) -> Result<(), SourceError> {
+    async fn read(&self, intake: Intake<KafkaReceipt>) -> Result<(), SourceError> {
         let fatal = |error: &KafkaError| SourceError(error.to_string());
         self.consumer.subscribe(&[&self.topic]).map_err(|error| fatal(&error))?;
         let mut backoff = Backoff::new();
-        loop {
+        while !intake.is_over() {
             let permit = tokio::select! {
                 permit = intake.window.admit(1) => permit,
-                () = intake.stop.asked() => return Ok(()),
+                () = intake.over() => break,
             };
             let received = tokio::select! {
                 received = self.consumer.recv() => received,
-                () = intake.stop.asked() => return Ok(()),
+                () = intake.over() => break,
             };
             match received {
                 Ok(message) => {
                     backoff.reset();
-                    let delivery = self.delivery(&message, permit);
-                    if intake.deliveries.send(delivery).await.is_err() {
-                        return Ok(());
-                    }
+                    intake.pass_on(self.delivery(&message, permit)).await;
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(fatal(&error)),
                 Err(error) => {
                     intake.status.seen(Part::Source, Err(error.to_string()));
                     tokio::select! {
                         () = backoff.wait() => {}
-                        () = intake.stop.asked() => {}
+                        () = intake.over() => {}
                     }
                 }
             }
         }
+        Ok(())
     }
 
     async fn acknowledge(&self, receipt: &KafkaReceipt) {

@@ -1,12 +1,13 @@
 //! Events published into a stream. NATS drops a repetition of a message id within the stream's
 //! window of duplicates (2 minutes unless the stream says otherwise).
 
+use std::error::Error;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
-use async_nats::jetstream::Context;
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::{self, Context, ErrorCode};
 use async_nats::subject::Subject;
 use pounce_nats::with_causes;
 
@@ -124,9 +125,13 @@ impl Sink for NatsSink {
     }
 }
 
-fn fault(error: &async_nats::jetstream::context::PublishError) -> SinkError {
+fn fault(error: &PublishError) -> SinkError {
+    let answer = error.source().and_then(|cause| cause.downcast_ref::<jetstream::Error>());
+    let code = answer.map(jetstream::Error::error_code);
     match error.kind() {
         PublishErrorKind::MaxPayloadExceeded => SinkError::TooLarge,
+        // The stream has a limit of its own, lower than the server's.
+        _ if code == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => SinkError::TooLarge,
         PublishErrorKind::StreamNotFound => {
             SinkError::Unavailable("no stream takes the subject".to_owned())
         }

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use pounce_client::Backoff;
 use pounce_nats::with_causes;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::connection::{connect, connected};
 use crate::access::{Access, ConnectError};
@@ -24,8 +25,8 @@ use crate::window::Permit;
 const ACK_WAIT: Duration = Duration::from_secs(30);
 /// How often messages are said to be in progress within that time: twice may be lost.
 const PROGRESS_PART: u32 = 3;
-/// Until the consumer's own time is known.
-const PROGRESS_FIRST: Duration = Duration::from_secs(1);
+/// Until the consumer's own time is known: short beside any such time.
+const PROGRESS_FIRST: Duration = Duration::from_millis(100);
 /// Longest time that a request for messages waits for them.
 const PULL_EXPIRES: Duration = Duration::from_secs(1);
 /// The part of the window that a request for messages asks for.
@@ -134,14 +135,12 @@ impl NatsSource {
         let consumer = self.consumer().await?;
         let batch = consumer.batch().max_messages(count).expires(PULL_EXPIRES).messages().await;
         let mut batch = batch.map_err(|error| with_causes(&error))?;
-        // To its end, also when asked to stop: the server has handed them out.
-        while let Some(message) = batch.next().await {
+        // To its end, also when nothing more is to be read: the server has handed them out.
+        while let Some(permit) = permits.one()
+            && let Some(message) = batch.next().await
+        {
             let message = message.map_err(|error| error.to_string())?;
-            let Some(permit) = permits.one() else { break };
-            let delivery = delivery(message, permit)?;
-            if intake.deliveries.send(delivery).await.is_err() {
-                break;
-            }
+            intake.pass_on(delivery(message, permit)?).await;
         }
         Ok(())
     }
@@ -155,6 +154,7 @@ fn delivery(message: Message, permit: Permit) -> Result<Delivery<Acker>, String>
     Ok(Delivery {
         position,
         payload: message.payload,
+        read_at: Instant::now(),
         redelivered,
         receipt: Arc::new(acker),
         permit,
@@ -164,13 +164,13 @@ fn delivery(message: Message, permit: Permit) -> Result<Delivery<Acker>, String>
 impl Source for NatsSource {
     type Receipt = Acker;
 
-    async fn read(&self, mut intake: Intake<Acker>) -> Result<(), SourceError> {
+    async fn read(&self, intake: Intake<Acker>) -> Result<(), SourceError> {
         let part = (intake.window.size() / WINDOW_PART).max(1);
         let mut backoff = Backoff::new();
-        while !intake.stop.is_asked() {
+        while !intake.is_over() {
             let permits = tokio::select! {
                 permits = intake.window.admit(part) => permits,
-                () = intake.stop.asked() => break,
+                () = intake.over() => break,
             };
             let count = usize::try_from(part).unwrap_or(1);
             match self.pull(permits, count, &intake).await {
@@ -181,7 +181,7 @@ impl Source for NatsSource {
                     intake.status.seen(Part::Source, Err(reason));
                     tokio::select! {
                         () = backoff.wait() => {}
-                        () = intake.stop.asked() => {}
+                        () = intake.over() => {}
                     }
                 }
             }
