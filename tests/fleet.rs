@@ -4,10 +4,14 @@
 
 #[path = "support/nats.rs"]
 mod nats;
+#[path = "support/proxy.rs"]
+mod proxy;
 mod support;
 #[path = "support/trial.rs"]
 mod trial;
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -23,13 +27,16 @@ use pounce_proto::{
     AcknowledgeAlertRequest, Alert, AlertChange, AlertChangeKind, AlertFilter, Flag,
     GetTopicRequest, ListAlertsRequest, Post, ScoreRequest, ScoredEvent, WatchAlertsRequest,
 };
+use pounce_replication::log::Extent;
 use pounce_replication::{
-    Credentials, Engines, JetStreamLog, ObservationLog, Replica, SnapshotStore,
+    Credentials, Engines, EntryForm, JetStreamLog, JetStreamSpec, ObservationLog, Outbox,
+    OutboxLimits, Replica, SnapshotStore,
 };
+use proxy::{Network, Proxy};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::replica::{impatient, replica, started};
-use support::{HASH_KEY, IMPATIENCE, Service, Spec, angry, counts, eventually, message};
+use support::{HASH_KEY, IMPATIENCE, Service, Spec, angry, counts, eventually, message, metric};
 use tonic::Code;
 use trial::seeds;
 
@@ -91,6 +98,37 @@ async fn all_equal(replicas: &[&Service]) {
     .await;
 }
 
+/// What a log holds, once it is connected.
+async fn extent(log: &JetStreamLog) -> Extent {
+    loop {
+        match log.extent().await {
+            Ok(extent) => return extent,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Appends entries that hold nothing.
+async fn append_ticks(log: &JetStreamLog, count: usize) {
+    extent(log).await;
+    let limits = OutboxLimits {
+        batch_items_max: 1,
+        batch_bytes_max: 1,
+        bytes_max: 1,
+        age_max: Duration::from_secs(1),
+    };
+    let mut outbox = Outbox::<()>::new(EntryForm::OLDEST, 1, 0, limits);
+    let tick = outbox.seal(EntryForm::OLDEST, Instant::now()).bytes;
+    for appended in join_all((0..count).map(|_| log.append(tick.clone()))).await {
+        appended.expect("stored");
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp runs").success());
+}
+
 /// A process that only reads the log.
 struct Reader {
     log: JetStreamLog,
@@ -102,13 +140,7 @@ struct Reader {
 
 impl Reader {
     async fn new(log: JetStreamLog) -> Self {
-        let extent = loop {
-            match log.extent().await {
-                Ok(extent) => break extent,
-                // It is being connected.
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
+        let extent = extent(&log).await;
         let (mut engine, mut replica) =
             (AlertEngine::new(Settings::default(), 100), Replica::default());
         engine.hash_key(|| HASH_KEY);
@@ -119,7 +151,7 @@ impl Reader {
 
     /// Applies what the log holds.
     async fn catch_up(&mut self) {
-        let last = self.log.extent().await.expect("a log").last;
+        let last = extent(&self.log).await.last;
         let mut entries = self.log.read_after(self.replica.position()).await.expect("a log");
         while self.replica.position() < last {
             let entry = entries.next().await.expect("endless").expect("an entry");
@@ -470,9 +502,13 @@ async fn replicas_publish_snapshots() {
 async fn what_is_known_outlives_a_log_that_is_lost() {
     let mut nats = Nats::start();
     let replicas = impatient_fleet(&nats).await;
+    let mut watch = AlertServiceClient::new(replicas[0].channel().await);
+    let mut watch =
+        watch.watch_alerts(WatchAlertsRequest::default()).await.expect("a watch").into_inner();
     spread(&replicas, (0..30).map(angry).collect(), |n| n % 2).await;
     let before = alerts(&replicas[0]).await;
     assert!(!before.is_empty());
+    let opened = changes(&mut watch, 1).await.remove(0);
     nats.kill();
     nats.restart_empty();
     let counted = |event: &ScoredEvent| !has(event, Flag::NotCountedYet);
@@ -484,9 +520,150 @@ async fn what_is_known_outlives_a_log_that_is_lost() {
     assert!(has(&score(&late, angry(0)).await, Flag::Duplicate));
     assert_eq!(alerts(&late).await, before);
     all_equal(&[&replicas[0], &replicas[1], &late]).await;
+    // Whoever saw changes that are lost begins with what fires.
+    let (origin, _) = opened.position.split_once('.').expect("an origin");
+    let resume_after = format!("{origin}.1000");
+    let request = WatchAlertsRequest { resume_after, ..WatchAlertsRequest::default() };
+    let mut watch = AlertServiceClient::new(late.channel().await);
+    let mut watch = watch.watch_alerts(request).await.expect("a watch").into_inner();
+    assert_eq!(changes(&mut watch, 1).await[0].kind(), AlertChangeKind::Firing);
     for service in replicas.into_iter().chain([late]) {
         service.stop().await;
     }
+}
+
+/// What comes back of a server's streams as it was before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PutBack {
+    All,
+    /// The snapshots stay.
+    Log,
+}
+
+/// A fleet whose log comes back without its newest entries, as after a power cut. `others` have
+/// appended more than that before the fleet is back. Returns, by post, whether it counted before.
+async fn after_a_lost_tail(put_back: PutBack, others: bool) -> Vec<bool> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [store, kept] = ["store", "kept"].map(|name| folder.path().join(name));
+    let flags = ["--store_dir", store.to_str().expect("UTF-8")];
+    let mut nats = Nats::start_with(&flags);
+    let replicas: [Service; 2] = fleet(&nats).await;
+    let mut reader = Reader::new(nats.log("test").await).await;
+    spread(&replicas, (0..10).map(angry).collect(), |n| n % 2).await;
+    reader.publish().await;
+    spread(&replicas, (10..15).map(angry).collect(), |n| n % 2).await;
+    nats.kill();
+    copy_folder(&store, &kept);
+    nats.restart();
+    let counted = |event: &ScoredEvent| !has(event, Flag::NotCountedYet);
+    for service in &replicas {
+        score_until(service, "replies wait again", counted).await;
+    }
+    spread(&replicas, (15..30).map(angry).collect(), |n| n % 2).await;
+    all_equal(&replicas.each_ref()).await;
+    reader.publish().await;
+    let before = extent(&reader.log).await;
+    nats.kill();
+    let part = match put_back {
+        PutBack::All => "jetstream",
+        PutBack::Log => "jetstream/$G/streams/pounce-test",
+    };
+    std::fs::remove_dir_all(store.join(part)).expect("it is there");
+    copy_folder(&kept.join(part), &store.join(part));
+    if others {
+        let elsewhere = Nats::start_with(&flags);
+        let log = elsewhere.log("test").await;
+        let after = extent(&log).await;
+        assert!(after.created == before.created && after.last < before.last, "{after:?}");
+        append_ticks(&log, 200).await;
+        assert!(extent(&log).await.last > before.last + 100);
+    }
+    nats.restart();
+    for service in &replicas {
+        score_until(service, "replies wait again", counted).await;
+    }
+    let late = replica(nats.log("test").await).await;
+    all_equal(&[&replicas[0], &replicas[1], &late]).await;
+    let mut known = Vec::new();
+    for n in 0..30 {
+        known.push(has(&score(&replicas[0], angry(n)).await, Flag::Duplicate));
+    }
+    all_equal(&[&replicas[0], &replicas[1], &late]).await;
+    for service in replicas.into_iter().chain([late]) {
+        service.stop().await;
+    }
+    known
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_log_lost_counts_on_no_replica() {
+    let known = after_a_lost_tail(PutBack::All, false).await;
+    assert_eq!(known, [[true; 15], [false; 15]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_log_lost_counts_on_no_replica_though_others_have_appended_since() {
+    let known = after_a_lost_tail(PutBack::All, true).await;
+    assert_eq!(known, [[true; 15], [false; 15]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_holds_what_the_log_lost_makes_no_replica_another() {
+    for others in [false, true] {
+        let known = after_a_lost_tail(PutBack::Log, others).await;
+        assert_eq!(known[..15], [true; 15]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_were_dropped_in_front_of_a_slow_replica_come_with_a_snapshot() {
+    let nats = Nats::start();
+    let proxy = Proxy::to(nats.addr()).await;
+    let servers = vec![format!("nats://{}", proxy.addr()).parse().expect("an address")];
+    let spec = JetStreamSpec { servers, ..nats.spec("test") };
+    let slow = replica(JetStreamLog::connect(&spec).await.expect("settings")).await;
+    let prompt = replica(nats.log("test").await).await;
+    let mut reader = Reader::new(nats.log("test").await).await;
+    score(&prompt, angry(0)).await;
+
+    proxy.set(Network::Silent);
+    // More than the 500 that NATS sends without being asked again.
+    append_ticks(&reader.log, 600).await;
+    for n in 1..20 {
+        score(&prompt, angry(n)).await;
+    }
+    reader.publish().await;
+    append_ticks(&reader.log, 1).await;
+    reader.publish().await;
+    proxy.set(Network::Good);
+    all_equal(&[&slow, &prompt]).await;
+    for n in 0..20 {
+        assert!(has(&score(&slow, angry(n)).await, Flag::Duplicate), "post {n}");
+    }
+    slow.stop().await;
+    prompt.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_are_gone_from_within_the_log_are_told_as_missing() {
+    let nats = Nats::start();
+    let log = nats.log("test").await;
+    append_ticks(&log, 10).await;
+    let client = async_nats::connect(nats.url()).await.expect("a server");
+    let stream = async_nats::jetstream::new(client).get_stream("pounce-test").await;
+    let stream = stream.expect("the log");
+    for gone in [5, 6, 8] {
+        assert!(stream.delete_message(gone).await.expect("it was there"));
+    }
+    // Its series exist once a replica has begun.
+    let other = replica(nats.log("other").await).await;
+    let missing = || metric("pounce_log_entries_total{result=\"missing\"}");
+    let before = missing();
+    let service = replica(log).await;
+    eventually("three entries are missing", || missing() >= before + 3.0).await;
+    assert!(!has(&score(&service, angry(0)).await, Flag::NotCountedYet));
+    service.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,7 +75,7 @@ impl AlertMonitor {
         if engine.use_signal(signal.clone()) {
             tracing::warn!(
                 from = counted_by, to = %signal,
-                "discontent is decided otherwise than before: counts set aside, topics warm up"
+                "another model or threshold than before: counts set aside, topics warm up again"
             );
         }
         let mut random = [0; 16];

@@ -73,7 +73,7 @@ impl AlertService for Alerts {
             let fault = Fault::OutOfRange { range: "the position of a change" };
             invalid("resume_after", &fault)
         })?;
-        let Begun { missed, firing, mut changes } = begin(&self.monitor, seen);
+        let Begun { missed, firing, seen, mut changes } = begin(&self.monitor, seen);
         let mut drain = self.drain.clone();
         let watched = async_stream::stream! {
             for alert in firing.iter().rev().filter(|alert| filter.passes(alert)) {
@@ -90,7 +90,7 @@ impl AlertService for Alerts {
                         // The watcher comes again, and begins with what is known now.
                         Ok(News::Replaced) => break,
                         Ok(News::Changed(change))
-                            if filter.passes(&change.change.alert) && !was_seen(&change, seen) =>
+                            if filter.passes(&change.change.alert) && !change.was_seen(seen) =>
                         {
                             yield Message::Change(show_change(&change));
                         }
@@ -278,22 +278,18 @@ pub(crate) fn acting(caller: &Caller, by: String) -> Result<String, Status> {
 struct Begun {
     missed: Vec<Arc<NumberedChange>>,
     firing: Vec<Alert>,
+    /// The last change that the watcher knows, where it goes on after it.
+    seen: Option<ChangePosition>,
     /// Every change after those.
     changes: Changes,
 }
 
 fn begin(monitor: &AlertMonitor, seen: Option<ChangePosition>) -> Begun {
     if let Some((missed, changes)) = seen.and_then(|seen| monitor.watch_after(seen)) {
-        return Begun { missed, firing: Vec::new(), changes };
+        return Begun { missed, firing: Vec::new(), seen, changes };
     }
     let (firing, changes) = monitor.watch(|engine| engine.alerts(false));
-    Begun { missed: Vec::new(), firing, changes }
-}
-
-/// Whether a watcher saw a change on a replica that was ahead of this one.
-fn was_seen(change: &NumberedChange, seen: Option<ChangePosition>) -> bool {
-    let both = change.position.zip(seen);
-    both.is_some_and(|(of, seen)| of.origin == seen.origin && of.number <= seen.number)
+    Begun { missed: Vec::new(), firing, seen: None, changes }
 }
 
 /// What is heard next; waits without end where nobody listens.

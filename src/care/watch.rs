@@ -16,17 +16,18 @@ use pounce_replication::ChangePosition;
 struct Begun {
     missed: Vec<Arc<CaseNumbered>>,
     present: Vec<Arc<Case>>,
-    resumed: bool,
+    /// The last change that the watcher knows, where it goes on after it.
+    seen: Option<ChangePosition>,
     /// Every change after those.
     changes: CaseWatch,
 }
 
 fn begin(cases: &CaseMonitor, seen: Option<ChangePosition>) -> Begun {
     if let Some((missed, changes)) = seen.and_then(|seen| cases.watch_after(seen)) {
-        return Begun { missed, present: Vec::new(), resumed: true, changes };
+        return Begun { missed, present: Vec::new(), seen, changes };
     }
     let (present, changes) = cases.watch();
-    Begun { missed: Vec::new(), present, resumed: false, changes }
+    Begun { missed: Vec::new(), present, seen: None, changes }
 }
 
 /// The messages of a watch that goes on after `seen`. Ends when all that is known is replaced: the
@@ -36,7 +37,7 @@ pub(super) fn watch(
     filter: CaseFilter,
     seen: Option<ChangePosition>,
 ) -> impl Stream<Item = Message> + Send + use<> {
-    let Begun { missed, present, resumed, mut changes } = begin(cases, seen);
+    let Begun { missed, present, seen, mut changes } = begin(cases, seen);
     async_stream::stream! {
         for case in present.into_iter().filter(|case| filter.passes(case)) {
             yield Message::Change(show_present(&case));
@@ -45,11 +46,11 @@ pub(super) fn watch(
             yield Message::Change(show_change(change));
         }
         drop(missed);
-        yield Message::Current(WatchCasesCurrent { resumed });
+        yield Message::Current(WatchCasesCurrent { resumed: seen.is_some() });
         loop {
             match changes.recv().await {
                 Ok(CaseNews::Changed(change))
-                    if filter.passes(&change.change.case) && !was_seen(&change, seen) =>
+                    if filter.passes(&change.change.case) && !change.was_seen(seen) =>
                 {
                     yield Message::Change(show_change(&change));
                 }
@@ -59,10 +60,4 @@ pub(super) fn watch(
             }
         }
     }
-}
-
-/// Whether a watcher saw a change on a replica that was ahead of this one.
-fn was_seen(change: &CaseNumbered, seen: Option<ChangePosition>) -> bool {
-    let both = change.position.zip(seen);
-    both.is_some_and(|(of, seen)| of.origin == seen.origin && of.number <= seen.number)
 }

@@ -9,10 +9,10 @@ use async_nats::connection::State;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
-use async_nats::jetstream::{Context, ErrorCode, stream};
+use async_nats::jetstream::{Context, ErrorCode, Message, stream};
 use async_nats::{Client, ServerAddr, Subject, client};
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, future};
 
 use pounce_nats::{Access, ConnectError, with_causes};
 
@@ -195,7 +195,17 @@ impl ObservationLog for JetStreamLog {
         let unreachable = |error: &dyn std::error::Error| LogError::Unreachable(with_causes(error));
         let consumer = consumer.await.map_err(|error| unreachable(&error))?;
         let messages = consumer.messages().await.map_err(|error| unreachable(&error))?;
-        Ok(Box::pin(messages.map(|message| {
+        // A server numbers what it sends to a consumer. The library makes one anew behind a server that
+        // was restarted, and can't tell whether that has the same entries.
+        let mut begun = false;
+        let same_consumer = move |message: &Result<Message, _>| {
+            let info = message.as_ref().ok().and_then(|message| message.info().ok());
+            let first = info.is_some_and(|info| info.consumer_sequence == 1);
+            let again = begun && first;
+            begun = true;
+            future::ready(!again)
+        };
+        Ok(Box::pin(messages.take_while(same_consumer).map(|message| {
             let message = message.map_err(|error| LogError::Unreachable(with_causes(&error)))?;
             let info = message.info();
             let info = info.map_err(|error| LogError::Refused(error.to_string()))?;

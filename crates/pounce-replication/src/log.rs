@@ -61,8 +61,8 @@ pub trait ObservationLog: Send + Sync + 'static {
     /// the future is dropped, it may have been stored or not: append the same bytes again.
     fn append(&self, bytes: Bytes) -> impl Future<Output = Result<u64, LogError>> + Send;
 
-    /// Every entry after `position`, and then what is appended, without end. Dropping the future
-    /// or the stream is safe.
+    /// Every entry after `position`, and then what is appended. It ends where the log was interrupted:
+    /// look at its extent again. Dropping the future or the stream is safe.
     fn read_after(
         &self,
         position: u64,

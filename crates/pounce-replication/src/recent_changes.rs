@@ -14,11 +14,14 @@ pub struct RecentChanges<C> {
     changes: VecDeque<Arc<Numbered<C>>>,
     /// Of the newest change, kept or not.
     last: ChangePosition,
+    /// Numbers that were given twice, since the log lost what had them first: all above the first
+    /// of these, up to the second.
+    given_twice: (u64, u64),
 }
 
 impl<C> Default for RecentChanges<C> {
     fn default() -> Self {
-        Self { changes: VecDeque::new(), last: ChangePosition::default() }
+        Self { changes: VecDeque::new(), last: ChangePosition::default(), given_twice: (0, 0) }
     }
 }
 
@@ -36,6 +39,13 @@ impl<C> RecentChanges<C> {
     /// Begins with a state whose newest change is `last`.
     pub fn begin(&mut self, last: ChangePosition) {
         self.changes.clear();
+        let (after, up_to) = self.given_twice;
+        if last.origin != self.last.origin {
+            self.given_twice = (0, 0);
+        } else if last.number < self.last.number {
+            let after = if up_to == 0 { last.number } else { after.min(last.number) };
+            self.given_twice = (after, up_to.max(self.last.number));
+        }
         self.last = last;
     }
 
@@ -45,10 +55,15 @@ impl<C> RecentChanges<C> {
         self.last
     }
 
-    /// The changes after `position`; none if not all of them are known.
+    /// The changes after `position`; none if not all of them are known, or it may be that of a
+    /// change that is lost.
     #[must_use]
     pub fn after(&self, position: ChangePosition) -> Option<Vec<Arc<Numbered<C>>>> {
         if position.origin != self.last.origin {
+            return None;
+        }
+        let (after, up_to) = self.given_twice;
+        if after < position.number && position.number <= up_to {
             return None;
         }
         let is_later = |change: &&Arc<Numbered<C>>| {
@@ -88,5 +103,24 @@ mod tests {
         note(&mut recent, 6..=2000);
         assert_eq!(after(&recent, 7, 5), None, "too far back");
         assert_eq!(after(&recent, 7, 1998), Some(vec![1999, 2000]));
+    }
+
+    #[test]
+    fn a_number_that_was_given_twice_tells_nothing() {
+        let mut recent = RecentChanges::default();
+        let note = |recent: &mut RecentChanges<()>, number| {
+            let position = Some(ChangePosition { origin: 7, number });
+            recent.note(&Arc::new(Numbered { position, change: () }));
+        };
+        recent.begin(ChangePosition { origin: 7, number: 130 });
+        recent.begin(ChangePosition { origin: 7, number: 100 });
+        note(&mut recent, 101);
+        assert_eq!(after(&recent, 7, 100), Some(vec![101]));
+        for seen in [101, 130] {
+            assert_eq!(after(&recent, 7, seen), None, "which {seen} it saw is not known");
+        }
+        assert_eq!(after(&recent, 7, 131), Some(vec![]), "seen on a replica that is ahead");
+        recent.begin(ChangePosition { origin: 8, number: 110 });
+        assert_eq!(after(&recent, 8, 110), Some(vec![]), "of another log");
     }
 }

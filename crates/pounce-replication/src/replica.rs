@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::entry::{Advocate, Batch, EntryError, Item, LoggedObservation, NewerVersion};
 use crate::form::{EntryForm, Membership};
-use crate::log::Entry;
+use crate::log::{Entry, Extent};
 use crate::sessions::{Session, Sessions};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::{
@@ -89,6 +89,15 @@ pub struct Numbered<C> {
     pub position: Option<ChangePosition>,
     /// The change.
     pub change: C,
+}
+
+impl<C> Numbered<C> {
+    /// Whether a watcher whose last change is `seen` saw it, on a replica that was ahead of this one.
+    #[must_use]
+    pub fn was_seen(&self, seen: Option<ChangePosition>) -> bool {
+        let both = self.position.zip(seen);
+        both.is_some_and(|(of, seen)| of.origin == seen.origin && of.number <= seen.number)
+    }
 }
 
 /// A change of an alert.
@@ -185,9 +194,11 @@ impl Replica {
         }
     }
 
-    /// The log was made anew: its next entry has position 1, and is no retry of an older one.
-    pub fn begin_anew(&mut self) {
-        self.position = 0;
+    /// `log` is not the one that was read: it is read from its first entry, and what is known already
+    /// is a retry. Numbers of changes may have gone back, and get another origin.
+    pub fn begin_anew(&mut self, log: Extent) {
+        self.position = log.first.saturating_sub(1);
+        self.last_change.origin = log.created;
     }
 
     /// Entries up to `position` are gone: the next one is the one after it.

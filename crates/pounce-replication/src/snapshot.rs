@@ -21,6 +21,8 @@ const MAGIC: [u8; 8] = *b"PNCREPLY";
 const VERSION: u32 = 3;
 /// The first version with cases.
 const VERSION_CASES: u32 = 2;
+/// The first version with outcomes of alerts.
+const VERSION_OUTCOMES: u32 = 3;
 /// Bytes of a head: ten thousand holds and writers have far fewer.
 const HEAD_BYTES_MAX: usize = 64 << 20;
 
@@ -70,7 +72,7 @@ impl Replica {
         });
         let head = Head {
             version: match (closings.is_empty(), cases.is_empty()) {
-                (false, _) => VERSION,
+                (false, _) => VERSION_OUTCOMES,
                 (true, false) => VERSION_CASES,
                 (true, true) => 1,
             },
@@ -121,7 +123,7 @@ impl Replica {
             true => CaseEngine::restore(&mut from, case_settings)?,
             false => CaseEngine::new(case_settings),
         };
-        let closings = match head.version >= VERSION {
+        let closings = match head.version >= VERSION_OUTCOMES {
             true => Closings::read(&mut from)?,
             false => Closings::default(),
         };
@@ -181,7 +183,7 @@ impl ReplicaSnapshot {
         if self.head.version >= VERSION_CASES {
             self.cases.write(to)?;
         }
-        if self.head.version >= VERSION {
+        if self.head.version >= VERSION_OUTCOMES {
             self.closings.write(to)?;
         }
         self.engine.write(to)

@@ -53,6 +53,13 @@ pub trait SnapshotStore: Send + Sync + 'static {
         &self,
     ) -> impl Future<Output = Result<Option<(SnapshotLabel, Bytes)>, LogError>> + Send;
 
+    /// The snapshot before the one that `label` names, if it is still there. `created` of its label
+    /// is 0 if it may be one of an earlier log.
+    fn before(
+        &self,
+        label: &SnapshotLabel,
+    ) -> impl Future<Output = Result<Option<(SnapshotLabel, Bytes)>, LogError>> + Send;
+
     /// Makes `bytes` the newest snapshot, of a log made at `created` and up to `position`, and
     /// drops what is no longer needed. Dropping the future leaves the newest one as it was, or
     /// replaced.
@@ -70,24 +77,34 @@ impl SnapshotStore for JetStreamLog {
         let Some(value) = labels.get(KEY).await.map_err(|error| unreachable(&error))? else {
             return Ok(None);
         };
-        let mut label = SnapshotLabel::decode(value)
+        let label = SnapshotLabel::decode(value)
             .map_err(|error| LogError::Refused(format!("a snapshot's label: {error}")))?;
-        let objects = self.objects().await?;
-        let object = match objects.get(&label.object).await {
-            Err(error)
-                if error.kind() == object_store::GetErrorKind::NotFound
-                    && !label.previous_object.is_empty() =>
-            {
-                (label.object, label.position) =
-                    (std::mem::take(&mut label.previous_object), label.previous_position);
-                objects.get(&label.object).await
-            }
-            found => found,
+        if let Some(bytes) = self.object(&label.object).await? {
+            return Ok(Some((label, bytes)));
+        }
+        let before = self.before(&label).await?;
+        let gone =
+            || LogError::Unreachable("the snapshots that the label names are gone".to_owned());
+        before.map(Some).ok_or_else(gone)
+    }
+
+    async fn before(
+        &self,
+        label: &SnapshotLabel,
+    ) -> Result<Option<(SnapshotLabel, Bytes)>, LogError> {
+        if label.previous_object.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.object(&label.previous_object).await?;
+        let before = SnapshotLabel {
+            // The first snapshot of a log names one of an earlier log.
+            created: if label.previous_position > 0 { label.created } else { 0 },
+            position: label.previous_position,
+            object: label.previous_object.clone(),
+            previous_object: String::new(),
+            previous_position: 0,
         };
-        let mut object = object.map_err(|error| unreachable(&error))?;
-        let mut bytes = Vec::with_capacity(object.info().size);
-        object.read_to_end(&mut bytes).await.map_err(|error| unreachable(&error))?;
-        Ok(Some((label, bytes.into())))
+        Ok(bytes.map(|bytes| (before, bytes)))
     }
 
     async fn publish(
@@ -152,6 +169,18 @@ impl JetStreamLog {
             self.purge_through(new.previous_position).await?;
         }
         Ok(())
+    }
+
+    async fn object(&self, name: &str) -> Result<Option<Bytes>, LogError> {
+        let objects = self.objects().await?;
+        let mut object = match objects.get(name).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == object_store::GetErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreachable(&error)),
+        };
+        let mut bytes = Vec::with_capacity(object.info().size);
+        object.read_to_end(&mut bytes).await.map_err(|error| unreachable(&error))?;
+        Ok(Some(bytes.into()))
     }
 
     async fn labels(&self) -> Result<kv::Store, LogError> {

@@ -11,6 +11,7 @@ use pounce_alerts::{
 use pounce_cases::{
     ActionKind, CaseAction, CaseChangeKind, CaseEngine, CaseError, CaseId, CaseSettings,
 };
+use pounce_replication::log::Extent;
 use pounce_replication::{
     Batch, Engines, Entry, EntryForm, Fate, Item, LoggedObservation, Membership, NewerVersion,
     Outbox, OutboxLimits, Outcome, Replica,
@@ -235,6 +236,23 @@ fn an_alert_opens_once_and_somebody_takes_it() {
     let by: Vec<_> = applied.outcomes.iter().map(by).collect();
     assert_eq!(by, [Some("ann".to_owned()), Some("ann".to_owned()), None]);
     assert_eq!(applied.changes.len(), 1, "it was taken once");
+}
+
+#[test]
+fn changes_after_a_log_was_made_anew_have_another_origin() {
+    let mut machine = Machine::new();
+    let mut writer = Writer::new(1);
+    machine.apply(1, 1, &writer.batch(&[flagged(0)]));
+    let [alerts, cases] = [machine.replica.last_change(), machine.replica.last_case_change()];
+    assert_eq!((alerts.origin, cases.origin, cases.number), (START, START, 1));
+    // A watcher may have seen more changes than the newest snapshot holds.
+    let mut machine = machine.restarted();
+    machine.replica.begin_anew(Extent { created: START + 1, first: 1, last: 0 });
+    machine.replica.begin(START + 1);
+    let applied = machine.apply(1, 2, &writer.batch(&[flagged(1)]));
+    let [opened] = &applied.case_changes[..] else { panic!("one case: {applied:?}") };
+    assert_eq!(opened.position.map(|at| (at.origin, at.number)), Some((START + 1, 2)));
+    assert_eq!(machine.replica.last_change().origin, START + 1);
 }
 
 #[test]

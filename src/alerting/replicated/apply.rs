@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::metrics::{self, EntryResult};
+use super::snapshots::{self, FindError, Found, State, Terms, publish};
 use super::writer::Writer;
 use crate::alerting::advocates::Advocates;
 use crate::alerting::metrics as alerting_metrics;
@@ -24,8 +25,8 @@ use pounce_types::post::Timestamp;
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// How often a process whose signal is not in force tells it.
 const OFFER_INTERVAL: Duration = Duration::from_secs(10);
-/// Longest time that a snapshot may take to be published.
-const PUBLISH_MAX: Duration = Duration::from_secs(60);
+/// A server that was just made the leader may not show its newest entries yet.
+const LOSS_AGE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often an entry that can't be read is tried again: a newer release may replace this process.
@@ -43,6 +44,8 @@ pub(crate) struct Applier<L> {
     created: Option<u64>,
     /// The newest entry of the log when it was opened: who is in the fleet is known behind it.
     seen: u64,
+    /// The entry that came where others should have: those are gone.
+    gap_end: Option<u64>,
     /// When this process looked which signal is in force, by the time of the log.
     offered_at: Timestamp,
     /// A snapshot that is being published.
@@ -52,9 +55,29 @@ pub(crate) struct Applier<L> {
 /// Why reading was given up for now.
 enum Stopped {
     Silent,
+    /// Another entry came than the next.
+    Gap,
     Log(LogError),
     Newer(NewerVersion),
     Restore(RestoreError),
+}
+
+impl From<FindError> for Stopped {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Log(error) => Self::Log(error),
+            FindError::Restore(error) => Self::Restore(error),
+        }
+    }
+}
+
+/// What became of entries that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// The log is another one.
+    Log,
+    /// The newest are gone.
+    Tail,
 }
 
 impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
@@ -75,6 +98,7 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
             replica: Replica::default(),
             created: None,
             seen: 0,
+            gap_end: None,
             offered_at: Timestamp::MIN,
             publishing: JoinSet::new(),
         }
@@ -93,6 +117,10 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
             }
             match stopped {
                 Stopped::Silent => tracing::debug!("the observation log is silent: opened anew"),
+                Stopped::Gap => tracing::warn!(
+                    position = self.replica.position() + 1,
+                    "the observation log did not go on with its next entry: opened anew"
+                ),
                 Stopped::Newer(error) => {
                     self.writer.stop(error.to_string());
                     // The log has left behind whoever reads less than this process.
@@ -146,6 +174,10 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
                 Ok(Some(Err(error))) => return Stopped::Log(error),
                 Ok(None) | Err(_) => return Stopped::Silent,
             };
+            if entry.position != self.replica.position() + 1 {
+                self.gap_end = Some(entry.position);
+                return Stopped::Gap;
+            }
             if let Err(error) = self.apply(&entry) {
                 return Stopped::Newer(error);
             }
@@ -158,80 +190,104 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
     }
 
     /// Begins with the newest snapshot where the log alone is not enough: at the start, when the
-    /// log was made anew, and when it no longer has the next entry.
+    /// log lost what was read, and when it no longer has the next entry.
     async fn prepare(&mut self, extent: Extent) -> Result<(), Stopped> {
         let next = self.replica.position() + 1;
-        let other = self.created.is_some_and(|created| created != extent.created);
-        let anew = other || extent.last + 1 < next;
-        if anew {
-            let position = next - 1;
-            tracing::error!(
-                position,
-                "the observation log was made anew: what it held since the last snapshot is lost"
-            );
-        }
-        if self.created.is_none() || anew || extent.first > next {
-            self.adopt(extent, anew).await?;
+        let loss = self.loss(extent).await?;
+        let gap_end = self.gap_end.take().filter(|&end| loss.is_none() && end <= extent.last);
+        let first = extent.first.max(gap_end.unwrap_or(0));
+        if self.created.is_none() || loss.is_some() || first > next {
+            self.adopt(extent, loss).await?;
         }
         self.created = Some(extent.created);
         self.replica.begin(extent.created);
         self.cases.begin(self.replica.last_case_change());
-        let missing = extent.first.saturating_sub(self.replica.position() + 1);
+        let missing = first.saturating_sub(self.replica.position() + 1);
         if missing > 0 {
             metrics::entries(EntryResult::Missing, missing);
             tracing::error!(
                 missing,
-                "the observation log no longer has entries that no snapshot holds: topics begin \
+                "the observation log no longer has entries that no snapshot holds: topics go on \
                  without them"
             );
-            self.replica.skip_to(extent.first - 1);
+            self.replica.skip_to(first - 1);
         }
         Ok(())
     }
 
-    /// Takes over the newest snapshot. Of a log that was made anew, without a snapshot, the first
-    /// process to say what it knows makes one for all.
-    async fn adopt(&mut self, extent: Extent, anew: bool) -> Result<(), Stopped> {
-        let newest = self.log.newest().await.map_err(Stopped::Log)?;
-        let Some((label, bytes)) = newest else {
-            if anew {
-                self.replica.begin_anew();
-                let published = publish(self.log.clone(), self.snapshot(), extent.created, 0);
-                if published.await.map_err(Stopped::Log)? == Published::Outdated {
-                    let told = "another process published a snapshot meanwhile".to_owned();
-                    return Err(Stopped::Log(LogError::Refused(told)));
-                }
-            }
-            return Ok(());
-        };
-        let same_log = label.created == extent.created;
-        if same_log && label.position < self.replica.position() {
-            return Ok(());
+    /// What the log has lost of that which was read, if it has.
+    async fn loss(&self, extent: Extent) -> Result<Option<Loss>, Stopped> {
+        let position = self.replica.position();
+        if self.created.is_some_and(|created| created != extent.created) {
+            tracing::error!(
+                position,
+                "the observation log was made anew: what it held since the last snapshot is lost"
+            );
+            return Ok(Some(Loss::Log));
         }
-        let (settings, topics_max) = self.monitor.read(|engine| {
-            let (settings, topics_max) = engine.terms();
-            (settings.clone(), topics_max)
-        });
-        let of_cases = self.cases.spec().settings;
-        let restored = tokio::task::spawn_blocking(move || {
-            Replica::restore(&bytes[..], settings, topics_max, of_cases)
-        });
-        let (mut replica, engine, cases) = restored
-            .await
-            .expect("a panic of the restore ends the task")
-            .map_err(Stopped::Restore)?;
-        if !same_log {
-            replica.begin_anew();
+        if snapshots::is_held(&self.log, &self.replica, extent).await.map_err(Stopped::Log)? {
+            return Ok(None);
         }
-        tracing::info!(
-            position = replica.position(),
-            keys = engine.keys(),
-            "began with a snapshot of the observation log"
+        tokio::time::sleep(LOSS_AGE_MIN).await;
+        let again = self.log.extent().await.map_err(Stopped::Log)?;
+        if snapshots::is_held(&self.log, &self.replica, again).await.map_err(Stopped::Log)? {
+            return Err(Stopped::Silent);
+        }
+        tracing::error!(
+            position,
+            "the observation log lost its newest entries: what they held is lost"
         );
-        self.monitor.replace(engine, replica.last_change());
+        Ok(Some(Loss::Tail))
+    }
+
+    /// Takes over the newest snapshot, an older one than what is known only after a loss. Of a log
+    /// that was made anew, without a snapshot, the first process to say what it knows makes one for
+    /// all.
+    async fn adopt(&mut self, extent: Extent, loss: Option<Loss>) -> Result<(), Stopped> {
+        let terms = self.terms();
+        let position_min = if loss.is_some() { 0 } else { self.replica.position() };
+        let found = snapshots::find(&self.log, &terms, extent, position_min).await;
+        let state = match found? {
+            Found::State(state) => {
+                tracing::info!(
+                    position = state.replica.position(),
+                    keys = state.alerts.keys(),
+                    "began with a snapshot of the observation log"
+                );
+                *state
+            }
+            Found::None if loss == Some(Loss::Log) => return self.begin_anew(extent).await,
+            // The log has all that there ever was.
+            Found::None if loss == Some(Loss::Tail) => terms.empty(),
+            Found::None | Found::Older => return Ok(()),
+        };
+        let State { mut replica, alerts, cases } = state;
+        replica.begin(extent.created);
+        self.monitor.replace(alerts, replica.last_change());
         self.cases.replace(cases, replica.last_case_change());
         self.replica = replica;
         Ok(())
+    }
+
+    /// Makes what is known the first snapshot of a log that was made anew.
+    async fn begin_anew(&mut self, extent: Extent) -> Result<(), Stopped> {
+        self.replica.begin_anew(extent);
+        let (created, position) = (extent.created, self.replica.position());
+        let published = publish(self.log.clone(), self.snapshot(), created, position);
+        if published.await.map_err(Stopped::Log)? == Published::Outdated {
+            let told = "another process published a snapshot meanwhile".to_owned();
+            return Err(Stopped::Log(LogError::Refused(told)));
+        }
+        Ok(())
+    }
+
+    fn terms(&self) -> Terms {
+        let (alerts, topics_max) = self.monitor.read(|engine| {
+            let (settings, topics_max) = engine.terms();
+            (settings.clone(), topics_max)
+        });
+        let (cases, hash_key) = (self.cases.spec().settings, self.monitor.hash_key());
+        Terms { alerts, topics_max, cases, hash_key }
     }
 
     /// Publishes a snapshot, unless the last one is still on its way.
@@ -352,23 +408,6 @@ fn told_of(applied: Option<&Applied>, nonce: u64) -> (Told, CasesTold) {
         Told { changes: applied.changes.clone(), counted },
         CasesTold { changes: applied.case_changes.clone(), counted },
     )
-}
-
-/// Encodes a snapshot and makes it the newest.
-async fn publish<L: SnapshotStore>(
-    log: L,
-    snapshot: ReplicaSnapshot,
-    created: u64,
-    position: u64,
-) -> Result<Published, LogError> {
-    let encoded = tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::new();
-        snapshot.write(&mut bytes).expect("a vector takes everything");
-        bytes
-    });
-    let bytes = encoded.await.map_err(|error| LogError::Refused(error.to_string()))?;
-    let published = timeout(PUBLISH_MAX, log.publish(created, position, bytes.into())).await;
-    published.unwrap_or_else(|_| Err(LogError::Unreachable("it takes too long".to_owned())))
 }
 
 /// Watches over the wait for the log, without end.
