@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 use super::page::Page;
 use super::{assets, live};
 use crate::alerting::service;
+use crate::auth::caller::Caller;
 use crate::auth::tokens::Scope;
 use crate::care::action::{Actor, Wish};
 use crate::lifecycle::drain::Phase;
@@ -86,14 +87,9 @@ async fn take(
     headers: HeaderMap,
     taking: Result<Json<Taking>, JsonRejection>,
 ) -> Result<Response, Refused> {
-    page.let_in(Scope::AlertsWrite, &headers)?;
-    if page.parts.tokens.is_none() {
-        return Err(Status::permission_denied("read-only: the server has no tokens").into());
-    }
-    let Json(Taking { id, by, note }) = match taking {
-        Ok(taking) => taking,
-        Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
-    };
+    let expected = "id, by and, if you like, note";
+    let (_, taking) = asked(&page, Scope::AlertsWrite, &headers, taking, expected)?;
+    let Taking { id, by, note } = taking;
     service::acknowledge(&page.parts.counter, &id, &by, &note).await?;
     page.forget_last().await;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -111,14 +107,9 @@ async fn close(
     headers: HeaderMap,
     closing: Result<Json<Closing>, JsonRejection>,
 ) -> Result<Response, Refused> {
-    let caller = page.let_in(Scope::AlertsWrite, &headers)?;
-    if page.parts.tokens.is_none() {
-        return Err(Status::permission_denied("read-only: the server has no tokens").into());
-    }
-    let Json(Closing { id, outcome: OutcomeName(outcome) }) = match closing {
-        Ok(closing) => closing,
-        Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
-    };
+    let expected = "id and outcome: answered, no_answer_needed, false_alarm or could_not_reach";
+    let (caller, closing) = asked(&page, Scope::AlertsWrite, &headers, closing, expected)?;
+    let Closing { id, outcome: OutcomeName(outcome) } = closing;
     let (by, note) = (String::new(), String::new());
     let action = CloseAction { id, by, outcome, note };
     service::close(&page.parts.counter, &caller, action).await?;
@@ -161,14 +152,10 @@ async fn act(
     headers: HeaderMap,
     acting: Result<Json<Acting>, JsonRejection>,
 ) -> Result<Response, Refused> {
-    let caller = page.let_in(Scope::CasesWrite, &headers)?;
-    if page.parts.tokens.is_none() {
-        return Err(Status::permission_denied("read-only: the server has no tokens").into());
-    }
-    let Json(Acting { id, action, outcome }) = match acting {
-        Ok(acting) => acting,
-        Err(rejection) => return Ok(failure(rejection.status(), "not the JSON that was expected")),
-    };
+    let expected = "id, action (claim, release or close) and, with close, outcome: answered, \
+                    no_answer_needed, false_alarm or could_not_reach";
+    let (caller, acting) = asked(&page, Scope::CasesWrite, &headers, acting, expected)?;
+    let Acting { id, action, outcome } = acting;
     let wish = match (action, outcome) {
         (ActionName::Claim, None) => Wish::Claim,
         (ActionName::Release, None) => Wish::Release,
@@ -186,34 +173,54 @@ async fn act(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// A status of the gRPC side, as HTTP has it.
-struct Refused(Status);
-
-impl From<Status> for Refused {
-    fn from(status: Status) -> Self {
-        Self(status)
+/// Lets in who may change something, and reads what they want: JSON with the `expected` fields.
+fn asked<T>(
+    page: &Page,
+    scope: Scope,
+    headers: &HeaderMap,
+    body: Result<Json<T>, JsonRejection>,
+    expected: &str,
+) -> Result<(Caller, T), Refused> {
+    let caller = page.let_in(scope, headers)?;
+    if page.parts.tokens.is_none() {
+        return Err(Status::permission_denied("read-only: the server has no tokens").into());
     }
+    let Json(wanted) = body.map_err(|rejection| Refused {
+        code: rejection.status(),
+        message: format!("the body must be JSON with {expected}"),
+    })?;
+    Ok((caller, wanted))
 }
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let code = match self.0.code() {
+/// Why something is not done.
+struct Refused {
+    code: StatusCode,
+    message: String,
+}
+
+/// A status of the gRPC side, as HTTP has it.
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        let code = match status.code() {
             Code::InvalidArgument => StatusCode::BAD_REQUEST,
             Code::Unauthenticated => StatusCode::UNAUTHORIZED,
             Code::PermissionDenied => StatusCode::FORBIDDEN,
             Code::NotFound | Code::Unimplemented => StatusCode::NOT_FOUND,
             Code::FailedPrecondition => StatusCode::CONFLICT,
+            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let answer = failure(code, self.0.message());
-        if code == StatusCode::UNAUTHORIZED {
+        Self { code, message: status.message().to_owned() }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let body = Json(json!({ "error": self.message }));
+        let answer = (self.code, [NO_STORE, assets::NO_SNIFF], body).into_response();
+        if self.code == StatusCode::UNAUTHORIZED {
             return ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response();
         }
         answer
     }
-}
-
-fn failure(code: StatusCode, message: &str) -> Response {
-    let body = Json(json!({ "error": message }));
-    (code, [NO_STORE, assets::NO_SNIFF], body).into_response()
 }
