@@ -28,16 +28,21 @@ pub(super) struct ObservationFlags {
     fleet: String,
     /// File with a secret of the fleet, 16 bytes or more, the same for each replica: it keys the
     /// hashes of authors and texts in the log [default: none: who reads the log can try names]
-    #[arg(long, env = "POUNCE_FLEET_SECRET", value_name = "FILE")]
+    #[arg(long, env = "POUNCE_FLEET_SECRET", requires = "observations", value_name = "FILE")]
     fleet_secret: Option<PathBuf>,
     /// Credentials file for NATS (.creds)
-    #[arg(long, env = "POUNCE_OBSERVATIONS_CREDENTIALS", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "POUNCE_OBSERVATIONS_CREDENTIALS",
+        requires = "observations",
+        value_name = "FILE"
+    )]
     observations_credentials: Option<PathBuf>,
     /// User name for NATS
     #[arg(
         long,
         env = "POUNCE_OBSERVATIONS_USER",
-        requires = "observations_password_file",
+        requires_all = ["observations", "observations_password_file"],
         conflicts_with = "observations_credentials",
         value_name = "NAME"
     )]
@@ -52,7 +57,7 @@ pub(super) struct ObservationFlags {
     observations_password_file: Option<PathBuf>,
     /// CA bundle (PEM) used to verify the certificate of NATS; with it, the connection must be TLS
     /// [default: the system's]
-    #[arg(long, env = "POUNCE_OBSERVATIONS_CA", value_name = "FILE")]
+    #[arg(long, env = "POUNCE_OBSERVATIONS_CA", requires = "observations", value_name = "FILE")]
     observations_ca: Option<PathBuf>,
     /// Servers of NATS that keep a copy of the log: 1, 3 or 5; applies when the log is made
     #[arg(long, env = "POUNCE_OBSERVATIONS_COPIES", default_value_t = 1, value_name = "N")]
@@ -67,7 +72,7 @@ pub(super) struct ObservationFlags {
     )]
     observations_bytes_max: u64,
     /// Longest silence of the log for which replies wait, in milliseconds, at most half of
-    /// --drain-timeout; after it, posts are answered as not counted yet, and count when the log is back
+    /// --drain-timeout or 250; after it, posts are answered as not counted yet, and count when the log is back
     #[arg(
         long,
         env = "POUNCE_OBSERVATIONS_SILENCE_MAX",
@@ -94,16 +99,6 @@ impl ObservationFlags {
         drain_timeout: Duration,
     ) -> Result<Option<ObservationsConfig>, ConfigError> {
         if self.observations.is_empty() {
-            for (flag, set) in [
-                ("--fleet-secret", self.fleet_secret.is_some()),
-                ("--observations-user", self.observations_user.is_some()),
-                ("--observations-credentials", self.observations_credentials.is_some()),
-                ("--observations-ca", self.observations_ca.is_some()),
-            ] {
-                if set {
-                    return Err(ConfigError::NoEffect { flag, without: "without --observations" });
-                }
-            }
             return Ok(None);
         }
         let fault = |flag, value: &str, range: &str| ConfigError::OutOfRange {
@@ -143,7 +138,9 @@ impl ObservationFlags {
         let half = u64::try_from(drain_timeout.as_millis() / 2).unwrap_or(u64::MAX);
         let (silence_max, max) = (self.observations_silence_max, half.max(SILENCE_DEFAULT));
         if !(SILENCE_MIN..=max).contains(&silence_max) {
-            let range = format!("{SILENCE_MIN} to {max} milliseconds: half of --drain-timeout");
+            let range = format!(
+                "{SILENCE_MIN} to {max} milliseconds: half of --drain-timeout, and {SILENCE_DEFAULT} at least"
+            );
             return Err(fault("--observations-silence-max", &silence_max.to_string(), &range));
         }
         Ok(Some(ObservationsConfig {
