@@ -14,7 +14,9 @@ use pounce_proto::{
 };
 use pounce_types::post::Topic;
 use pounce_types::score::LabelWeights;
-use support::{Service, Spec, angry, message, metric, post, three_classes, two_answers};
+use support::{
+    Service, Spec, angry, eventually, message, metric, post, three_classes, two_answers,
+};
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -74,7 +76,7 @@ async fn an_unhappy_crowd_opens_an_alert_with_evidence_that_somebody_can_take() 
     let last = events.last().expect("events");
     assert!(last.flags().any(|flag| flag == Flag::TopicAlert));
     assert!(last.alert_ids.contains(&alert.id));
-    assert!(metric(r#"pounce_alerts_firing{kind="share"}"#) >= 0.0);
+    eventually("the gauge has it", || metric(r#"pounce_alerts_firing{kind="share"}"#) >= 1.0).await;
 
     let mut client = alerts(&service).await;
     let mut watch =
