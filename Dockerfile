@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 #
 # Two images of the same service (docs/operations.md tells sizes and how to build):
-#   docker build --target slim  .   embedded engine, no native library
+#   docker build --target slim  .   engines bert and embedded, without libtorch
 #   docker build --target torch .   libtorch 2.4.0 on CPUs, or on GPUs with
 #                                   --build-arg TORCH_CUDA=cu121 (or cu118)
 # Both run as 65532, need no writable root, and hold the model of `model/`.
