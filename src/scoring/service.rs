@@ -79,8 +79,7 @@ impl Scoring {
     }
 
     /// Answers a stream of posts, whichever protocol it comes by. `extensions` hold the caller and
-    /// its address. `terms` hold until the
-    /// stream's options say otherwise.
+    /// its address. `terms` hold until the stream's options say otherwise.
     pub(crate) fn stream<S>(
         &self,
         extensions: &Extensions,

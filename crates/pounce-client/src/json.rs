@@ -40,8 +40,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// One post as a JSON object, in an [`Object`]. `id` may be a number; `posted_at` is RFC 3339 or
-/// seconds since 1970, with a fraction or
-/// without (also as `time`); unknown fields are ignored.
+/// seconds since 1970, with a fraction or without (also as `time`); unknown fields are ignored.
 #[derive(Deserialize)]
 pub struct PostLine {
     id: Option<Id>,
