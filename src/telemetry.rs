@@ -29,7 +29,7 @@ pub fn start(filter: &str) -> Result<(), BadFilter> {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        tracing::error!(place, thread, "panic");
+        tracing::error!(place, thread, "a thread panicked");
     }));
     Ok(())
 }

@@ -144,7 +144,7 @@ pub(crate) async fn run(flags: BridgeFlags) -> Result<ExitCode, Box<dyn std::err
         from = from.address.name,
         to = to.address.name,
         http = %listener.local_addr()?,
-        "bridging"
+        "the bridge has started"
     );
     let status = Arc::new(Status::default());
     let seen = Arc::clone(&status);

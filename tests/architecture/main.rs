@@ -9,7 +9,15 @@ use std::path::{Path, PathBuf};
 use modules::{Crate, circles, parts, words};
 
 /// Words that only the files beside them may have in their code; a folder stands for its files.
-const RULES: [(&[&str], &[&str]); 10] = [
+const RULES: [(&[&str], &[&str]); 11] = [
+    (
+        &["pounce_bert"],
+        &[
+            "crates/pounce-bert/",
+            "crates/pounce-inference/src/engine/bert.rs",
+            "crates/pounce-inference/src/model.rs",
+        ],
+    ),
     (&["rten", "rten_tensor"], &["crates/pounce-inference/src/engine/embedded.rs"]),
     (
         &["rust_bert", "tch"],

@@ -93,8 +93,8 @@ fn tell(event: &Event) {
     match event {
         Event::Connected => tracing::info!("connected to NATS"),
         Event::Disconnected => tracing::warn!("connection to NATS lost: trying again"),
-        Event::ClientError(error) => tracing::debug!(%error, "NATS"),
-        event => tracing::warn!(%event, "NATS"),
+        Event::ClientError(error) => tracing::debug!(%error, "the client of NATS reports an error"),
+        event => tracing::warn!(%event, "the connection to NATS has changed"),
     }
 }
 
