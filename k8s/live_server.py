@@ -95,7 +95,7 @@ class LoadedServer:
             self.bridge = subprocess.Popen(
                 [self.binary, "bridge", *words, "--http-addr", "127.0.0.1:0"], stdout=out, stderr=subprocess.STDOUT
             )
-        self.bridge_http = self.wait_for_line(log, self.bridge, "bridging")["http"]
+        self.bridge_http = self.wait_for_line(log, self.bridge, "the bridge has started")["http"]
         self.publisher = threading.Thread(target=self.publish, args=(nats_port,))
         self.publisher.start()
 

@@ -88,8 +88,11 @@ impl Outbox {
         }
         let entry = self.entries.entry(alert.id.clone()).or_insert_with(|| Entry::of(alert));
         entry.alert = alert.clone();
-        if change.kind == ChangeKind::Resolved {
-            entry.ended = Some(now);
+        match change.kind {
+            ChangeKind::Resolved => entry.ended = Some(now),
+            // Read again, after a state without it was adopted.
+            ChangeKind::Opened => entry.ended = None,
+            _ => {}
         }
         true
     }
@@ -272,6 +275,10 @@ mod tests {
         assert_eq!(told(&outbox.all_due(at(2))), [("low", "none", &*rfc3339(at(2)))]);
         outbox.sync(firing(&alert, 0), at(3));
         assert_eq!(told(&outbox.all_due(at(3))), [("low", "none", &*rfc3339(at(7)))]);
+        // It may open again: a log that is read again gives it the same id.
+        outbox.sync(Vec::new(), at(4));
+        assert!(outbox.hear(&change(ChangeKind::Opened, &alert), at(4)));
+        assert_eq!(told(&outbox.due(&alert.id, at(4))), [("low", "none", &*rfc3339(at(8)))]);
         // That the topic falls behind ends nothing.
         outbox.sync(firing(&alert, 0), at(40));
         assert_eq!(told(&outbox.all_as_told(at(40))), [("low", "none", &*rfc3339(at(44)))]);

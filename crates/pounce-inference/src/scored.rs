@@ -18,7 +18,7 @@ pub struct Scored {
     pub tokens_used: usize,
     /// Tokens of the whole text.
     pub tokens_total: usize,
-    /// Whether somebody had asked for the same text before.
+    /// Whether the same text was scored before, or was asked for by the same caller.
     pub duplicate_text: bool,
     /// Whether the text is confidently in a language that the model does not know.
     pub foreign_language: bool,

@@ -190,6 +190,14 @@ impl<W> Outbox<W> {
         self.waiting.remove(&number).map(|(_, waiting)| waiting).unwrap_or_default()
     }
 
+    /// Forgets whoever waits for a batch before `number`, which was applied: batches are appended in
+    /// order, so those before it were applied elsewhere, or the log lost them.
+    pub fn forget_before(&mut self, number: u64) {
+        while self.waiting.first_key_value().is_some_and(|(&first, _)| first < number) {
+            self.waiting.pop_first();
+        }
+    }
+
     /// Everybody who waits, to be changed; those of the oldest batch first.
     pub fn waiting_mut(&mut self) -> impl Iterator<Item = &mut W> {
         let sealed = self.waiting.values_mut().flat_map(|(_, waiting)| waiting);

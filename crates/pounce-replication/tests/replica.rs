@@ -375,6 +375,23 @@ fn what_waits_is_bounded_in_bytes_and_in_age() {
 }
 
 #[test]
+fn nobody_waits_for_a_batch_that_was_applied_elsewhere_or_lost() {
+    let began = Instant::now();
+    let later = |seconds| began + Duration::from_secs(seconds);
+    let mut outbox = Outbox::new(EntryForm::Alerts, 1, 0, limits());
+    let numbers: Vec<u64> = (0..3)
+        .map(|n| {
+            outbox.push(&Item::Observation(complaint(n)), n, later(n));
+            outbox.seal(EntryForm::NEWEST, later(n)).number
+        })
+        .collect();
+    assert_eq!(outbox.applied(numbers[1]), [1]);
+    outbox.forget_before(numbers[1]);
+    assert_eq!(outbox.oldest_waiting(), Some(later(2)), "the first is waited for no longer");
+    assert_eq!(outbox.applied(numbers[2]), [2]);
+}
+
+#[test]
 fn another_models_signal_counts_once_nobody_uses_the_old_one() {
     let mut machine = Machine::new();
     let [mut old, mut new] = [1, 2].map(Writer::new);

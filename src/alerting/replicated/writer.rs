@@ -390,6 +390,7 @@ impl Writer {
     fn resolve(&self, state: &mut State, applied: Applied) {
         if applied.writer == self.inner.nonce && applied.fate == Fate::Counted {
             let waiting = state.outbox.applied(applied.number);
+            state.outbox.forget_before(applied.number);
             for (outcome, waiting) in applied.outcomes.into_iter().zip(waiting) {
                 // Whoever waited may have left.
                 let _ = waiting.map(|waiting| waiting.send(outcome));
