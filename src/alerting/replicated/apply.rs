@@ -62,6 +62,18 @@ enum Stopped {
     Restore(RestoreError),
 }
 
+impl Stopped {
+    /// What is wrong, if something is.
+    fn error(&self) -> Option<String> {
+        match self {
+            Self::Silent | Self::Gap => None,
+            Self::Log(error) => Some(error.to_string()),
+            Self::Newer(error) => Some(error.to_string()),
+            Self::Restore(error) => Some(error.to_string()),
+        }
+    }
+}
+
 impl From<FindError> for Stopped {
     fn from(error: FindError) -> Self {
         match error {
@@ -107,7 +119,7 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
     /// Applies without end.
     pub(crate) async fn run(mut self) {
         let mut pause = PAUSE_MIN;
-        // Each cause is told once.
+        // Each cause is told once, until an entry is applied.
         let mut told = None;
         loop {
             let before = self.replica.position();
@@ -115,6 +127,9 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
             if self.replica.position() > before {
                 (pause, told) = (PAUSE_MIN, None);
             }
+            let cause = stopped.error();
+            let is_new = cause.is_some() && cause != told;
+            told = cause.or(told);
             match stopped {
                 Stopped::Silent => tracing::debug!("the observation log is silent: opened anew"),
                 Stopped::Gap => tracing::warn!(
@@ -125,12 +140,14 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
                     self.writer.stop(error.to_string());
                     // The log has left behind whoever reads less than this process.
                     self.writer.use_form(self.writer.membership().reads);
-                    tracing::error!(
-                        %error,
-                        position = before + 1,
-                        "a newer release wrote to the observation log: this process counts no \
-                         further; update it"
-                    );
+                    if is_new {
+                        tracing::error!(
+                            %error,
+                            position = self.replica.position() + 1,
+                            "a newer release wrote to the observation log: this process counts no \
+                             further; update it"
+                        );
+                    }
                     tokio::time::sleep(NEWER_PAUSE).await;
                 }
                 Stopped::Restore(error) => {
@@ -138,11 +155,15 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
                     if matches!(error, RestoreError::NewerVersion(_)) {
                         self.writer.use_form(self.writer.membership().reads);
                     }
-                    tracing::error!(%error, "the newest snapshot can't be used: waiting for another");
+                    if is_new {
+                        tracing::error!(
+                            %error,
+                            "the newest snapshot can't be used: waiting for another"
+                        );
+                    }
                 }
-                Stopped::Log(error) if told.as_ref() != Some(&error) => {
+                Stopped::Log(error) if is_new => {
                     tracing::warn!(%error, "the observation log can't be read: trying again");
-                    told = Some(error);
                 }
                 Stopped::Log(_) => {}
             }
