@@ -52,6 +52,19 @@ struct Lines {
 type Line = Result<Vec<u8>, ()>;
 
 impl Lines {
+    fn new(body: Body, rest: Option<oneshot::Sender<BodyDataStream>>, bytes_max: usize) -> Self {
+        Self {
+            body: Some(body.into_data_stream()),
+            rest,
+            buffer: Vec::new(),
+            start: 0,
+            seen: 0,
+            bytes_max,
+            skipping: false,
+            arrival: Arrival::default(),
+        }
+    }
+
     /// The next line that is not empty; none at the end of the body.
     async fn next(&mut self) -> Option<Result<Line, Status>> {
         loop {
@@ -131,16 +144,7 @@ pub(super) fn posts(
     oneshot::Receiver<BodyDataStream>,
 ) {
     let (sender, rest) = oneshot::channel();
-    let mut lines = Lines {
-        body: Some(body.into_data_stream()),
-        rest: Some(sender),
-        buffer: Vec::new(),
-        start: 0,
-        seen: 0,
-        bytes_max: line_bytes_max,
-        skipping: false,
-        arrival: Arrival::default(),
-    };
+    let mut lines = Lines::new(body, Some(sender), line_bytes_max);
     let posts = async_stream::stream! {
         let mut number = 0;
         while let Some(line) = lines.next().await {
@@ -236,16 +240,7 @@ mod tests {
         let body = Body::from_stream(futures::stream::iter(
             pieces.into_iter().map(|piece| Ok::<_, Infallible>(Bytes::from(piece))),
         ));
-        let mut lines = Lines {
-            body: Some(body.into_data_stream()),
-            rest: None,
-            buffer: Vec::new(),
-            start: 0,
-            seen: 0,
-            bytes_max,
-            skipping: false,
-            arrival: Arrival::default(),
-        };
+        let mut lines = Lines::new(body, None, bytes_max);
         let mut all = Vec::new();
         while let Some(line) = lines.next().await {
             all.push(line.expect("no problem"));
@@ -267,17 +262,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_read_brought_stays_where_it_is_until_all_its_lines_are_taken() {
         let text = "\n".repeat(1_000) + "{}\n" + &"\n".repeat(1_000) + "{}\nhalf";
-        let body = Body::from(text.clone());
-        let mut lines = Lines {
-            body: Some(body.into_data_stream()),
-            rest: None,
-            buffer: Vec::new(),
-            start: 0,
-            seen: 0,
-            bytes_max: 100,
-            skipping: false,
-            arrival: Arrival::default(),
-        };
+        let mut lines = Lines::new(Body::from(text.clone()), None, 100);
         for _ in 0..2 {
             assert_eq!(
                 lines.next().await.expect("a line").expect("no problem"),
