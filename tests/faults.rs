@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use futures::StreamExt;
+use pounce::alerting::state::StateDir;
 use pounce_client::{Reply, StreamSpec};
 use pounce_proto::{Post, RejectionCode, ScoreRequest};
 use support::{Service, Spec, metric, post};
@@ -65,12 +66,18 @@ async fn a_thousand_hangs_delay_posts_and_lose_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_never_ends_does_not_keep_the_server_from_its_end() {
-    let service = Service::start(Spec::default()).await;
+async fn a_run_that_never_ends_does_not_keep_the_server_from_saving_its_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = Some(StateDir::open(folder.path()).expect("writable"));
+    let service = Service::start(Spec { state, ..Spec::default() }).await;
     service.script.hold();
     let mut client = service.connect().await;
     let request = ScoreRequest { post: Some(post(1, "good")), ..ScoreRequest::default() };
     let hung = tokio::time::timeout(Duration::from_millis(500), client.score(request)).await;
     assert!(hung.is_err(), "nothing can be answered");
+    // The first of those that are saved now and then comes after ten seconds.
+    let saved = folder.path().join("topics.snapshot");
+    assert!(!saved.exists());
     tokio::time::timeout(LIMIT, service.end()).await.expect("it ends without the worker");
+    assert!(saved.exists());
 }

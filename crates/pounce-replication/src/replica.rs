@@ -195,7 +195,7 @@ impl Replica {
     }
 
     /// `log` is not the one that was read: it is read from its first entry, and what is known already
-    /// is a retry. Numbers of changes may have gone back, and get another origin.
+    /// is a retry. Numbers of changes may have gone back, and have the origin of this log.
     pub fn begin_anew(&mut self, log: Extent) {
         self.position = log.first.saturating_sub(1);
         self.last_change.origin = log.created;
