@@ -1,8 +1,11 @@
 //! What stands between two products: rows of numbers rounded to 8 bits, and sums of products.
 
-use pounce_kernels::{Kernel, ZERO_POINT};
+use std::ops::Range;
 
-use crate::lanes::largest;
+use pounce_kernels::Kernel;
+
+use crate::buffer::Buffer;
+use crate::lanes::{LANES, Lanes, largest, load};
 use crate::math::{ROUND, max};
 use crate::weights::Linear;
 
@@ -12,15 +15,21 @@ use crate::weights::Linear;
 /// beside it. The same rule as `training/quantise.py` writes into the ONNX graph.
 #[derive(Debug, Default)]
 pub(crate) struct Quantised {
-    pub(crate) values: Vec<u8>,
-    pub(crate) scales: Vec<f32>,
+    pub(crate) values: Buffer<u8>,
+    pub(crate) scales: Buffer<f32>,
 }
 
 impl Quantised {
-    /// Room for `rows x width`; nothing is allocated once it was as large.
+    /// Room for `rows x width`.
     pub(crate) fn resize(&mut self, rows: usize, width: usize) {
-        self.values.resize(rows * width, ZERO_POINT);
-        self.scales.resize(rows, 0.0);
+        self.values.resize(rows * width);
+        self.scales.resize(rows);
+    }
+
+    /// Each token's values, `width` of them, and its scale.
+    #[inline(always)]
+    pub(crate) fn rows_mut(&mut self, width: usize) -> impl Iterator<Item = (&mut [u8], &mut f32)> {
+        self.values.chunks_exact_mut(width).zip(self.scales.iter_mut())
     }
 }
 
@@ -36,16 +45,18 @@ pub(crate) struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
-    /// x W, for `x` of whole rows; the sums are kept at the front of `sums`, which never shrinks: a
-    /// wider product after a narrower one would clear what it is about to overwrite.
-    pub(crate) fn of(x: &'a Quantised, linear: &'a Linear, sums: &'a mut Vec<i32>) -> Self {
-        let count = x.scales.len() * linear.matrix.columns();
-        if sums.len() < count {
-            sums.resize(count, 0);
-        }
-        let sums = &mut sums[..count];
+    /// x W, for `x` of whole rows; the sums are kept in `sums`.
+    pub(crate) fn of(x: &'a Quantised, linear: &'a Linear, sums: &'a mut Buffer<i32>) -> Self {
+        sums.resize(x.scales.len() * linear.matrix.columns());
         linear.matrix.multiply(&x.values, sums);
         Self { sums, row_scales: &x.scales, linear }
+    }
+
+    /// Some of the rows.
+    pub(crate) fn of_rows(self, rows: Range<usize>) -> Self {
+        let columns = self.linear.matrix.columns();
+        let sums = &self.sums[rows.start * columns..rows.end * columns];
+        Self { sums, row_scales: &self.row_scales[rows], ..self }
     }
 
     /// The rows, as [`ProductRow`]s.
@@ -56,8 +67,8 @@ impl<'a> Product<'a> {
     }
 
     /// Writes x W + b, `rows x columns`.
-    pub(crate) fn dequantise(self, kernel: Kernel, out: &mut Vec<f32>) {
-        out.resize(self.sums.len(), 0.0);
+    pub(crate) fn dequantise(self, kernel: Kernel, out: &mut Buffer<f32>) {
+        out.resize(self.sums.len());
         kernel.run(
             #[inline(always)]
             || {
@@ -87,6 +98,23 @@ impl<'a> ProductRow<'a> {
     pub(crate) fn numbers(self) -> impl Iterator<Item = f32> + 'a {
         let columns = self.sums.iter().zip(&self.linear.scales).zip(&self.linear.bias);
         columns.map(move |((&sum, &scale), &bias)| sum as f32 * scale * self.scale + bias)
+    }
+
+    /// The same of the columns from `at` on, as many as there are lanes.
+    #[inline(always)]
+    pub(crate) fn lanes(self, at: usize) -> Lanes {
+        let numbers = |sums: [i32; LANES], scales, bias| {
+            Lanes::of_sums(sums)
+                .zip(Lanes(scales), |sum, scale| sum * scale)
+                .map(|number| number * self.scale)
+                .zip(Lanes(bias), |number, bias| number + bias)
+        };
+        let (sums, scales) = (&self.sums[at..], &self.linear.scales[at..]);
+        let bias = &self.linear.bias[at..];
+        match (sums.first_chunk(), scales.first_chunk(), bias.first_chunk()) {
+            (Some(sums), Some(scales), Some(bias)) => numbers(*sums, *scales, *bias),
+            _ => numbers(load(sums), load(scales), load(bias)),
+        }
     }
 }
 

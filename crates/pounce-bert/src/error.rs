@@ -11,9 +11,9 @@ pub enum OpenError {
     /// A file that can't be read or makes no sense.
     #[error("{file}: {reason}")]
     File {
-        /// Which.
+        /// Its name within the folder.
         file: String,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use pounce_kernels::Kernel;
 
 use crate::activations::{Product, Quantised};
+use crate::buffer::Buffer;
 use crate::steps::activate::activate;
 use crate::steps::attention::{self, Post, attend};
 use crate::steps::embed::embed;
@@ -63,19 +64,20 @@ pub struct Forward {
 #[derive(Debug, Default)]
 struct Buffers {
     /// Vectors of tokens, `tokens x hidden`; later of [CLS] alone, `posts x hidden`.
-    x: Vec<f32>,
+    x: Buffer<f32>,
     /// The same, rounded.
     x_rounded: Quantised,
-    queries: Vec<f32>,
-    keys_values: Vec<f32>,
+    /// Rounded vectors of [CLS] alone, `posts x hidden`.
+    first_rounded: Quantised,
+    query_sums: Buffer<i32>,
     attention: attention::Buffers,
     /// What attention found, rounded.
     context: Quantised,
     /// One token's row.
-    row: Vec<f32>,
+    row: Buffer<f32>,
     /// Between the two layers of the feed-forward network, rounded.
     inner: Quantised,
-    sums: Vec<i32>,
+    sums: Buffer<i32>,
 }
 
 /// Whose vectors a layer computes.
@@ -184,23 +186,26 @@ impl Buffers {
     fn attention(&mut self, w: &Weights, layer: &Layer, lengths: &[usize], readers: Readers) {
         let (heads, hidden) = (w.config.heads, w.config.hidden);
         let keys_values = Product::of(&self.x_rounded, &layer.key_value, &mut self.sums);
-        keys_values.dequantise(w.kernel, &mut self.keys_values);
-        if readers == Readers::First {
-            self.keep_first(lengths, hidden);
-        }
-        let queries = Product::of(&self.x_rounded, &layer.query, &mut self.sums);
-        queries.dequantise(w.kernel, &mut self.queries);
+        let readers_rounded = match readers {
+            Readers::All => &self.x_rounded,
+            Readers::First => {
+                keep_first(&mut self.x, lengths, hidden);
+                copy_first(&self.x_rounded, lengths, hidden, &mut self.first_rounded);
+                &self.first_rounded
+            }
+        };
+        let queries = Product::of(readers_rounded, &layer.query, &mut self.query_sums);
 
-        self.context.resize(self.x_rounded.scales.len(), hidden);
+        self.context.resize(readers_rounded.scales.len(), hidden);
         let (mut query, mut token) = (0, 0);
         for &length in lengths {
-            let queries = if readers == Readers::All { length } else { 1 };
+            let count = if readers == Readers::All { length } else { 1 };
             let post = Post {
-                queries: &self.queries[query * hidden..][..queries * hidden],
-                keys_values: &self.keys_values[token * 2 * hidden..][..length * 2 * hidden],
+                queries: queries.of_rows(query..query + count),
+                keys_values: keys_values.of_rows(token..token + length),
             };
             attend(w.kernel, (heads, hidden), post, &mut self.attention, &mut self.context, query);
-            query += queries;
+            query += count;
             token += length;
         }
 
@@ -216,20 +221,31 @@ impl Buffers {
         let down = Product::of(&self.inner, &layer.output, &mut self.sums);
         add_and_normalise(w.kernel, down, &layer.output_norm, &mut self.x, &mut self.x_rounded);
     }
+}
 
-    /// Moves each post's first row to the front and forgets the others.
-    fn keep_first(&mut self, lengths: &[usize], hidden: usize) {
-        let Quantised { values, scales } = &mut self.x_rounded;
-        let mut token = 0;
-        for (post, length) in lengths.iter().enumerate() {
-            self.x.copy_within(token * hidden..(token + 1) * hidden, post * hidden);
-            values.copy_within(token * hidden..(token + 1) * hidden, post * hidden);
-            scales[post] = scales[token];
-            token += length;
-        }
-        self.x.truncate(lengths.len() * hidden);
-        values.truncate(lengths.len() * hidden);
-        scales.truncate(lengths.len());
+/// Where each post's first row is.
+fn firsts(lengths: &[usize]) -> impl Iterator<Item = usize> {
+    lengths.iter().scan(0, |tokens, length| {
+        let first = *tokens;
+        *tokens += length;
+        Some(first)
+    })
+}
+
+/// Moves each post's first row to the front and forgets the others.
+fn keep_first(x: &mut Buffer<f32>, lengths: &[usize], hidden: usize) {
+    for (post, first) in firsts(lengths).enumerate() {
+        x.copy_within(first * hidden..(first + 1) * hidden, post * hidden);
+    }
+    x.resize(lengths.len() * hidden);
+}
+
+/// Copies each post's first row.
+fn copy_first(from: &Quantised, lengths: &[usize], hidden: usize, to: &mut Quantised) {
+    to.resize(lengths.len(), hidden);
+    for (first, (values, scale)) in firsts(lengths).zip(to.rows_mut(hidden)) {
+        values.copy_from_slice(&from.values[first * hidden..][..hidden]);
+        *scale = from.scales[first];
     }
 }
 
@@ -239,8 +255,7 @@ fn round(kernel: Kernel, x: &[f32], width: usize, rounded: &mut Quantised) {
     kernel.run(
         #[inline(always)]
         || {
-            let rows = rounded.values.chunks_exact_mut(width).zip(&mut rounded.scales);
-            for (x, (values, scale)) in x.chunks_exact(width).zip(rows) {
+            for (x, (values, scale)) in x.chunks_exact(width).zip(rounded.rows_mut(width)) {
                 *scale = crate::activations::quantise(x, values);
             }
         },

@@ -12,15 +12,19 @@ pub(crate) const LANES: usize = 16;
 pub(crate) struct Lanes(pub(crate) [f32; LANES]);
 
 impl Lanes {
-    /// The first numbers of `x`; where they are fewer, zeros follow.
+    /// See [`load`].
     #[inline(always)]
     pub(crate) fn load(x: &[f32]) -> Self {
-        if let Some(x) = x.first_chunk() {
-            return Self(*x);
-        }
+        Self(load(x))
+    }
+
+    /// A product's sums as numbers.
+    #[inline(always)]
+    #[allow(clippy::cast_precision_loss, reason = "a sum's rounding is far below a step of 8 bits")]
+    pub(crate) fn of_sums(sums: [i32; LANES]) -> Self {
         let mut lanes = Self::default();
-        for (lane, &x) in lanes.0.iter_mut().zip(x) {
-            *lane = x;
+        for (lane, sum) in lanes.0.iter_mut().zip(&sums) {
+            *lane = *sum as f32;
         }
         lanes
     }
@@ -32,9 +36,8 @@ impl Lanes {
             *x = self.0;
             return;
         }
-        for (x, lane) in x.iter_mut().zip(self.0) {
-            *x = lane;
-        }
+        let count = x.len();
+        x.copy_from_slice(&whole(self.0)[..count]);
     }
 
     /// Lane by lane.
@@ -69,11 +72,29 @@ impl Lanes {
 
     #[inline(always)]
     fn fold(self, f: impl Fn(f32, f32) -> f32) -> f32 {
-        let eight: [f32; 8] = halve(&self.0, &f);
+        let eight: [f32; 8] = halve(&whole(self.0), &f);
         let four: [f32; 4] = halve(&eight, &f);
         let [a, b] = halve(&four, &f);
         f(a, b)
     }
+}
+
+/// The same, where lanes are about to be used one by one: seeing that, the compiler would take them
+/// apart where they are computed too.
+#[inline(always)]
+fn whole<T>(lanes: [T; LANES]) -> [T; LANES] {
+    std::hint::black_box(lanes)
+}
+
+/// The first numbers of `x`; where they are fewer, zeros follow.
+#[inline(always)]
+pub(crate) fn load<T: Copy + Default>(x: &[T]) -> [T; LANES] {
+    if let Some(x) = x.first_chunk() {
+        return *x;
+    }
+    let mut lanes = [T::default(); LANES];
+    lanes[..x.len()].copy_from_slice(x);
+    whole(lanes)
 }
 
 /// The first half of `x` with the second.
@@ -116,7 +137,7 @@ pub(crate) fn largest(x: &[f32]) -> f32 {
 /// result's row and place in the width to `write`.
 #[inline(always)]
 pub(crate) fn weighted_sums(
-    vectors: &[Lanes],
+    vectors: &[[f32; LANES]],
     width: usize,
     weights: [&[f32]; 4],
     mut write: impl FnMut(usize, usize, Lanes),
@@ -134,28 +155,30 @@ pub(crate) fn weighted_sums(
 /// `N` places of the width from `at` on: their sums are kept in registers.
 #[inline(always)]
 fn columns<const N: usize>(
-    vectors: &[Lanes],
+    vectors: &[[f32; LANES]],
     width: usize,
     at: usize,
-    weights: [&[f32]; 4],
+    [a, b, c, d]: [&[f32]; 4],
     write: &mut impl FnMut(usize, usize, Lanes),
 ) {
-    let count = weights[0].len();
-    let [a, b, c, d] = weights.map(|weights| &weights[..count]);
     let mut sums = [[Lanes::default(); N]; 4];
-    for i in 0..count {
-        let vectors = &vectors[i * width + at..][..N];
+    let vectors = vectors[at..].chunks(width);
+    for ((((vectors, a), b), c), d) in vectors.zip(a).zip(b).zip(c).zip(d) {
+        let vectors: &[[f32; LANES]; N] = vectors.first_chunk().expect("within the width");
         for n in 0..N {
-            let vector = vectors[n];
-            sums[0][n] = sums[0][n].zip(vector, |sum, x| x.mul_add(a[i], sum));
-            sums[1][n] = sums[1][n].zip(vector, |sum, x| x.mul_add(b[i], sum));
-            sums[2][n] = sums[2][n].zip(vector, |sum, x| x.mul_add(c[i], sum));
-            sums[3][n] = sums[3][n].zip(vector, |sum, x| x.mul_add(d[i], sum));
+            let vector = Lanes(vectors[n]);
+            sums[0][n] = sums[0][n].zip(vector, |sum, x| x.mul_add(*a, sum));
+            sums[1][n] = sums[1][n].zip(vector, |sum, x| x.mul_add(*b, sum));
+            sums[2][n] = sums[2][n].zip(vector, |sum, x| x.mul_add(*c, sum));
+            sums[3][n] = sums[3][n].zip(vector, |sum, x| x.mul_add(*d, sum));
         }
     }
-    for (row, sums) in sums.into_iter().enumerate() {
-        for (n, sums) in sums.into_iter().enumerate() {
-            write(row, at + n, sums);
-        }
+    // One after the other: in a loop over rows the sums would leave their registers.
+    let [a, b, c, d] = sums;
+    for n in 0..N {
+        write(0, at + n, a[n]);
+        write(1, at + n, b[n]);
+        write(2, at + n, c[n]);
+        write(3, at + n, d[n]);
     }
 }

@@ -18,6 +18,7 @@
 //! alone and in any company, bit for bit, and on every kernel (see `pounce_kernels`).
 
 mod activations;
+mod buffer;
 mod checkpoint;
 mod config;
 mod error;

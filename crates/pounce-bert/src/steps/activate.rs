@@ -3,6 +3,7 @@
 use pounce_kernels::Kernel;
 
 use crate::activations::{Product, Quantised, quantise};
+use crate::buffer::Buffer;
 use crate::config::Activation;
 use crate::math;
 
@@ -11,7 +12,7 @@ pub(crate) fn activate(
     kernel: Kernel,
     x: Product,
     activation: Activation,
-    row: &mut Vec<f32>,
+    row: &mut Buffer<f32>,
     rounded: &mut Quantised,
 ) {
     match activation {
@@ -26,17 +27,16 @@ fn rows(
     kernel: Kernel,
     x: Product,
     f: impl Fn(f32) -> f32,
-    row: &mut Vec<f32>,
+    row: &mut Buffer<f32>,
     rounded: &mut Quantised,
 ) {
     let width = x.linear.matrix.columns();
-    row.resize(width, 0.0);
+    row.resize(width);
     rounded.resize(x.row_scales.len(), width);
     kernel.run(
         #[inline(always)]
         || {
-            let rounded = rounded.values.chunks_exact_mut(width).zip(&mut rounded.scales);
-            for (x, (values, scale)) in x.rows().zip(rounded) {
+            for (x, (values, scale)) in x.rows().zip(rounded.rows_mut(width)) {
                 for (y, x) in row.iter_mut().zip(x.numbers()) {
                     *y = f(x);
                 }

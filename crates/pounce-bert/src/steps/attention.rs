@@ -5,33 +5,38 @@
 
 use pounce_kernels::Kernel;
 
-use crate::activations::{Quantised, quantise};
-use crate::lanes::{LANES, Lanes, sum, weighted_sums};
-use crate::math::{exp, max};
+use crate::activations::{Product, Quantised, quantise};
+use crate::buffer::Buffer;
+use crate::lanes::{LANES, Lanes, weighted_sums};
+use crate::math::{exp, max, min};
 
 /// Queries computed side by side, so that a key is loaded once for all of them.
 const QUERIES: usize = 4;
 
-/// A post's vectors, row-major.
+/// A post's products with an attention layer's matrices.
 #[derive(Clone, Copy)]
 pub(crate) struct Post<'a> {
     /// `queries x hidden`; all tokens' or [CLS]'s alone.
-    pub(crate) queries: &'a [f32],
+    pub(crate) queries: Product<'a>,
     /// `tokens x 2 hidden`: a token's key, then its value.
-    pub(crate) keys_values: &'a [f32],
+    pub(crate) keys_values: Product<'a>,
 }
 
 /// Buffers for one head of one post.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// Keys transposed, `head x tokens`, the number of tokens rounded up to [`LANES`].
-    keys: Vec<Lanes>,
-    /// `tokens x head`, the width of a head rounded up to [`LANES`].
-    values: Vec<Lanes>,
+    /// `queries x head`, the width of a head rounded up to [`LANES`].
+    queries: Buffer<[f32; LANES]>,
+    /// The keys' sums transposed, `head x tokens`, the number of tokens rounded up to [`LANES`].
+    key_sums: Buffer<[i32; LANES]>,
+    /// The keys that they mean.
+    keys: Buffer<[f32; LANES]>,
+    /// `tokens x head`, rounded up as the queries'.
+    values: Buffer<[f32; LANES]>,
     /// `QUERIES x tokens`, rounded up as the keys'.
-    weights: Vec<f32>,
+    weights: Buffer<f32>,
     /// `queries x hidden`: what attention found.
-    context: Vec<f32>,
+    context: Buffer<f32>,
 }
 
 /// Writes the heads' results side by side, `queries x hidden`, rounded, to rows `first..` of
@@ -44,18 +49,15 @@ pub(crate) fn attend(
     rounded: &mut Quantised,
     first: usize,
 ) {
-    let queries = post.queries.len() / hidden;
-    buffers.context.resize(queries * hidden, 0.0);
-    let values = rounded.values[first * hidden..].chunks_exact_mut(hidden);
-    let scales = &mut rounded.scales[first..];
+    buffers.context.resize(post.queries.row_scales.len() * hidden);
     kernel.run(
         #[inline(always)]
         || {
             for head in 0..heads {
                 attend_head(post, hidden, head * (hidden / heads), hidden / heads, buffers);
             }
-            for ((x, values), scale) in buffers.context.chunks_exact(hidden).zip(values).zip(scales)
-            {
+            let rounded = rounded.rows_mut(hidden).skip(first);
+            for (x, (values, scale)) in buffers.context.chunks_exact(hidden).zip(rounded) {
                 *scale = quantise(x, values);
             }
         },
@@ -65,34 +67,38 @@ pub(crate) fn attend(
 /// One head: columns `at..at + head` of the vectors.
 #[inline(always)]
 fn attend_head(post: Post, hidden: usize, at: usize, head: usize, buffers: &mut Buffers) {
-    let Buffers { keys, values, weights, context } = buffers;
-    let tokens = post.keys_values.len() / (2 * hidden);
-    let (token_lanes, head_lanes) = (tokens.div_ceil(LANES), head.div_ceil(LANES));
-    transpose_keys(post.keys_values, hidden, at, head, keys);
-    copy_values(post.keys_values, hidden, at, head, values);
-    let row = token_lanes * LANES;
-    weights.resize(QUERIES * row, 0.0);
-    let count = post.queries.len() / hidden;
+    let Buffers { queries, key_sums, keys, values, weights, context } = buffers;
+    let (count, tokens) = (post.queries.row_scales.len(), post.keys_values.row_scales.len());
+    let lanes = tokens.div_ceil(LANES);
+    let width = lanes * LANES;
+    vectors(post.queries, at, head, queries);
+    transposed(post.keys_values, at, head, key_sums, keys);
+    vectors(post.keys_values, hidden + at, head, values);
+    weights.resize(QUERIES * width);
+    let bounds = bounds(tokens);
     for first in (0..count).step_by(QUERIES) {
+        let (scores, _) = weights.as_chunks_mut();
         // The last queries may be fewer: the last one is then computed again, and not kept.
-        let query = |i: usize| &post.queries[(first + i).min(count - 1) * hidden + at..][..head];
+        let head_lanes = head.div_ceil(LANES);
+        let query = |i: usize| {
+            let vector = &queries[(first + i).min(count - 1) * head_lanes..][..head_lanes];
+            &vector.as_flattened()[..head]
+        };
         let queries = [query(0), query(1), query(2), query(3)];
         // Q K^T
         weighted_sums(
             keys,
-            token_lanes,
+            lanes,
             queries,
             #[inline(always)]
-            |query, lane, scores| {
-                scores.store(&mut weights[query * row + lane * LANES..]);
-            },
+            |query, lane, sums| scores[query * lanes + lane] = sums.0,
         );
         let mut inverse_sums = [0.0; QUERIES];
-        for (scores, inverse) in weights.chunks_exact_mut(row).zip(&mut inverse_sums) {
-            *inverse = softmax(scores, tokens);
+        for (scores, inverse) in weights.chunks_exact_mut(width).zip(&mut inverse_sums) {
+            *inverse = softmax(scores, bounds);
         }
         // softmax V
-        let weight = |i: usize| &weights[i * row..][..tokens];
+        let weight = |i: usize| &weights[i * width..][..tokens];
         let weights = [weight(0), weight(1), weight(2), weight(3)];
         weighted_sums(
             values,
@@ -109,52 +115,82 @@ fn attend_head(post: Post, hidden: usize, at: usize, head: usize, buffers: &mut 
     }
 }
 
+/// Columns `at..at + head` of a product, as numbers.
 #[inline(always)]
-fn transpose_keys(from: &[f32], hidden: usize, at: usize, head: usize, keys: &mut Vec<Lanes>) {
-    /// Tokens and columns turned over together, in registers.
-    const SIDE: usize = 4;
-    let lanes = (from.len() / (2 * hidden)).div_ceil(LANES);
-    keys.resize(head * lanes, Lanes::default());
-    for (block, rows) in from.chunks(SIDE * 2 * hidden).enumerate() {
-        let (lane, within) = (block * SIDE / LANES, block * SIDE % LANES);
-        let count = rows.len() / (2 * hidden);
-        // The last tokens may be fewer: the last one then stands in for the others.
-        let row = |i: usize| &rows[i.min(count - 1) * 2 * hidden + at..][..head];
-        let [a, b, c, d] = [row(0), row(1), row(2), row(3)];
-        for column in 0..head {
-            let keys = &mut keys[column * lanes + lane].0[within..][..SIDE];
-            keys.copy_from_slice(&[a[column], b[column], c[column], d[column]]);
-        }
-    }
-}
-
-#[inline(always)]
-fn copy_values(from: &[f32], hidden: usize, at: usize, head: usize, values: &mut Vec<Lanes>) {
-    let rows = from.chunks_exact(2 * hidden);
+fn vectors(of: Product, at: usize, head: usize, vectors: &mut Buffer<[f32; LANES]>) {
     let lanes = head.div_ceil(LANES);
-    values.resize(rows.len() * lanes, Lanes::default());
-    for (value, row) in values.chunks_exact_mut(lanes).zip(rows) {
-        for (lane, value) in value.iter_mut().enumerate() {
-            *value = Lanes::load(&row[hidden + at..][..head][lane * LANES..]);
+    vectors.resize(of.row_scales.len() * lanes);
+    for (vector, row) in vectors.chunks_exact_mut(lanes).zip(of.rows()) {
+        for (lane, vector) in vector.iter_mut().enumerate() {
+            *vector = row.lanes(at + lane * LANES).0;
         }
     }
 }
 
-/// e^(score - the largest score) in place, for scores of so many `tokens` and any numbers behind them;
-/// returns 1 / the sum.
+/// The same turned over.
 #[inline(always)]
-fn softmax(scores: &mut [f32], tokens: usize) -> f32 {
-    let (scores, _) = scores.as_chunks_mut::<LANES>();
-    if let Some((last, others)) = scores.split_last_mut() {
-        for (lane, score) in last.iter_mut().enumerate() {
-            *score = if others.len() * LANES + lane < tokens { *score } else { f32::MIN };
+fn transposed(
+    of: Product,
+    at: usize,
+    head: usize,
+    sums: &mut Buffer<[i32; LANES]>,
+    vectors: &mut Buffer<[f32; LANES]>,
+) {
+    /// Rows and columns turned over together, in registers.
+    const SIDE: usize = 4;
+    let width = of.linear.matrix.columns();
+    let lanes = of.row_scales.len().div_ceil(LANES);
+    sums.resize(head * lanes);
+    for (block, rows) in of.sums.chunks(SIDE * width).enumerate() {
+        let (lane, within) = (block * SIDE / LANES, block * SIDE % LANES);
+        let count = rows.len() / width;
+        // The last rows may be fewer: the last one then stands in for the others.
+        let row = |i: usize| &rows[i.min(count - 1) * width + at..][..head];
+        let columns = row(0).iter().zip(row(1)).zip(row(2)).zip(row(3));
+        for (sums, (((a, b), c), d)) in sums[lane..].chunks_mut(lanes).zip(columns) {
+            sums[0][within..][..SIDE].copy_from_slice(&[*a, *b, *c, *d]);
         }
+    }
+    vectors.resize(head * lanes);
+    for (lane, row_scales) in of.row_scales.chunks(LANES).enumerate() {
+        let row_scales = Lanes::load(row_scales);
+        let columns = of.linear.scales[at..].iter().zip(&of.linear.bias[at..]);
+        let places = vectors[lane..].chunks_mut(lanes).zip(sums[lane..].chunks(lanes));
+        for ((vectors, sums), (scale, bias)) in places.zip(columns) {
+            vectors[0] = Lanes::of_sums(sums[0])
+                .map(|sum| sum * scale)
+                .zip(row_scales, |number, row_scale| number * row_scale)
+                .map(|number| number + bias)
+                .0;
+        }
+    }
+}
+
+/// The largest score that each of the last lanes may have: of places behind the tokens the lowest.
+#[inline(always)]
+fn bounds(tokens: usize) -> Lanes {
+    let mut bounds = Lanes([f32::MAX; LANES]);
+    let within = (tokens - 1) % LANES + 1;
+    bounds.0[within..].fill(f32::MIN);
+    bounds
+}
+
+/// e^(score - the largest score) in place, for scores whose last lanes are within `bounds`; returns 1 /
+/// the sum.
+#[inline(always)]
+fn softmax(scores: &mut [f32], bounds: Lanes) -> f32 {
+    let (scores, _) = scores.as_chunks_mut::<LANES>();
+    if let Some(last) = scores.last_mut() {
+        *last = Lanes(*last).zip(bounds, min).0;
     }
     let lowest = Lanes([f32::MIN; LANES]);
     let largest = scores.iter().fold(lowest, |a, &b| a.zip(Lanes(b), max)).largest();
-    for scores in &mut *scores {
-        *scores = Lanes(*scores).map(|score| exp(score - largest)).0;
+    let mut sums = Lanes::default();
+    for scores in scores {
+        let weights = Lanes(*scores).map(|score| exp(score - largest));
+        sums = sums.zip(weights, |sum, weight| sum + weight);
+        *scores = weights.0;
     }
     // Behind the tokens this adds e^-87: too little to change a sum of at least 1.
-    1.0 / sum(scores.as_flattened(), |weight| weight)
+    1.0 / sums.sum()
 }

@@ -5,6 +5,7 @@ use pounce_kernels::Kernel;
 
 use super::normalise::normalise;
 use crate::activations::{Quantised, quantise};
+use crate::buffer::Buffer;
 use crate::weights::Embeddings;
 
 /// LayerNorm(word + position + type) for each token of the packed posts: `x` (`tokens x width`), and
@@ -15,19 +16,19 @@ pub(crate) fn embed(
     first_position: usize,
     ids: &[i32],
     lengths: &[usize],
-    (x, position): (&mut Vec<f32>, &mut Vec<f32>),
+    (x, position): (&mut Buffer<f32>, &mut Buffer<f32>),
     rounded: &mut Quantised,
 ) {
     let width = embeddings.token_type.len();
-    x.resize(ids.len() * width, 0.0);
-    position.resize(width, 0.0);
+    x.resize(ids.len() * width);
+    position.resize(width);
     rounded.resize(ids.len(), width);
     kernel.run(
         #[inline(always)]
         || {
             let positions =
                 lengths.iter().flat_map(|&length| first_position..first_position + length);
-            let rounded = rounded.values.chunks_exact_mut(width).zip(&mut rounded.scales);
+            let rounded = rounded.rows_mut(width);
             let rows = x.chunks_exact_mut(width).zip(rounded).zip(ids.iter().zip(positions));
             for ((x, (values, scale)), (&id, at)) in rows {
                 // Ids were checked to be within the vocabulary.

@@ -22,7 +22,7 @@ pub(crate) fn add_and_normalise(
     kernel.run(
         #[inline(always)]
         || {
-            let rounded = rounded.values.chunks_exact_mut(width).zip(&mut rounded.scales);
+            let rounded = rounded.rows_mut(width);
             for ((x, y), (values, scale)) in x.chunks_exact_mut(width).zip(y.rows()).zip(rounded) {
                 for (x, y) in x.iter_mut().zip(y.numbers()) {
                     *x += y;
