@@ -20,9 +20,10 @@ use super::problem::Problem;
 use crate::auth::caller_key::CallerKey;
 use crate::scoring::ids::run_id;
 use crate::scoring::service::CallTerms;
+use crate::scoring::wire::status_code;
 use pounce_client::Reply;
 use pounce_client::json::{Object, fault};
-use pounce_proto::{Post, Probabilities, Rejection, RejectionCode};
+use pounce_proto::{Post, Probabilities, Rejection};
 
 /// Texts that are read at all: as many as any server may be set to take at once.
 const TEXTS_MAX: usize = 65_536;
@@ -203,18 +204,14 @@ fn predictions(reply: &Reply, top: usize) -> Result<Vec<Prediction>, Problem> {
 
 /// One bad text fails the request: its answer has no place for a rejection.
 fn refused(rejection: &Rejection) -> Problem {
-    let code = match rejection.code() {
-        RejectionCode::ResourceExhausted => Code::ResourceExhausted,
-        RejectionCode::DeadlineExceeded => Code::DeadlineExceeded,
-        RejectionCode::Unavailable => Code::Unavailable,
-        RejectionCode::Internal => Code::Internal,
-        _ => {
+    match status_code(rejection.code()) {
+        Code::InvalidArgument => {
             let number = rejection.sequence;
             let detail = format!("text {number} of inputs: {}", rejection.reason);
-            return Problem::invalid("inputs", detail);
+            Problem::invalid("inputs", detail)
         }
-    };
-    Problem::from(Status::new(code, rejection.reason.clone()))
+        code => Problem::from(Status::new(code, rejection.reason.clone())),
+    }
 }
 
 #[cfg(test)]

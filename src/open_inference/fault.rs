@@ -3,7 +3,8 @@
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use pounce_proto::{Rejection, RejectionCode};
+use crate::scoring::wire::status_code;
+use pounce_proto::Rejection;
 
 /// INVALID_ARGUMENT that names the field.
 pub(super) fn invalid(field: &str, reason: impl Into<String>) -> Status {
@@ -26,16 +27,13 @@ pub(super) fn check_model(model: (&str, &str), name: &str, version: &str) -> Res
 /// One bad text fails its request: tensors have no place for a rejection.
 pub(super) fn refused(rejection: &Rejection) -> Status {
     let reason = rejection.reason.clone();
-    match rejection.code() {
-        RejectionCode::ResourceExhausted => Status::resource_exhausted(reason),
-        RejectionCode::DeadlineExceeded => Status::deadline_exceeded(reason),
-        RejectionCode::Unavailable => Status::unavailable(reason),
-        RejectionCode::Internal => Status::internal(reason),
-        _ => {
+    match status_code(rejection.code()) {
+        Code::InvalidArgument => {
             let field = &rejection.field;
             let element = rejection.sequence.saturating_sub(1);
             let field = format!("{field}[{element}]");
             invalid(&field, format!("{field}: {reason}"))
         }
+        code => Status::new(code, reason),
     }
 }

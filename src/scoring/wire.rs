@@ -144,13 +144,7 @@ impl Refusal {
 
     /// As the end of a unary call.
     pub(crate) fn status(&self) -> Status {
-        let code = match self.code() {
-            RejectionCode::ResourceExhausted => Code::ResourceExhausted,
-            RejectionCode::DeadlineExceeded => Code::DeadlineExceeded,
-            RejectionCode::Internal => Code::Internal,
-            RejectionCode::Unavailable => Code::Unavailable,
-            _ => Code::InvalidArgument,
-        };
+        let code = status_code(self.code());
         let mut details = ErrorDetails::new();
         if code == Code::InvalidArgument {
             details.add_bad_request_violation(self.field(), self.to_string());
@@ -190,6 +184,18 @@ pub(crate) fn show_sentiment(sentiment: Sentiment) -> proto::Sentiment {
         Sentiment::Negative => proto::Sentiment::Negative,
         Sentiment::Neutral => proto::Sentiment::Neutral,
         Sentiment::Positive => proto::Sentiment::Positive,
+    }
+}
+
+/// The code of a call that fails for what a rejection says: `INVALID_ARGUMENT` where the post is to
+/// blame.
+pub(crate) fn status_code(rejection: RejectionCode) -> Code {
+    match rejection {
+        RejectionCode::ResourceExhausted => Code::ResourceExhausted,
+        RejectionCode::DeadlineExceeded => Code::DeadlineExceeded,
+        RejectionCode::Internal => Code::Internal,
+        RejectionCode::Unavailable => Code::Unavailable,
+        _ => Code::InvalidArgument,
     }
 }
 
