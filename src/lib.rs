@@ -20,6 +20,7 @@ pub mod notifications;
 mod open_inference;
 pub mod parts;
 pub mod recent;
+mod requests;
 pub mod scoring;
 pub mod server;
 pub mod telemetry;

@@ -7,7 +7,6 @@ pub mod advocates;
 pub mod counter;
 pub(crate) mod metrics;
 pub mod monitor;
-pub(crate) mod page_token;
 pub mod replicated;
 pub(crate) mod service;
 pub mod state;

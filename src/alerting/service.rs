@@ -12,13 +12,13 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
 use crate::alerting::monitor::{AlertMonitor, Changes, News};
-use crate::alerting::page_token;
 use crate::alerting::replicated::error::{AcknowledgeError, CloseAlertError};
 use crate::alerting::wire::{
     Filter, show_advocate, show_alert, show_change, show_firing, show_topic,
 };
 use crate::auth::caller::Caller;
 use crate::lifecycle::drain::{Drain, Phase};
+use crate::requests::{self, NOTE_BYTES_MAX, acting, at_most, check_by, invalid, page_token};
 use crate::wire::outcome;
 use pounce_alerts::alert::Alert;
 use pounce_alerts::{Acknowledged, CloseAction, CloseError, ClosedAlert};
@@ -30,12 +30,10 @@ use pounce_proto::{
     ListTopicsResponse, WatchAlertsRequest, WatchAlertsResponse,
 };
 use pounce_replication::{ChangePosition, NumberedChange};
-use pounce_types::post::{Fault, NAME_BYTES_MAX, Place, Topic};
+use pounce_types::post::{Fault, Place, Topic};
 
 /// Domain of the reasons in error details.
 const DOMAIN: &str = "pounce.v1.AlertService";
-/// Bytes of a note.
-pub(crate) const NOTE_BYTES_MAX: usize = 1024;
 /// Longer than any id of an alert.
 const ID_BYTES_MAX: usize = 64;
 /// Alerts of a page: with names and notes of any length they fit into the 4 MiB that clients
@@ -68,11 +66,7 @@ impl AlertService for Alerts {
         let WatchAlertsRequest { filter, advocates, resume_after } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let mut advocates = advocates.then(|| self.advocates.watch());
-        let seen = (!resume_after.is_empty()).then(|| resume_after.parse::<ChangePosition>());
-        let seen = seen.transpose().map_err(|_| {
-            let fault = Fault::OutOfRange { range: "the position of a change" };
-            invalid("resume_after", &fault)
-        })?;
+        let seen = requests::resume_after(&resume_after)?;
         let Begun { missed, firing, seen, mut changes } = begin(&self.monitor, seen);
         let mut drain = self.drain.clone();
         let watched = async_stream::stream! {
@@ -128,7 +122,7 @@ impl AlertService for Alerts {
         let list = (&filter, resolved);
         let after = page_token::decode(&list, &page_token)?;
         let paged = page_size != 0 || after.is_some();
-        let max = if paged { size(page_size, ALERTS_MAX)? } else { UNPAGED_MAX };
+        let max = if paged { requests::page_size(page_size, ALERTS_MAX)? } else { UNPAGED_MAX };
         let page = self.monitor.read(|engine| {
             engine.alerts_page(resolved, |alert| filter.passes(alert), after.as_ref(), max)
         });
@@ -191,7 +185,7 @@ impl AlertService for Alerts {
         let of = of.map_err(|fault| invalid("topic", &fault))?;
         let after = page_token::decode(&of, &page_token)?;
         let max = match usize::try_from(topics_max).unwrap_or(usize::MAX) {
-            _ if page_size != 0 => size(page_size, TOPICS_MAX)?,
+            _ if page_size != 0 => requests::page_size(page_size, TOPICS_MAX)?,
             0 => TOPICS_DEFAULT,
             max if max <= TOPICS_MAX => max,
             _ => return Err(invalid("topics_max", &Fault::OutOfRange { range: "1 to 1000" })),
@@ -209,13 +203,6 @@ impl AlertService for Alerts {
     }
 }
 
-fn at_most(field: &'static str, value: &str, max: usize) -> Result<(), Status> {
-    match value.len() {
-        bytes if bytes > max => Err(invalid(field, &Fault::TooLong { bytes, max })),
-        _ => Ok(()),
-    }
-}
-
 /// Notes who took an alert.
 pub(crate) async fn acknowledge(
     counter: &Counter,
@@ -223,11 +210,8 @@ pub(crate) async fn acknowledge(
     by: &str,
     note: &str,
 ) -> Result<Acknowledged, Status> {
-    if by.trim().is_empty() {
-        return Err(invalid("by", &Fault::Missing));
-    }
+    check_by(by)?;
     at_most("id", id, ID_BYTES_MAX)?;
-    at_most("by", by, NAME_BYTES_MAX)?;
     at_most("note", note, NOTE_BYTES_MAX)?;
     counter.acknowledge(id, by, note).await.map_err(|error| match error {
         AcknowledgeError::Unknown(_) => Status::not_found(error.to_string()),
@@ -259,21 +243,6 @@ pub(crate) async fn close(
     })
 }
 
-/// Who acts: the holder of the token, or, where no tokens are asked for, who they say they are.
-pub(crate) fn acting(caller: &Caller, by: String) -> Result<String, Status> {
-    match caller.token_name() {
-        Some(name) if by.is_empty() || by == name => Ok(name.to_owned()),
-        Some(name) => Err(Status::invalid_argument(format!(
-            "by must be empty or the name of your token, {name}"
-        ))),
-        None if by.trim().is_empty() => Err(invalid("by", &Fault::Missing)),
-        None if by.len() > NAME_BYTES_MAX => {
-            Err(invalid("by", &Fault::TooLong { bytes: by.len(), max: NAME_BYTES_MAX }))
-        }
-        None => Ok(by),
-    }
-}
-
 /// How a watch begins: with the changes that it missed, or with what fires.
 struct Begun {
     missed: Vec<Arc<NumberedChange>>,
@@ -298,17 +267,4 @@ async fn next<T: Clone>(receiver: &mut Option<Receiver<T>>) -> Result<T, RecvErr
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// The size of a page: as asked for, at most `max`, and that where none is.
-pub(crate) fn size(page_size: i32, max: usize) -> Result<usize, Status> {
-    match usize::try_from(page_size) {
-        Ok(0) => Ok(max),
-        Ok(size) => Ok(size.min(max)),
-        Err(_) => Err(invalid("page_size", &Fault::OutOfRange { range: "0 or more" })),
-    }
-}
-
-pub(crate) fn invalid(field: &str, fault: &Fault) -> Status {
-    Status::invalid_argument(format!("{field} {fault}"))
 }

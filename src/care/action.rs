@@ -7,9 +7,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::alerting::counter::Counter;
 use crate::alerting::replicated::error::CaseActionError;
-use crate::alerting::service::{NOTE_BYTES_MAX, acting, invalid};
 use crate::auth::caller::Caller;
 use crate::cases::monitor::CaseMonitor;
+use crate::requests::{NOTE_BYTES_MAX, acting, at_most, invalid};
 use crate::wire::rfc3339;
 use pounce_cases::{ActionKind, Case, CaseAction, CaseError, CaseId, Outcome};
 use pounce_types::post::Fault;
@@ -25,7 +25,7 @@ pub(crate) struct Actor {
 }
 
 /// What somebody wants done.
-pub(crate) enum Wish {
+pub(crate) enum CaseCommand {
     Claim,
     Release,
     Close { outcome: Outcome, note: String },
@@ -39,21 +39,18 @@ impl Actor {
         caller: &Caller,
         id: &str,
         by: String,
-        wish: Wish,
+        command: CaseCommand,
     ) -> Result<Case, Status> {
         self.check_on()?;
         let id: CaseId = id
             .parse()
             .map_err(|_| invalid("id", &Fault::OutOfRange { range: "32 hexadecimal digits" }))?;
         let by = acting(caller, by)?;
-        let kind = match wish {
-            Wish::Claim => ActionKind::Claim { lease: self.cases.spec().lease },
-            Wish::Release => ActionKind::Release,
-            Wish::Close { outcome, note } => {
-                if note.len() > NOTE_BYTES_MAX {
-                    let fault = Fault::TooLong { bytes: note.len(), max: NOTE_BYTES_MAX };
-                    return Err(invalid("note", &fault));
-                }
+        let kind = match command {
+            CaseCommand::Claim => ActionKind::Claim { lease: self.cases.spec().lease },
+            CaseCommand::Release => ActionKind::Release,
+            CaseCommand::Close { outcome, note } => {
+                at_most("note", &note, NOTE_BYTES_MAX)?;
                 ActionKind::Close { outcome, note }
             }
         };

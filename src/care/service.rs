@@ -5,13 +5,12 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::action::{Actor, Wish};
+use super::action::{Actor, CaseCommand};
 use super::watch;
 use super::wire::{CaseFilter, order, show_case, states};
-use crate::alerting::page_token;
-use crate::alerting::service::{invalid, size};
 use crate::auth::caller::Caller;
 use crate::lifecycle::drain::{Drain, Phase};
+use crate::requests::{self, page_token};
 use crate::wire::outcome;
 use pounce_proto::care_service_server::CareService;
 use pounce_proto::{
@@ -19,8 +18,6 @@ use pounce_proto::{
     ListCasesRequest, ListCasesResponse, ReleaseCaseRequest, ReleaseCaseResponse,
     WatchCasesRequest, WatchCasesResponse,
 };
-use pounce_replication::ChangePosition;
-use pounce_types::post::Fault;
 
 /// Cases of a page: the largest fit into the 4 MiB that clients take by default.
 const CASES_MAX: usize = 200;
@@ -38,10 +35,10 @@ impl Care {
         request: &Request<T>,
         id: &str,
         by: &str,
-        wish: Wish,
+        command: CaseCommand,
     ) -> Result<Option<Case>, Status> {
         let caller = Caller::of(request.extensions());
-        let case = self.actor.act(&caller, id, by.to_owned(), wish).await?;
+        let case = self.actor.act(&caller, id, by.to_owned(), command).await?;
         Ok(Some(show_case(&case)))
     }
 }
@@ -62,7 +59,7 @@ impl CareService for Care {
         let after = page_token::decode(&list, &request.page_token)?;
         let max = match request.page_size {
             0 => CASES_DEFAULT,
-            asked => size(asked, CASES_MAX)?,
+            asked => requests::page_size(asked, CASES_MAX)?,
         };
         let passes = |case: &pounce_cases::Case| {
             states.contains(&case.state()) && (!overdue || case.is_overdue()) && filter.passes(case)
@@ -83,11 +80,7 @@ impl CareService for Care {
         let mut caller = Caller::of(request.extensions());
         let WatchCasesRequest { filter, resume_after } = request.into_inner();
         let filter = CaseFilter::parse(filter)?;
-        let seen = (!resume_after.is_empty()).then(|| resume_after.parse::<ChangePosition>());
-        let seen = seen.transpose().map_err(|_| {
-            let fault = Fault::OutOfRange { range: "the position of a change" };
-            invalid("resume_after", &fault)
-        })?;
+        let seen = requests::resume_after(&resume_after)?;
         let watched = watch::watch(&self.actor.cases, filter, seen);
         let mut drain = self.drain.clone();
         let over = async move {
@@ -105,7 +98,7 @@ impl CareService for Care {
         request: Request<ClaimCaseRequest>,
     ) -> Result<Response<ClaimCaseResponse>, Status> {
         let ClaimCaseRequest { id, by } = request.get_ref();
-        let case = self.act(&request, id, by, Wish::Claim).await?;
+        let case = self.act(&request, id, by, CaseCommand::Claim).await?;
         Ok(Response::new(ClaimCaseResponse { case }))
     }
 
@@ -114,7 +107,7 @@ impl CareService for Care {
         request: Request<ReleaseCaseRequest>,
     ) -> Result<Response<ReleaseCaseResponse>, Status> {
         let ReleaseCaseRequest { id, by } = request.get_ref();
-        let case = self.act(&request, id, by, Wish::Release).await?;
+        let case = self.act(&request, id, by, CaseCommand::Release).await?;
         Ok(Response::new(ReleaseCaseResponse { case }))
     }
 
@@ -124,8 +117,8 @@ impl CareService for Care {
     ) -> Result<Response<CloseCaseResponse>, Status> {
         self.actor.check_on()?;
         let CloseCaseRequest { id, by, outcome: wire, note } = request.get_ref();
-        let wish = Wish::Close { outcome: outcome(*wire)?, note: note.clone() };
-        let case = self.act(&request, id, by, wish).await?;
+        let command = CaseCommand::Close { outcome: outcome(*wire)?, note: note.clone() };
+        let case = self.act(&request, id, by, command).await?;
         Ok(Response::new(CloseCaseResponse { case }))
     }
 }

@@ -18,7 +18,7 @@ use super::{assets, live};
 use crate::alerting::service;
 use crate::auth::caller::Caller;
 use crate::auth::tokens::Scope;
-use crate::care::action::{Actor, Wish};
+use crate::care::action::{Actor, CaseCommand};
 use crate::lifecycle::drain::Phase;
 use crate::parts::Parts;
 use crate::recent::posts::RecentPosts;
@@ -156,11 +156,11 @@ async fn act(
                     no_answer_needed, false_alarm or could_not_reach";
     let (caller, acting) = asked(&page, Scope::CasesWrite, &headers, acting, expected)?;
     let Acting { id, action, outcome } = acting;
-    let wish = match (action, outcome) {
-        (ActionName::Claim, None) => Wish::Claim,
-        (ActionName::Release, None) => Wish::Release,
+    let command = match (action, outcome) {
+        (ActionName::Claim, None) => CaseCommand::Claim,
+        (ActionName::Release, None) => CaseCommand::Release,
         (ActionName::Close, Some(OutcomeName(outcome))) => {
-            Wish::Close { outcome, note: String::new() }
+            CaseCommand::Close { outcome, note: String::new() }
         }
         _ => {
             let says = "outcome is required with the action close, and with no other";
@@ -168,7 +168,7 @@ async fn act(
         }
     };
     let (cases, counter) = (page.parts.cases.clone(), page.parts.counter.clone());
-    Actor { cases, counter }.act(&caller, &id, String::new(), wish).await?;
+    Actor { cases, counter }.act(&caller, &id, String::new(), command).await?;
     page.forget_last().await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
