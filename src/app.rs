@@ -50,7 +50,7 @@ pub enum AppError {
     State {
         /// The folder.
         folder: String,
-        /// Why.
+        /// What the operating system said.
         source: std::io::Error,
     },
     /// The observation log can't even be tried.
@@ -66,7 +66,7 @@ pub enum AppError {
         flag: &'static str,
         /// The address.
         addr: SocketAddr,
-        /// Why.
+        /// What the operating system said.
         source: std::io::Error,
     },
     /// The recorder of metrics can't be installed.
@@ -117,7 +117,7 @@ async fn serve(config: Config, handle: PrometheusHandle) -> Result<(), AppError>
         server = start(config, handle) => server?,
         _ = signals.next() => return Ok(()),
     };
-    server.run(signals.wish_to_end(notice)).await?;
+    server.run(signals.end_asked_for(notice)).await?;
     Ok(())
 }
 

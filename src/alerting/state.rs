@@ -133,7 +133,7 @@ impl StateDir {
     }
 
     /// Takes a snapshot, once no other is being written, and replaces what was written before.
-    /// Blocks.
+    /// Blocks until they are on the disk.
     /// # Errors
     /// If the disk refuses; what was written before is then still there.
     pub fn save(&self, snapshot: impl FnOnce() -> StateSnapshot) -> std::io::Result<()> {

@@ -7,7 +7,7 @@ use super::tokens::{Scope, Token};
 /// What a method asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Nothing.
+    /// Open to everybody.
     Nothing,
     /// Any token.
     Token,

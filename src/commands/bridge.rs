@@ -136,7 +136,7 @@ pub(crate) async fn run(flags: BridgeFlags) -> Result<ExitCode, Box<dyn std::err
     let signals = Signals::new()?;
     let (stopper, stop) = stop::channel();
     tokio::spawn(async move {
-        signals.wish_to_end(Duration::ZERO).await;
+        signals.end_asked_for(Duration::ZERO).await;
         tracing::info!("stopping: no more messages are read");
         stopper.stop();
     });

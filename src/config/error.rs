@@ -39,7 +39,7 @@ pub enum ConfigError {
     /// A file that can't be read or makes no sense.
     #[error("{file}: {reason}")]
     File {
-        /// Which.
+        /// The file that was read.
         file: String,
         /// Why; names the field where there is one.
         reason: String,

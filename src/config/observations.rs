@@ -11,8 +11,9 @@ use super::error::{ConfigError, within};
 
 /// Room for some seconds of a large fleet.
 const BYTES_MIN: u64 = 16 << 20;
-/// Milliseconds.
+/// Shortest silence that may be asked for, in milliseconds.
 const SILENCE_MIN: u64 = 50;
+/// In milliseconds.
 const SILENCE_DEFAULT: u64 = 250;
 
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ use crate::lifecycle::drain::{Drain, Phase};
 use pounce_inference::scorer::Scorer;
 
 /// How often health is looked at; a drain is heard of at once.
-const LOOK: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// A run of the model that is longer than this is taken to hang. The largest batch of
 /// the slowest model takes seconds, not minutes.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -97,7 +97,7 @@ impl Health {
             let serving = drain.phase() == Phase::Serving;
             let next = if serving { Phase::Notice } else { Phase::Stopping };
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(CHECK_INTERVAL) => {}
                 () = drain.reached(next) => if next == Phase::Stopping { break },
             }
         }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::metrics;
 
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes of one file; more is no key, certificate or token file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -23,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {reason}")]
 pub struct FileError {
-    /// Which.
+    /// Its path.
     pub file: String,
     /// Why it is of no use; never holds a secret.
     pub reason: String,
@@ -135,7 +135,7 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
 
     /// Looks at the files every few seconds, without end. Safe to drop.
     pub async fn keep_fresh(self) {
-        let mut looks = tokio::time::interval(LOOK);
+        let mut looks = tokio::time::interval(CHECK_INTERVAL);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             looks.tick().await;

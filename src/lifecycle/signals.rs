@@ -41,7 +41,7 @@ impl Signals {
 
     /// Waits for the first signal and gives the notice it asks for; a second one ends the
     /// process at once.
-    pub async fn wish_to_end(mut self, notice: Duration) -> Duration {
+    pub async fn end_asked_for(mut self, notice: Duration) -> Duration {
         let asked = self.next().await;
         tokio::spawn(async move {
             self.next().await;

@@ -26,7 +26,7 @@ use crate::transport::trust;
 /// Longest time for an Alertmanager to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Changes within so long of each other are told in one request.
-const TOGETHER: Duration = Duration::from_secs(1);
+const GROUP_WAIT: Duration = Duration::from_secs(1);
 /// Alerts of one request.
 const REQUEST_ALERTS_MAX: usize = 256;
 
@@ -163,7 +163,7 @@ async fn heard_soon(
             }
         }
     };
-    let missed = tokio::time::timeout(TOGETHER, soon).await.unwrap_or(false);
+    let missed = tokio::time::timeout(GROUP_WAIT, soon).await.unwrap_or(false);
     (!missed).then_some(heard)
 }
 

@@ -63,7 +63,7 @@ pub struct PlaceCounts {
 /// Somebody took an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
-    /// Who.
+    /// Who took it.
     pub by: String,
     /// What they had to say.
     pub note: String,
@@ -88,7 +88,7 @@ pub struct Alert {
     pub resolved_at: Option<Timestamp>,
     /// When somebody should have responded.
     pub respond_by: Timestamp,
-    /// Why.
+    /// What it was raised for.
     pub evidence: Evidence,
     /// Set once somebody took it.
     pub acknowledgement: Option<Acknowledgement>,

@@ -14,7 +14,7 @@ use pounce_types::post::Timestamp;
 pub struct CloseAction {
     /// Of the alert.
     pub id: String,
-    /// Who.
+    /// Who closes it.
     pub by: String,
     /// How it ended.
     pub outcome: Outcome,
@@ -42,7 +42,7 @@ pub enum CloseError {
     /// Somebody closed it before, in another way.
     #[error("the alert was closed by {by} as {}", .outcome.name())]
     Closed {
-        /// Who.
+        /// Who closed it.
         by: String,
         /// How it ended.
         outcome: Outcome,

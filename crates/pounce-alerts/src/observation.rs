@@ -15,7 +15,7 @@ use pounce_types::score::{Sentiment, Severity};
 pub struct Observation {
     /// What it is about.
     pub topic: Topic,
-    /// Where.
+    /// The store or area that the post speaks of, if it says.
     pub place: Option<Place>,
     /// Unique within its topic.
     pub post_id: PostId,

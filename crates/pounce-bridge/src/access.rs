@@ -21,9 +21,9 @@ pub enum ConnectError {
     /// A file can't be read.
     #[error("{file}: {reason}")]
     File {
-        /// Which.
+        /// Its path.
         file: String,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
     /// The client refused its settings.

@@ -46,23 +46,23 @@ pub enum RunError {
     /// An address is of no use.
     #[error("{flag}: {source}")]
     Address {
-        /// Which.
+        /// The flag that gave it.
         flag: &'static str,
-        /// Why.
+        /// What is wrong with the address.
         source: AddressError,
     },
     /// A connection can't even be tried.
     #[error("{flag}: {source}")]
     Connect {
-        /// Which.
+        /// The flag that gave it.
         flag: &'static str,
-        /// Why.
+        /// What the client said.
         source: ConnectError,
     },
     /// The program was built without this kind of broker.
     #[error("{flag}: this program was built without the feature {feature}")]
     NotBuilt {
-        /// Which.
+        /// The flag that gave it.
         flag: &'static str,
         /// What to build it with.
         feature: &'static str,

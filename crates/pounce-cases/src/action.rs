@@ -14,9 +14,9 @@ use pounce_types::post::Timestamp;
 pub struct CaseAction {
     /// Which case.
     pub id: CaseId,
-    /// Who.
+    /// Who acts.
     pub by: String,
-    /// What.
+    /// What is to be done.
     pub kind: ActionKind,
 }
 
@@ -59,7 +59,7 @@ pub enum CaseError {
     /// Somebody else works on it.
     #[error("the case is claimed by {by}")]
     Claimed {
-        /// Who.
+        /// Who holds it.
         by: String,
         /// When their lease ends, unless they renew it.
         lease_until: Timestamp,
@@ -67,7 +67,7 @@ pub enum CaseError {
     /// Somebody closed it before, in another way.
     #[error("the case was closed by {by} as {}", .outcome.name())]
     Closed {
-        /// Who.
+        /// Who closed it.
         by: String,
         /// How it ended.
         outcome: Outcome,

@@ -11,7 +11,7 @@ use pounce_types::score::Severity;
 /// Somebody works on a case, until the claim is released or its lease ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Who.
+    /// Who holds it.
     pub by: String,
     /// Since when.
     pub at: Timestamp,
@@ -67,7 +67,7 @@ pub struct HistoryEntry {
     pub kind: HistoryKind,
     /// Who did it, or whose lease ended; empty where nobody did.
     pub by: String,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
 }
 

@@ -22,7 +22,7 @@ use pounce_types::score::Severity;
 pub struct FlaggedPost {
     /// What it is about.
     pub topic: Topic,
-    /// Where.
+    /// The store or area that the post speaks of, if it says.
     pub place: Option<Place>,
     /// Unique within its topic.
     pub post_id: PostId,

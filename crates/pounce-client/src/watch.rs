@@ -21,7 +21,7 @@ use pounce_proto::{
 };
 
 /// A stream that lived for less did not help: the next pause is longer.
-const LIVED: Duration = Duration::from_secs(2);
+const STABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// Alerts of a page: the most that a service gives.
 const PAGE_SIZE: i32 = 500;
@@ -103,7 +103,7 @@ pub(super) fn watch(
             if !std::mem::replace(&mut lost, true) {
                 yield Ok(Watched::Lost(reason(&status)));
             }
-            if opened.elapsed() >= LIVED {
+            if opened.elapsed() >= STABLE_AFTER {
                 backoff.reset();
             }
             backoff.wait().await;

@@ -22,7 +22,7 @@ use pounce_proto::{
 };
 
 /// A stream that lived for less did not help: the next pause is longer.
-const LIVED: Duration = Duration::from_secs(2);
+const STABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// Cases of a page: the most that a service gives.
 pub(crate) const PAGE_SIZE: i32 = 200;
@@ -115,7 +115,7 @@ pub(super) fn watch(
             if !std::mem::replace(&mut lost, true) {
                 yield Ok(WatchedCase::Lost(reason(&status)));
             }
-            if opened.elapsed() >= LIVED {
+            if opened.elapsed() >= STABLE_AFTER {
                 backoff.reset();
             }
             backoff.wait().await;

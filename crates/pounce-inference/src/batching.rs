@@ -11,9 +11,9 @@ use crate::fair_queue::{FairQueue, JobId};
 /// What a batch may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
-    /// Posts.
+    /// Posts of a batch, at most.
     pub posts_max: usize,
-    /// Tokens, padding included.
+    /// Tokens of a batch, padding included, at most.
     pub tokens_max: usize,
     /// Share of the tokens that may be padding, 0 to 1; `None`: posts are not padded.
     pub padding_max: Option<f64>,

@@ -124,9 +124,9 @@ pub enum ModelError {
     /// A file that can't be read.
     #[error("{file}: {reason}")]
     File {
-        /// Which.
+        /// Its path.
         file: String,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
     /// No weights for any engine.

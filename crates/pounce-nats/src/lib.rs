@@ -36,9 +36,9 @@ pub enum ConnectError {
     /// A file can't be read.
     #[error("{}: {reason}", file.display())]
     File {
-        /// Which.
+        /// Its path.
         file: PathBuf,
-        /// Why.
+        /// What the operating system said.
         reason: std::io::Error,
     },
     /// The client refused its settings.

@@ -66,7 +66,7 @@ pub enum Item {
     Acknowledge {
         /// Of the alert.
         id: String,
-        /// Who.
+        /// Who takes it.
         by: String,
         /// What they have to say.
         note: String,

@@ -47,7 +47,7 @@ pub enum Credentials {
     Creds(PathBuf),
     /// A user with a password.
     Password {
-        /// Name.
+        /// Name of the user.
         user: String,
         /// File that holds the password and nothing else.
         password_file: PathBuf,

@@ -31,7 +31,7 @@ pub use outbox::{Outbox, OutboxLimits, SealedBatch};
 pub use pounce_nats::ConnectError;
 pub use recent_changes::RecentChanges;
 pub use replica::{
-    Applied, ChangePosition, Engines, Fate, Numbered, NumberedChange, Outcome, Replica,
+    Applied, ChangePosition, Disposition, Engines, Numbered, NumberedChange, Outcome, Replica,
 };
 pub use snapshot::{ReplicaSnapshot, RestoreError};
 pub use store::{Published, SnapshotStore};

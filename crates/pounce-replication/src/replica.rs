@@ -114,7 +114,7 @@ pub struct Engines<'a> {
 
 /// What was done with an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disposition {
     /// Its items were applied.
     Counted,
     /// It is a retry of a batch that was applied before: only the time went on.
@@ -131,7 +131,7 @@ pub struct Applied {
     /// Of the writer's batches.
     pub number: u64,
     /// What was done with it.
-    pub fate: Fate,
+    pub disposition: Disposition,
     /// What came of each item, in order.
     pub outcomes: Vec<Outcome>,
     /// In the order in which they happened.
@@ -239,8 +239,8 @@ impl Replica {
         let Engines { alerts, cases } = engines;
         let (mut changes, mut case_changes) = self.move_time(alerts, cases, entry.at);
         let mut applied = match &decoded {
-            Ok(batch) => Applied::of(batch.writer, batch.number, Fate::Counted),
-            Err(reason) => Applied::of(0, 0, Fate::Damaged(reason.clone())),
+            Ok(batch) => Applied::of(batch.writer, batch.number, Disposition::Counted),
+            Err(reason) => Applied::of(0, 0, Disposition::Damaged(reason.clone())),
         };
         if let Ok(Batch { form, reads, writer, number, settings, items }) = decoded {
             let now = self.clock;
@@ -255,7 +255,7 @@ impl Replica {
                     applied.outcomes.push(intake.apply(item, &mut applied.advocates));
                 }
             } else {
-                applied.fate = Fate::Repeated;
+                applied.disposition = Disposition::Repeated;
             }
         }
         let interval = |at: Timestamp| at.millis() / SNAPSHOT_INTERVAL_MILLIS;
@@ -329,11 +329,11 @@ impl Replica {
 }
 
 impl Applied {
-    fn of(writer: u64, number: u64, fate: Fate) -> Self {
+    fn of(writer: u64, number: u64, disposition: Disposition) -> Self {
         Self {
             writer,
             number,
-            fate,
+            disposition,
             outcomes: Vec::new(),
             changes: Vec::new(),
             case_changes: Vec::new(),

@@ -13,8 +13,8 @@ use pounce_cases::{
 };
 use pounce_replication::log::Extent;
 use pounce_replication::{
-    Batch, Engines, Entry, EntryForm, Fate, Item, LoggedObservation, Membership, NewerVersion,
-    Outbox, OutboxLimits, Outcome, Replica,
+    Batch, Disposition, Engines, Entry, EntryForm, Item, LoggedObservation, Membership,
+    NewerVersion, Outbox, OutboxLimits, Outcome, Replica,
 };
 use pounce_types::closing::Outcome as AlertOutcome;
 use pounce_types::post::{PostId, Timestamp, Topic};
@@ -139,16 +139,16 @@ fn an_entry_that_was_appended_twice_counts_once() {
     let mut machine = Machine::new();
     let mut writer = Writer::new(1);
     let (first, second) = (writer.complaints(0..5), writer.complaints(5..10));
-    assert_eq!(machine.apply(1, 1, &first).fate, Fate::Counted);
-    assert_eq!(machine.apply(2, 1, &second).fate, Fate::Counted);
+    assert_eq!(machine.apply(1, 1, &first).disposition, Disposition::Counted);
+    assert_eq!(machine.apply(2, 1, &second).disposition, Disposition::Counted);
     // Copies of both come late, as when a connection was cut while the log stored them.
     for (position, copy) in [(3, &first), (4, &second), (5, &first)] {
         let applied = machine.apply(position, 1, copy);
-        assert_eq!((applied.fate, applied.outcomes.len()), (Fate::Repeated, 0));
+        assert_eq!((applied.disposition, applied.outcomes.len()), (Disposition::Repeated, 0));
     }
     // The same posts of another writer are other batches, and duplicates.
     let applied = machine.apply(6, 1, &Writer::new(2).complaints(0..10));
-    assert_eq!((applied.fate.clone(), duplicates(&applied)), (Fate::Counted, 10));
+    assert_eq!((applied.disposition.clone(), duplicates(&applied)), (Disposition::Counted, 10));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_newer_entry_stops_a_replica_and_a_damaged_one_is_skipped() {
     assert_eq!(error.to_string(), "the entry has version 4; this release reads up to 3");
     assert_eq!((machine.digest(), machine.replica.position()), (before, 0));
     let applied = machine.apply(1, 0, &Bytes::from_static(b"\xff\xff"));
-    assert!(matches!(applied.fate, Fate::Damaged(_)), "{applied:?}");
+    assert!(matches!(applied.disposition, Disposition::Damaged(_)), "{applied:?}");
     assert_eq!(machine.replica.position(), 1);
 }
 
@@ -446,7 +446,11 @@ fn of_two_replicas_that_claim_a_case_at_once_the_log_lets_one_win() {
         panic!("told by whom: {lost:?}")
     };
     assert_eq!((&**by, lost.case_changes.len()), ("ann", 0));
-    assert_eq!(machine.apply(4, 1, &first).fate, Fate::Repeated, "a retry changes nothing");
+    assert_eq!(
+        machine.apply(4, 1, &first).disposition,
+        Disposition::Repeated,
+        "a retry changes nothing"
+    );
     // Deadlines and leases end by the time of the log, whoever writes the entry.
     let applied = machine.apply(5, 902, &two.batch(&[]));
     let kinds: Vec<_> = applied.case_changes.iter().map(|change| change.change.kind).collect();

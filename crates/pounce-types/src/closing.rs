@@ -51,10 +51,10 @@ impl Outcome {
 pub struct Closing {
     /// With which outcome.
     pub outcome: Outcome,
-    /// Who.
+    /// Who closed it.
     pub by: String,
     /// What they had to say.
     pub note: String,
-    /// When.
+    /// When they did.
     pub at: Timestamp,
 }

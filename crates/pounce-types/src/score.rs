@@ -114,9 +114,9 @@ impl LabelWeights {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub enum Sentiment {
-    /// Discontent.
+    /// Dislike, anger, sorrow.
     Negative,
-    /// Neither.
+    /// Neither of the others, or both.
     Neutral,
     /// Praise or joy.
     Positive,

@@ -15,8 +15,8 @@ use crate::alerting::monitor::{AlertMonitor, Told};
 use crate::cases::monitor::{CaseMonitor, CasesTold};
 use pounce_replication::log::Extent;
 use pounce_replication::{
-    Applied, Engines, Entry, Fate, LogError, NewerVersion, ObservationLog, Outcome, Published,
-    Replica, ReplicaSnapshot, RestoreError, SnapshotStore,
+    Applied, Disposition, Engines, Entry, LogError, NewerVersion, ObservationLog, Outcome,
+    Published, Replica, ReplicaSnapshot, RestoreError, SnapshotStore,
 };
 use pounce_types::post::Timestamp;
 
@@ -355,10 +355,10 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
         metrics::position(self.replica.position());
         metrics::other_settings(self.replica.other_settings(self.writer.settings()));
         metrics::entries(
-            match &applied.fate {
-                Fate::Counted => EntryResult::Applied,
-                Fate::Repeated => EntryResult::Repeated,
-                Fate::Damaged(reason) => {
+            match &applied.disposition {
+                Disposition::Counted => EntryResult::Applied,
+                Disposition::Repeated => EntryResult::Repeated,
+                Disposition::Damaged(reason) => {
                     let position = entry.position;
                     tracing::error!(reason, position, "skipped a damaged entry of the log");
                     EntryResult::Damaged
@@ -433,7 +433,7 @@ fn told_of(applied: Option<&Applied>, nonce: u64) -> (Told, CasesTold) {
 
 /// Watches over the wait for the log, without end.
 pub(crate) async fn watch(writer: Writer) {
-    let mut looks = tokio::time::interval(super::writer::LOOK);
+    let mut looks = tokio::time::interval(super::writer::CHECK_INTERVAL);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;

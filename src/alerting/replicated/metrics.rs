@@ -9,7 +9,7 @@ use metrics::{
 
 use pounce_replication::{EntryForm, Published};
 
-/// Seconds.
+/// Buckets for the time until the log confirms an entry, in seconds.
 const APPEND: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 /// Upper bounds of the buckets of each histogram.

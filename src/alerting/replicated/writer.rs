@@ -19,13 +19,13 @@ use super::unsent::UnsentBatch;
 use pounce_alerts::{Acknowledged, AlertEngine, CloseAction, ClosedAlert, Signal};
 use pounce_cases::{Acted, CaseAction, CaseSettings};
 use pounce_replication::{
-    Advocate, Applied, EntryForm, Fate, Item, LoggedObservation, Membership, Outbox, OutboxLimits,
-    Outcome, SealedBatch, WriterInFlight, WriterTicket,
+    Advocate, Applied, Disposition, EntryForm, Item, LoggedObservation, Membership, Outbox,
+    OutboxLimits, Outcome, SealedBatch, WriterInFlight, WriterTicket,
 };
 use pounce_types::post::{Timestamp, Topic};
 
 /// How often the breaker looks.
-pub(crate) const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Entries that a process may be behind and still count as caught up ...
 const BEHIND_MAX: u64 = 64;
@@ -388,7 +388,7 @@ impl Writer {
     }
 
     fn resolve(&self, state: &mut State, applied: Applied) {
-        if applied.writer == self.inner.nonce && applied.fate == Fate::Counted {
+        if applied.writer == self.inner.nonce && applied.disposition == Disposition::Counted {
             let waiting = state.outbox.applied(applied.number);
             state.outbox.forget_before(applied.number);
             for (outcome, waiting) in applied.outcomes.into_iter().zip(waiting) {
@@ -403,7 +403,7 @@ impl Writer {
         }
     }
 
-    /// Ends all waiting if the log does not answer. Due every [`LOOK`].
+    /// Ends all waiting if the log does not answer. Due every [`CHECK_INTERVAL`].
     pub(super) fn look(&self) {
         let mut state = self.state();
         let now = Instant::now();

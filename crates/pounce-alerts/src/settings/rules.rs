@@ -144,7 +144,7 @@ impl Default for Volume {
 pub struct Reach {
     /// Whether the rule is evaluated.
     pub enabled: bool,
-    /// Window.
+    /// Width of the window, in minutes.
     pub window_minutes: u32,
     /// Distinct authors of negative posts.
     pub authors_min: u64,
