@@ -133,18 +133,18 @@ pub(crate) fn largest(x: &[f32]) -> f32 {
     fold(x, |largest, x| max(x.abs(), largest)).largest()
 }
 
-/// `weights` (`4 x rows`) times `vectors` (`rows x width`, a width counted in [`Lanes`]); hands each
-/// result's row and place in the width to `write`.
+/// `weights` (`4 x rows`, four of a row side by side) times `vectors` (`rows x width`, a width counted
+/// in [`Lanes`]); hands each result's row and place in the width to `write`.
 #[inline(always)]
-pub(crate) fn weighted_sums(
+pub(crate) fn weighted_sums<'a>(
     vectors: &[[f32; LANES]],
     width: usize,
-    weights: [&[f32]; 4],
+    weights: impl Iterator<Item = [&'a f32; 4]> + Clone,
     mut write: impl FnMut(usize, usize, Lanes),
 ) {
     let mut at = 0;
     while at + 2 <= width {
-        columns::<2>(vectors, width, at, weights, &mut write);
+        columns::<2>(vectors, width, at, weights.clone(), &mut write);
         at += 2;
     }
     if at < width {
@@ -154,16 +154,15 @@ pub(crate) fn weighted_sums(
 
 /// `N` places of the width from `at` on: their sums are kept in registers.
 #[inline(always)]
-fn columns<const N: usize>(
+fn columns<'a, const N: usize>(
     vectors: &[[f32; LANES]],
     width: usize,
     at: usize,
-    [a, b, c, d]: [&[f32]; 4],
+    weights: impl Iterator<Item = [&'a f32; 4]>,
     write: &mut impl FnMut(usize, usize, Lanes),
 ) {
     let mut sums = [[Lanes::default(); N]; 4];
-    let vectors = vectors[at..].chunks(width);
-    for ((((vectors, a), b), c), d) in vectors.zip(a).zip(b).zip(c).zip(d) {
+    for (vectors, [a, b, c, d]) in vectors[at..].chunks(width).zip(weights) {
         let vectors: &[[f32; LANES]; N] = vectors.first_chunk().expect("within the width");
         for n in 0..N {
             let vector = Lanes(vectors[n]);

@@ -11,7 +11,7 @@ pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// The smaller number, without the cases for what is not a number.
 #[inline(always)]
-pub(crate) fn min(a: f32, b: f32) -> f32 {
+fn min(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
 

@@ -8,10 +8,11 @@ use pounce_kernels::Kernel;
 use crate::activations::{Product, Quantised, quantise};
 use crate::buffer::Buffer;
 use crate::lanes::{LANES, Lanes, weighted_sums};
-use crate::math::{exp, max, min};
+use crate::math::{exp, max};
 
-/// Queries computed side by side, so that a key is loaded once for all of them.
-const QUERIES: usize = 4;
+/// Keys, then queries, computed side by side, so that what they are multiplied with is loaded once for
+/// all of them.
+const SIDE: usize = 4;
 
 /// A post's products with an attention layer's matrices.
 #[derive(Clone, Copy)]
@@ -25,16 +26,19 @@ pub(crate) struct Post<'a> {
 /// Buffers for one head of one post.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// `queries x head`, the width of a head rounded up to [`LANES`].
+    /// The queries' sums transposed, `head x queries`, the number of queries rounded up to [`LANES`].
+    query_sums: Buffer<[i32; LANES]>,
+    /// The queries that they mean.
     queries: Buffer<[f32; LANES]>,
-    /// The keys' sums transposed, `head x tokens`, the number of tokens rounded up to [`LANES`].
-    key_sums: Buffer<[i32; LANES]>,
-    /// The keys that they mean.
+    /// `tokens x head`, the width of a head rounded up to [`LANES`].
     keys: Buffer<[f32; LANES]>,
-    /// `tokens x head`, rounded up as the queries'.
+    /// The same.
     values: Buffer<[f32; LANES]>,
-    /// `QUERIES x tokens`, rounded up as the keys'.
-    weights: Buffer<f32>,
+    /// `tokens x queries`, rounded up as the queries: every step of the softmax is one of whole
+    /// registers.
+    weights: Buffer<[f32; LANES]>,
+    /// 1 / the sum of each query's weights.
+    inverse_sums: Buffer<[f32; LANES]>,
     /// `queries x hidden`: what attention found.
     context: Buffer<f32>,
 }
@@ -67,43 +71,47 @@ pub(crate) fn attend(
 /// One head: columns `at..at + head` of the vectors.
 #[inline(always)]
 fn attend_head(post: Post, hidden: usize, at: usize, head: usize, buffers: &mut Buffers) {
-    let Buffers { queries, key_sums, keys, values, weights, context } = buffers;
+    let Buffers { query_sums, queries, keys, values, weights, inverse_sums, context } = buffers;
     let (count, tokens) = (post.queries.row_scales.len(), post.keys_values.row_scales.len());
-    let lanes = tokens.div_ceil(LANES);
-    let width = lanes * LANES;
-    vectors(post.queries, at, head, queries);
-    transposed(post.keys_values, at, head, key_sums, keys);
+    let (query_lanes, head_lanes) = (count.div_ceil(LANES), head.div_ceil(LANES));
+    transposed(post.queries, at, head, query_sums, queries);
+    vectors(post.keys_values, at, head, keys);
     vectors(post.keys_values, hidden + at, head, values);
-    weights.resize(QUERIES * width);
-    let bounds = bounds(tokens);
-    for first in (0..count).step_by(QUERIES) {
-        let (scores, _) = weights.as_chunks_mut();
-        // The last queries may be fewer: the last one is then computed again, and not kept.
-        let head_lanes = head.div_ceil(LANES);
-        let query = |i: usize| {
-            let vector = &queries[(first + i).min(count - 1) * head_lanes..][..head_lanes];
+    weights.resize(tokens * query_lanes);
+    inverse_sums.resize(query_lanes);
+    // K Q^T
+    for first in (0..tokens).step_by(SIDE) {
+        // The last keys may be fewer: the last one is then computed again, and not kept.
+        let key = |i: usize| {
+            let vector = &keys[(first + i).min(tokens - 1) * head_lanes..][..head_lanes];
             &vector.as_flattened()[..head]
         };
-        let queries = [query(0), query(1), query(2), query(3)];
-        // Q K^T
+        let keys = key(0).iter().zip(key(1)).zip(key(2)).zip(key(3));
         weighted_sums(
-            keys,
-            lanes,
             queries,
+            query_lanes,
+            keys.map(|(((a, b), c), d)| [a, b, c, d]),
             #[inline(always)]
-            |query, lane, sums| scores[query * lanes + lane] = sums.0,
+            |key, lane, scores| {
+                if first + key < tokens {
+                    weights[(first + key) * query_lanes + lane] = scores.0;
+                }
+            },
         );
-        let mut inverse_sums = [0.0; QUERIES];
-        for (scores, inverse) in weights.chunks_exact_mut(width).zip(&mut inverse_sums) {
-            *inverse = softmax(scores, bounds);
-        }
-        // softmax V
-        let weight = |i: usize| &weights[i * width..][..tokens];
-        let weights = [weight(0), weight(1), weight(2), weight(3)];
+    }
+    softmax(weights, inverse_sums);
+    // softmax V
+    for first in (0..count).step_by(SIDE) {
+        let (lane, within) = (first / LANES, first % LANES);
+        let inverse_sums = &inverse_sums[lane][within..][..SIDE];
+        let weights = weights[lane..].chunks(query_lanes);
         weighted_sums(
             values,
             head_lanes,
-            weights,
+            weights.map(|row| {
+                let row = &row[0][within..][..SIDE];
+                [&row[0], &row[1], &row[2], &row[3]]
+            }),
             #[inline(always)]
             |query, lane, sums| {
                 if first + query < count {
@@ -136,8 +144,6 @@ fn transposed(
     sums: &mut Buffer<[i32; LANES]>,
     vectors: &mut Buffer<[f32; LANES]>,
 ) {
-    /// Rows and columns turned over together, in registers.
-    const SIDE: usize = 4;
     let width = of.linear.matrix.columns();
     let lanes = of.row_scales.len().div_ceil(LANES);
     sums.resize(head * lanes);
@@ -166,31 +172,21 @@ fn transposed(
     }
 }
 
-/// The largest score that each of the last lanes may have: of places behind the tokens the lowest.
+/// e^(score - the query's largest score) in place, for scores of `tokens x queries`; writes 1 / the
+/// sum of each query's.
 #[inline(always)]
-fn bounds(tokens: usize) -> Lanes {
-    let mut bounds = Lanes([f32::MAX; LANES]);
-    let within = (tokens - 1) % LANES + 1;
-    bounds.0[within..].fill(f32::MIN);
-    bounds
-}
-
-/// e^(score - the largest score) in place, for scores whose last lanes are within `bounds`; returns 1 /
-/// the sum.
-#[inline(always)]
-fn softmax(scores: &mut [f32], bounds: Lanes) -> f32 {
-    let (scores, _) = scores.as_chunks_mut::<LANES>();
-    if let Some(last) = scores.last_mut() {
-        *last = Lanes(*last).zip(bounds, min).0;
+fn softmax(scores: &mut [[f32; LANES]], inverse_sums: &mut [[f32; LANES]]) {
+    let lanes = inverse_sums.len();
+    for (lane, inverse_sums) in inverse_sums.iter_mut().enumerate() {
+        let lowest = Lanes([f32::MIN; LANES]);
+        let scores = &mut scores[lane..];
+        let largest = scores.chunks(lanes).fold(lowest, |a, b| a.zip(Lanes(b[0]), max));
+        let mut sums = Lanes::default();
+        for score in scores.chunks_mut(lanes) {
+            let weights = Lanes(score[0]).zip(largest, |score, largest| exp(score - largest));
+            sums = sums.zip(weights, |sum, weight| sum + weight);
+            score[0] = weights.0;
+        }
+        *inverse_sums = sums.map(|sum| 1.0 / sum).0;
     }
-    let lowest = Lanes([f32::MIN; LANES]);
-    let largest = scores.iter().fold(lowest, |a, &b| a.zip(Lanes(b), max)).largest();
-    let mut sums = Lanes::default();
-    for scores in scores {
-        let weights = Lanes(*scores).map(|score| exp(score - largest));
-        sums = sums.zip(weights, |sum, weight| sum + weight);
-        *scores = weights.0;
-    }
-    // Behind the tokens this adds e^-87: too little to change a sum of at least 1.
-    1.0 / sums.sum()
 }
