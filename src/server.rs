@@ -1,7 +1,7 @@
 //! One server: both ports, the workers behind them, the tasks beside them, and how it ends.
 //!
-//! `pounce serve`, `pounce bench` and the tests all run this one. Sockets and signals that end it are
-//! arguments; signals, files and settings are the caller's.
+//! `pounce serve`, `pounce bench` and the tests all run this one. Its sockets, and what asks it to
+//! end, are arguments; signals, files and settings are the caller's.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use pounce_types::score::{Sentiment, Severity};
 pub struct Observation {
     /// What it is about.
     pub topic: Topic,
-    /// The store or area that the post speaks of, if it says.
+    /// Where it happened: a store, a city; none if that was not told.
     pub place: Option<Place>,
     /// Unique within its topic.
     pub post_id: PostId,

@@ -11,7 +11,7 @@ pub enum OpenError {
     /// A file that can't be read or makes no sense.
     #[error("{file}: {reason}")]
     File {
-        /// Its name within the folder.
+        /// Its path.
         file: String,
         /// What is wrong with it.
         reason: String,

@@ -134,7 +134,7 @@ pub struct Post {
     pub text: PostText,
     /// What it is about.
     pub topic: Option<Topic>,
-    /// The store or area that it speaks of, if it says.
+    /// Where it happened: a store, a city.
     pub place: Option<Place>,
     /// Who wrote it.
     pub author: Option<Author>,
