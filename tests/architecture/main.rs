@@ -15,7 +15,7 @@ const RULES: [(&[&str], &[&str]); 11] = [
         &[
             "crates/pounce-bert/",
             "crates/pounce-inference/src/engine/bert.rs",
-            "crates/pounce-inference/src/model.rs",
+            "crates/pounce-inference/src/model/engine_choice.rs",
         ],
     ),
     (&["rten", "rten_tensor"], &["crates/pounce-inference/src/engine/embedded.rs"]),
