@@ -30,7 +30,6 @@ mod connection;
 mod discovery;
 mod error;
 pub mod json;
-mod json_scalar;
 mod resume;
 mod watch;
 mod watch_cases;

@@ -80,3 +80,24 @@ impl<'de> Deserialize<'de> for Moment {
         json.deserialize_any(Read)
     }
 }
+
+impl Moment {
+    pub(super) fn into_timestamp(self) -> prost_types::Timestamp {
+        match self {
+            Self::Seconds(seconds) => prost_types::Timestamp { seconds, nanos: 0 },
+            Self::Fraction(seconds) => from_fraction(seconds),
+            Self::Rfc3339(at) => {
+                prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+            }
+        }
+    }
+}
+
+/// Seconds since 1970 to the microsecond: a float of today has no finer digits.
+#[allow(clippy::cast_possible_truncation, reason = "a float that is too large becomes the limit")]
+fn from_fraction(seconds: f64) -> prost_types::Timestamp {
+    let micros = (seconds * 1e6).round() as i64;
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1000);
+    let nanos = nanos.expect("fewer than a second's");
+    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+}
