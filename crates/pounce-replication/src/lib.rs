@@ -10,6 +10,7 @@
 //! Knows the engines of alerts and cases, and the log; nothing of how posts are scored or alerts are told.
 
 pub mod entry;
+mod entry_codec;
 mod form;
 mod in_flight;
 pub mod jet_stream;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::entry::{Batch, Item, encode_item};
+use crate::entry::{Batch, Item};
+use crate::entry_codec::encode_item;
 use crate::form::EntryForm;
 
 /// Bounds of an [`Outbox`].
