@@ -10,6 +10,7 @@ pub mod auth;
 mod background;
 mod care;
 pub mod cases;
+mod change_feed;
 pub mod config;
 pub mod dashboard;
 mod ending;

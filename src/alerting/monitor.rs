@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-
 use super::{metrics, wire};
+use crate::change_feed::{ChangeFeed, Changes, Resumed, Told};
 use pounce_alerts::alert::{AlertChange, ChangeKind};
 use pounce_alerts::key::AlertId;
 use pounce_alerts::{
@@ -16,35 +15,12 @@ use pounce_alerts::{
     Observation, Observed, Signal, SignalId, Snapshot, Ticket, UnknownAlert,
 };
 use pounce_client::json;
-use pounce_replication::{ChangePosition, NumberedChange, RecentChanges};
+use pounce_replication::{ChangePosition, NumberedChange};
 use pounce_types::clock::now;
 use pounce_types::post::{Place, Timestamp, Topic};
 
-/// Changes that a slow watcher may be behind before it misses some.
-const CHANGES_MAX: usize = 1024;
 /// How often time moves on for topics that no post comes for.
 pub const TICK: Duration = Duration::from_secs(1);
-
-/// What a watcher hears.
-#[derive(Debug, Clone)]
-pub(crate) enum News {
-    /// An alert changed.
-    Changed(Arc<NumberedChange>),
-    /// All that is known was replaced: look at it anew.
-    Replaced,
-}
-
-/// All news from now on.
-pub(crate) type Changes = broadcast::Receiver<News>;
-
-/// What is to be told of a change of the engine.
-#[derive(Default)]
-pub(crate) struct Told {
-    pub(crate) changes: Vec<NumberedChange>,
-    /// Whether metrics and the process's own log tell it here. Of replicas that share a log of
-    /// observations one does.
-    pub(crate) counted: bool,
-}
 
 /// The engine and its watchers. Cheap to clone.
 #[derive(Clone)]
@@ -55,9 +31,7 @@ pub struct AlertMonitor {
 struct Inner {
     // std Mutex: held for a few map operations, never across an await.
     engine: Mutex<AlertEngine>,
-    changes: broadcast::Sender<News>,
-    /// Locked under the engine's lock.
-    recent: Mutex<RecentChanges<AlertChange>>,
+    changes: ChangeFeed<AlertChange>,
     signal: SignalId,
     hash_key: HashKey,
     lateness: Duration,
@@ -96,11 +70,10 @@ impl AlertMonitor {
     }
 
     fn with(engine: AlertEngine, signal: SignalId, hash_key: HashKey) -> Self {
-        let (changes, _) = broadcast::channel(CHANGES_MAX);
         let turned_back = AtomicU64::new(engine.turned_back());
         let lateness = engine.lateness();
-        let (engine, recent) = (Mutex::new(engine), Mutex::default());
-        let inner = Inner { engine, changes, recent, signal, hash_key, lateness, turned_back };
+        let (engine, changes) = (Mutex::new(engine), ChangeFeed::new());
+        let inner = Inner { engine, changes, signal, hash_key, lateness, turned_back };
         Self { inner: Arc::new(inner) }
     }
 
@@ -176,22 +149,19 @@ impl AlertMonitor {
     }
 
     /// What `look` sees, and every change after that.
-    pub(crate) fn watch<T>(&self, look: impl FnOnce(&AlertEngine) -> T) -> (T, Changes) {
+    pub(crate) fn watch<T>(
+        &self,
+        look: impl FnOnce(&AlertEngine) -> T,
+    ) -> (T, Changes<AlertChange>) {
         // Changes are told under the lock: none can fall in between.
         let engine = self.engine();
-        (look(&engine), self.inner.changes.subscribe())
+        (look(&engine), self.inner.changes.watch())
     }
 
-    /// The changes after `position`, if they are known, and every change after that. Changes that
-    /// a watcher saw elsewhere before they were applied here may come again: those up to `position`
-    /// are to be left out.
-    pub(crate) fn watch_after(
-        &self,
-        position: ChangePosition,
-    ) -> Option<(Vec<Arc<NumberedChange>>, Changes)> {
+    /// See [`ChangeFeed::watch_after`].
+    pub(crate) fn watch_after(&self, position: ChangePosition) -> Option<Resumed<AlertChange>> {
         let _engine = self.engine();
-        let missed = self.recent().after(position)?;
-        Some((missed, self.inner.changes.subscribe()))
+        self.inner.changes.watch_after(position)
     }
 
     /// Everything that is known now, and the outcomes of alerts beside it. Posts do not wait for
@@ -208,7 +178,10 @@ impl AlertMonitor {
     }
 
     /// Has `act` change the engine, which says what is to be told of it.
-    pub(crate) fn apply<T>(&self, act: impl FnOnce(&mut AlertEngine) -> (T, Told)) -> T {
+    pub(crate) fn apply<T>(
+        &self,
+        act: impl FnOnce(&mut AlertEngine) -> (T, Told<AlertChange>),
+    ) -> T {
         let mut engine = self.engine();
         let before = engine.totals();
         let (out, Told { changes, counted }) = act(&mut engine);
@@ -224,9 +197,8 @@ impl AlertMonitor {
     /// Goes on with another engine, whose last change has the position `last`.
     pub(crate) fn replace(&self, engine: AlertEngine, last: ChangePosition) {
         let mut own = self.engine();
-        self.recent().begin(last);
         *own = engine;
-        let _ = self.inner.changes.send(News::Replaced);
+        self.inner.changes.replace(last);
     }
 
     /// Shows what is known of the engine in the metrics.
@@ -257,14 +229,7 @@ impl AlertMonitor {
             metrics::alert_changed(&numbered.change, now());
             log(wire::show_change(&numbered));
         }
-        let numbered = Arc::new(numbered);
-        self.recent().note(&numbered);
-        // Nobody may be watching.
-        let _ = self.inner.changes.send(News::Changed(numbered));
-    }
-
-    fn recent(&self) -> MutexGuard<'_, RecentChanges<AlertChange>> {
-        self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.changes.tell(numbered);
     }
 
     fn engine(&self) -> MutexGuard<'_, AlertEngine> {

@@ -11,16 +11,17 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::alerting::advocates::Advocates;
 use crate::alerting::counter::Counter;
-use crate::alerting::monitor::{AlertMonitor, Changes, News};
+use crate::alerting::monitor::AlertMonitor;
 use crate::alerting::replicated::error::{AcknowledgeError, CloseAlertError};
 use crate::alerting::wire::{
     Filter, show_advocate, show_alert, show_change, show_firing, show_topic,
 };
 use crate::auth::caller::Caller;
+use crate::change_feed::{Changes, News};
 use crate::lifecycle::drain::{Drain, Phase};
 use crate::requests::{self, NOTE_BYTES_MAX, acting, at_most, check_by, invalid, page_token};
 use crate::wire::outcome;
-use pounce_alerts::alert::Alert;
+use pounce_alerts::alert::{Alert, AlertChange};
 use pounce_alerts::{Acknowledged, CloseAction, CloseError, ClosedAlert};
 use pounce_proto::alert_service_server::AlertService;
 use pounce_proto::watch_alerts_response::Message;
@@ -250,7 +251,7 @@ struct Begun {
     /// The last change that the watcher knows, where it goes on after it.
     seen: Option<ChangePosition>,
     /// Every change after those.
-    changes: Changes,
+    changes: Changes<AlertChange>,
 }
 
 fn begin(monitor: &AlertMonitor, seen: Option<ChangePosition>) -> Begun {

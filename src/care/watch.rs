@@ -6,20 +6,21 @@ use futures::Stream;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::wire::{CaseFilter, show_change, show_present};
-use crate::cases::monitor::{CaseMonitor, CaseNews, CaseNumbered, CaseWatch};
-use pounce_cases::Case;
+use crate::cases::monitor::CaseMonitor;
+use crate::change_feed::{Changes, News};
+use pounce_cases::{Case, CaseChange};
 use pounce_proto::WatchCasesCurrent;
 use pounce_proto::watch_cases_response::Message;
-use pounce_replication::ChangePosition;
+use pounce_replication::{ChangePosition, Numbered};
 
 /// How a watch begins: with the changes that it missed, or with the cases that are not closed.
 struct Begun {
-    missed: Vec<Arc<CaseNumbered>>,
+    missed: Vec<Arc<Numbered<CaseChange>>>,
     present: Vec<Arc<Case>>,
     /// The last change that the watcher knows, where it goes on after it.
     seen: Option<ChangePosition>,
     /// Every change after those.
-    changes: CaseWatch,
+    changes: Changes<CaseChange>,
 }
 
 fn begin(cases: &CaseMonitor, seen: Option<ChangePosition>) -> Begun {
@@ -49,14 +50,14 @@ pub(super) fn watch(
         yield Message::Current(WatchCasesCurrent { resumed: seen.is_some() });
         loop {
             match changes.recv().await {
-                Ok(CaseNews::Changed(change))
+                Ok(News::Changed(change))
                     if filter.passes(&change.change.case) && !change.was_seen(seen) =>
                 {
                     yield Message::Change(show_change(&change));
                 }
-                Ok(CaseNews::Changed(_)) => {}
+                Ok(News::Changed(_)) => {}
                 Err(RecvError::Lagged(missed)) => yield Message::Missed(missed),
-                Ok(CaseNews::Replaced) | Err(RecvError::Closed) => break,
+                Ok(News::Replaced) | Err(RecvError::Closed) => break,
             }
         }
     }

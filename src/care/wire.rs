@@ -5,11 +5,11 @@ use pounce_types::score::Severity;
 use tonic::Status;
 
 use crate::alerting::wire::{is_among, names, severity_min};
-use crate::cases::monitor::CaseNumbered;
 use crate::wire::{show_closing, show_severity, show_timestamp};
 use pounce_cases::case::{CaseState, HistoryEntry, HistoryKind};
-use pounce_cases::{Case, CaseChangeKind, CaseOrder};
+use pounce_cases::{Case, CaseChange, CaseChangeKind, CaseOrder};
 use pounce_proto as proto;
+use pounce_replication::Numbered;
 
 /// Which cases somebody wants to see.
 #[derive(Debug, Clone, Default, Hash)]
@@ -70,7 +70,7 @@ pub(crate) fn order(wire: i32) -> Result<CaseOrder, Status> {
     }
 }
 
-pub(crate) fn show_change(numbered: &CaseNumbered) -> proto::CaseChange {
+pub(crate) fn show_change(numbered: &Numbered<CaseChange>) -> proto::CaseChange {
     let kind = match numbered.change.kind {
         CaseChangeKind::Opened => proto::CaseChangeKind::Opened,
         CaseChangeKind::Joined => proto::CaseChangeKind::Joined,

@@ -6,22 +6,18 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-
 use super::metrics;
+use crate::change_feed::{ChangeFeed, Changes, Resumed, Told};
 use pounce_alerts::Observation;
 use pounce_alerts::flags::RESPOND_WITHIN;
 use pounce_cases::{
     Acted, Case, CaseAction, CaseChange, CaseChangeKind, CaseEngine, CaseError, CaseSettings,
     CaseSnapshot, FlaggedPost,
 };
-use pounce_replication::{ChangePosition, Numbered, RecentChanges};
+use pounce_replication::{ChangePosition, Numbered};
 use pounce_types::clock::now;
 use pounce_types::post::Topic;
 use pounce_types::score::Severity;
-
-/// Changes that a slow watcher may be behind before it misses some.
-const CHANGES_MAX: usize = 1024;
 
 /// How cases are opened and claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,30 +48,6 @@ impl CaseSpec {
     }
 }
 
-/// A change of a case and its position.
-pub(crate) type CaseNumbered = Numbered<CaseChange>;
-
-/// What a watcher hears.
-#[derive(Debug, Clone)]
-pub(crate) enum CaseNews {
-    /// A case changed.
-    Changed(Arc<CaseNumbered>),
-    /// All that is known was replaced: look at it anew.
-    Replaced,
-}
-
-/// All news from now on.
-pub(crate) type CaseWatch = broadcast::Receiver<CaseNews>;
-
-/// What is to be told of a change of the engine.
-#[derive(Default)]
-pub(crate) struct CasesTold {
-    pub(crate) changes: Vec<CaseNumbered>,
-    /// Whether metrics and the process's own log tell it here. Of replicas that share a log one
-    /// does.
-    pub(crate) counted: bool,
-}
-
 /// The engine and its watchers. Cheap to clone.
 #[derive(Clone)]
 pub struct CaseMonitor {
@@ -86,9 +58,7 @@ struct Inner {
     // std Mutex: held for a few map operations, never across an await. Where both are held, the
     // alert engine is locked before it.
     engine: Mutex<CaseEngine>,
-    changes: broadcast::Sender<CaseNews>,
-    /// Locked under the engine's lock.
-    recent: Mutex<RecentChanges<CaseChange>>,
+    changes: ChangeFeed<CaseChange>,
     spec: CaseSpec,
     /// Topics that metrics may name.
     topic_labels: Vec<Topic>,
@@ -98,16 +68,15 @@ impl CaseMonitor {
     /// Takes over an engine, new or restored; metrics may name `topic_labels`.
     #[must_use]
     pub fn new(engine: CaseEngine, spec: CaseSpec, topic_labels: Vec<Topic>) -> Self {
-        let (changes, _) = broadcast::channel(CHANGES_MAX);
-        let mut recent = RecentChanges::default();
+        let changes = ChangeFeed::new();
         // Another process has other positions; a log brings its own.
-        recent.begin(ChangePosition { origin: now().millis(), number: 0 });
+        changes.begin(ChangePosition { origin: now().millis(), number: 0 });
         if spec.is_on() {
             metrics::register(&topic_labels);
             metrics::engine_state(&engine, &topic_labels);
         }
-        let (engine, recent) = (Mutex::new(engine), Mutex::new(recent));
-        Self { inner: Arc::new(Inner { engine, changes, recent, spec, topic_labels }) }
+        let engine = Mutex::new(engine);
+        Self { inner: Arc::new(Inner { engine, changes, spec, topic_labels }) }
     }
 
     /// How cases are opened and claimed.
@@ -154,22 +123,16 @@ impl CaseMonitor {
     }
 
     /// The cases that are not closed, and every change after that.
-    pub(crate) fn watch(&self) -> (Vec<Arc<Case>>, CaseWatch) {
+    pub(crate) fn watch(&self) -> (Vec<Arc<Case>>, Changes<CaseChange>) {
         // Changes are told under the lock: none can fall in between.
         let engine = self.engine();
-        (engine.present(), self.inner.changes.subscribe())
+        (engine.present(), self.inner.changes.watch())
     }
 
-    /// The changes after `position`, if they are known, and every change after that. Changes that
-    /// a watcher saw elsewhere before they were applied here may come again: those up to `position`
-    /// are to be left out.
-    pub(crate) fn watch_after(
-        &self,
-        position: ChangePosition,
-    ) -> Option<(Vec<Arc<CaseNumbered>>, CaseWatch)> {
+    /// See [`ChangeFeed::watch_after`].
+    pub(crate) fn watch_after(&self, position: ChangePosition) -> Option<Resumed<CaseChange>> {
         let _engine = self.engine();
-        let missed = self.recent().after(position)?;
-        Some((missed, self.inner.changes.subscribe()))
+        self.inner.changes.watch_after(position)
     }
 
     /// All cases, if there are to be any. Posts do not wait for its encoding.
@@ -179,9 +142,9 @@ impl CaseMonitor {
     }
 
     /// Has `act` change the engine, which says what is to be told of it.
-    pub(crate) fn apply<T>(&self, act: impl FnOnce(&mut CaseEngine) -> (T, CasesTold)) -> T {
+    pub(crate) fn apply<T>(&self, act: impl FnOnce(&mut CaseEngine) -> (T, Told<CaseChange>)) -> T {
         let mut engine = self.engine();
-        let (out, CasesTold { changes, counted }) = act(&mut engine);
+        let (out, Told { changes, counted }) = act(&mut engine);
         for change in changes {
             self.tell_one(change, counted);
         }
@@ -191,17 +154,16 @@ impl CaseMonitor {
     /// Goes on with another engine, whose last change has the position `last`.
     pub(crate) fn replace(&self, engine: CaseEngine, last: ChangePosition) {
         let mut own = self.engine();
-        self.recent().begin(last);
         *own = engine;
-        let _ = self.inner.changes.send(CaseNews::Replaced);
+        self.inner.changes.replace(last);
     }
 
     /// The log that drives the engine has had changes up to `last`.
     pub(crate) fn begin(&self, last: ChangePosition) {
         let _engine = self.engine();
-        let mut recent = self.recent();
-        if recent.last().origin != last.origin {
-            recent.begin(last);
+        let changes = &self.inner.changes;
+        if changes.last().origin != last.origin {
+            changes.begin(last);
         }
     }
 
@@ -219,25 +181,18 @@ impl CaseMonitor {
     /// Tells changes of this process alone.
     fn tell(&self, changes: impl IntoIterator<Item = CaseChange>) {
         for change in changes {
-            let last = self.recent().last();
+            let last = self.inner.changes.last();
             let position = Some(ChangePosition { number: last.number + 1, ..last });
             self.tell_one(Numbered { position, change }, true);
         }
     }
 
-    fn tell_one(&self, numbered: CaseNumbered, counted: bool) {
+    fn tell_one(&self, numbered: Numbered<CaseChange>, counted: bool) {
         if counted && self.inner.spec.is_on() {
             metrics::case_changed(&numbered.change);
             log(&numbered.change);
         }
-        let numbered = Arc::new(numbered);
-        self.recent().note(&numbered);
-        // Nobody may be watching.
-        let _ = self.inner.changes.send(CaseNews::Changed(numbered));
-    }
-
-    fn recent(&self) -> MutexGuard<'_, RecentChanges<CaseChange>> {
-        self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.changes.tell(numbered);
     }
 
     fn engine(&self) -> MutexGuard<'_, CaseEngine> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use pounce_alerts::AlertEngine;
-use pounce_alerts::alert::Alert;
+use pounce_alerts::alert::{Alert, AlertChange};
 use pounce_alerts::key::AlertId;
 use pounce_replication::NumberedChange;
 use pounce_types::clock::now;
@@ -19,7 +19,8 @@ use super::alertmanager::{AlertTemplate, PostableAlert};
 use super::freshness::{Freshness, Telling};
 use super::metrics;
 use super::outbox::{AS_TOLD_FOR, Firing, INTERVAL, Outbox};
-use crate::alerting::monitor::{AlertMonitor, Changes, News};
+use crate::alerting::monitor::AlertMonitor;
+use crate::change_feed::{Changes, News};
 use crate::lifecycle::reload::FileError;
 use crate::transport::trust;
 
@@ -151,7 +152,7 @@ impl Notifier {
 /// A change and those that come soon after it; none if they are not all that happened.
 async fn heard_soon(
     first: Arc<NumberedChange>,
-    changes: &mut Changes,
+    changes: &mut Changes<AlertChange>,
 ) -> Option<Vec<Arc<NumberedChange>>> {
     let mut heard = vec![first];
     let soon = async {

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::metrics;
-use crate::alerting::monitor::{Changes, News};
 use crate::alerting::wire::show_change;
+use crate::change_feed::{Changes, News};
 use crate::lifecycle::drain::{Drain, Phase};
 use crate::scoring::backlog::{Backlog, StreamBacklog};
 use crate::scoring::in_flight::{Finished, InFlight, Job, Submitted};
@@ -24,6 +24,7 @@ use crate::scoring::input::StreamInput;
 use crate::scoring::pipeline::{CallOptions, Pipeline};
 use crate::scoring::wire::{self, Refusal};
 use opentelemetry::trace::SpanContext;
+use pounce_alerts::alert::AlertChange;
 use pounce_alerts::flags::Thresholds;
 use pounce_inference::scorer::{Flow, WhenFull};
 use pounce_proto::score_stream_request::Request;
@@ -132,7 +133,7 @@ struct Session {
     /// Started by the first message that gets a reply.
     in_flight: Option<InFlight>,
     /// Set if the stream asked for the changes of topic alerts.
-    alerts: Option<Changes>,
+    alerts: Option<Changes<AlertChange>>,
     begun: bool,
     summary: StreamSummary,
 }
@@ -294,7 +295,7 @@ impl Session {
 
 /// The next change of an alert; waits without end where none were asked for. A
 /// stream that reads too slowly misses some: a watch tells how many.
-async fn next_change(alerts: &mut Option<Changes>) -> Arc<NumberedChange> {
+async fn next_change(alerts: &mut Option<Changes<AlertChange>>) -> Arc<NumberedChange> {
     if let Some(alerts) = alerts {
         loop {
             match alerts.recv().await {

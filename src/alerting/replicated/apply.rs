@@ -11,8 +11,11 @@ use super::snapshots::{self, FindError, Found, State, Terms, publish};
 use super::writer::Writer;
 use crate::alerting::advocates::Advocates;
 use crate::alerting::metrics as alerting_metrics;
-use crate::alerting::monitor::{AlertMonitor, Told};
-use crate::cases::monitor::{CaseMonitor, CasesTold};
+use crate::alerting::monitor::AlertMonitor;
+use crate::cases::monitor::CaseMonitor;
+use crate::change_feed::Told;
+use pounce_alerts::alert::AlertChange;
+use pounce_cases::CaseChange;
 use pounce_replication::log::Extent;
 use pounce_replication::{
     Applied, Disposition, Engines, Entry, LogError, NewerVersion, ObservationLog, Outcome,
@@ -422,12 +425,12 @@ impl<L: ObservationLog + SnapshotStore + Clone> Applier<L> {
 }
 
 /// What is to be told of an entry, if it was applied; `nonce` is this process's own.
-fn told_of(applied: Option<&Applied>, nonce: u64) -> (Told, CasesTold) {
+fn told_of(applied: Option<&Applied>, nonce: u64) -> (Told<AlertChange>, Told<CaseChange>) {
     let Some(applied) = applied else { return Default::default() };
     let counted = applied.writer == nonce;
     (
         Told { changes: applied.changes.clone(), counted },
-        CasesTold { changes: applied.case_changes.clone(), counted },
+        Told { changes: applied.case_changes.clone(), counted },
     )
 }
 
