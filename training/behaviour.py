@@ -81,12 +81,14 @@ def tests() -> list[Test]:
                 for group, words in {**identities, KNOWN: names.ALIKE[0]}.items():
                     slots = {**lexicon, "identity": words}
                     out.append(_one_by_one(f"{capability}: {group}", test, slots, expected))
-                for of, words in (("", sum(identities.values(), [])), (KNOWN, names.ALIKE[0])):
-                    name = f"{test['name']} (a set{of and ' of '}{of})"
-                    slots = {**lexicon, "identity": words}
-                    out.append(_sets(capability, name, test["templates"], slots, "identity", rng))
+                every = {"all terms": [sum(identities.values(), [])], KNOWN: [names.ALIKE[0]],
+                         "one group's terms": list(identities.values())}  # fmt: skip
+                for of, groups in every.items():
+                    name = f"{test['name']} (a set of {of})"
+                    varied = [{**lexicon, "identity": words} for words in groups]
+                    out.append(_sets(capability, name, test["templates"], varied, "identity", rng))
             elif "vary" in test:
-                out.append(_sets(capability, test["name"], test["templates"], lexicon,
+                out.append(_sets(capability, test["name"], test["templates"], [lexicon],
                                  test["vary"], rng))  # fmt: skip
             else:
                 out.append(_one_by_one(capability, test, lexicon, expected))
@@ -134,12 +136,14 @@ def _one_by_one(capability, test, slots, expected) -> Test:
     return Test(capability, test["name"], [[text] for text in texts], *expected)
 
 
-def _sets(capability, name, templates, slots, vary, rng) -> Test:
+def _sets(capability, name, templates, varied, vary, rng) -> Test:
+    """A set is a template with every word of the slot `vary`; `varied` are the choices of slots."""
     sets = []
-    for template in templates:
+    for slots in varied:
         others = {slot: values for slot, values in slots.items() if slot != vary}
-        for half in _filled(template, others, rng, 12):
-            sets.append([article(half.replace(f"{{{vary}}}", word)) for word in slots[vary]])
+        for template in templates:
+            for half in _filled(template, others, rng, 12):
+                sets.append([article(half.replace(f"{{{vary}}}", word)) for word in slots[vary]])
     return Test(capability, name, sets)
 
 

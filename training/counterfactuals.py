@@ -26,17 +26,27 @@ import names
 import posts
 
 ENDS = [*posts.ENDS, *"ist ous ive ent y sexual gender plegic -bodied -faced -class -aged".split()]
-# What somebody is in several words.
+# What somebody is in several words: some told by a body that does less, in words that elsewhere
+# are moods ("weak of sight", "a heavily bowed baker").
 PHRASES = (
-    "slow of speech|short of breath|light on his feet|weak in the legs|unsteady on her feet|"
-    "losing his sight|missing an arm|without a home|on crutches|in a wheelchair|out of work|"
-    "between jobs|new to the country|far from home|born abroad|of mixed heritage|of no faith|"
-    "of the old faith|well read|poor of hearing|dim of sight|quick of tongue|past seventy|"
-    "in her teens|in their forties|nearly ninety|heavily built|tall for his age|small for her age|"
-    "fair of face|dark of hair|grey at the temples|covered in tattoos|broad in the shoulder|"
-    "soft of voice|prone to fits|living with HIV|on benefits|of modest means|"
-    "from the hills|from across the border|without papers|seeking asylum|not out yet"
+    "light on his feet|weak in the legs|unsteady on her feet|losing his sight|missing an arm|"
+    "without a home|on crutches|in a wheelchair|out of work|between jobs|new to the country|"
+    "far from home|born abroad|of mixed heritage|of no faith|of the old faith|well read|"
+    "past seventy|in her teens|in their forties|nearly ninety|heavily built|tall for his age|"
+    "small for her age|grey at the temples|broad in the shoulder|"
+    "prone to fits|living with HIV|on benefits|of modest means|from the hills|"
+    "from across the border|without papers|seeking asylum|not out yet"
 ).split("|")
+MEASURES = (
+    "slow short poor dim weak soft dull thick stiff heavy quick light fair dark broad faint rough "
+    "bad low thin stout sore late quiet strong long sharp clumsy tired half loud"
+).split()
+FACULTIES = (
+    "speech sight breath tongue voice hand limb foot step walking seeing reading learning talking "
+    "swallowing standing waking memory face hair skin back arm"
+).split()
+DEGREES = "badly heavily severely poorly barely slightly wholly".split()
+MARKS = "bowed scarred lamed bearded built spoken voiced limbed burned clad".split()
 STARTS = "partly half newly formerly part born once".split()
 CONSONANTS = (
     "b c d f g h j k l m n p r s t v w z br ch cr dr fl fr gl gr kr pl pr sh sl st str th tr"
@@ -75,9 +85,11 @@ def somebody(rng: random.Random) -> str:
         lambda rng: rng.choice(posts.SLOTS["identity"]),
         lambda rng: coined(rng) + rng.choice(ENDS),
         lambda rng: rng.choice(PHRASES),
+        lambda rng: f"{rng.choice(MEASURES)} of {rng.choice(FACULTIES)}",
+        lambda rng: f"{rng.choice(DEGREES)} {rng.choice(MARKS)}",
         lambda rng: f"{rng.choice(STARTS)} {coined(rng)}{rng.choice(['ed', 'ing', 'ous', ''])}",
     ]
-    return rng.choices(draws, [8, 4, 6, 1, 1])[0](rng)
+    return rng.choices(draws, [8, 4, 6, 1, 5, 1, 1])[0](rng)
 
 
 def first_name(rng: random.Random) -> str:

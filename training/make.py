@@ -2,14 +2,15 @@
 
 `python make.py --data DIR --base DIR --state DIR --model DIR`. Starts from the teacher's committed
 scores (`teacher.py`), from the published all-MiniLM-L6-v2 and from an earlier revision in `base`:
-the weights are the mean of both runs' ends, which then learn more of the made-up posts. Every step
-leaves its result in the state folder and is skipped when it is there; an interrupted run goes on.
+the weights are the mean of both runs' ends, which then goes through the steps of `STEPS`. Every run
+leaves its result in the state folder and is skipped when it is there; an interrupted one goes on.
 
-`--words DIR` trains nothing: the model of that folder gets the words of `own/*.txt` that share a
-vector. `--fair DIR` takes the model of that folder through the last step, the counterfactuals.
+`--step NAME --from DIR` begins with a later step, from the model of that folder. `--words DIR`
+trains nothing: the model of that folder gets the words of `own/*.txt` that share a vector.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import sys
@@ -108,24 +109,57 @@ class Recipe:
     )
     # How far the weights are on the way from the mean to that run's end.
     way: float = 0.35
-    # What they learn at last: the same answer whoever it is about, and nothing else.
+    # Then everything together: half of what the teacher scored, the care sets as often as a run has
+    # them, the project's own posts and the counterfactuals.
+    joint: Plan = replace(
+        last,
+        name="joint",
+        epochs=1,
+        seed=13,
+        draws={source: 0.5 * often for source, often in DRAWS.items()}
+        | {"complaints": 4.0, "care_airlines_set1": 4.0, "care_telecom_set1": 4.0, data.OWN: 1.0}
+        | {COUNTERFACTUAL: 1.0},
+    )
+    joint_sizes: counterfactuals.Sizes = counterfactuals.Sizes()
+    # How far the weights are on the way to that run's end.
+    joint_way: float = 0.35
+    # What they learn at last, gently: the same answer whoever it is about, and nothing else.
     fair: Plan = replace(
         last,
         name="counterfactuals",
         epochs=1,
-        rate=1.5e-4,
-        seed=5,
+        rate=6e-5,
+        seed=7,
         dropout=0.0,
         slips=0.0,
         renames=0.0,
         frames=0.0,
     )
-    sizes: counterfactuals.Sizes = counterfactuals.Sizes()
-    student: Student = Student("pounce-social-en", "9", (0, 2, 3, 5))
+    fair_sizes: counterfactuals.Sizes = counterfactuals.Sizes(
+        templates=14,
+        others={0: 2_200, 1: 500, 2: 700, 3: 2_000, 4: 2_000},
+        own={3: 1_000, 4: 1_000},
+        swaps=1,
+        kept=26_000,
+    )
+    student: Student = Student("pounce-social-en", "10", (0, 2, 3, 5))
     # How far the wanted answer of a labelled post goes from the teacher's score to the label.
     labels: float = 0.2
     # How much a row of a source counts in the calibration; 1 where it is not named.
     calibration: dict[str, float] = field(default_factory=lambda: {"semeval_val": 2.0})
+
+
+@dataclass(frozen=True)
+class Start:
+    """A step to begin with, and the folder whose model begins there."""
+
+    step: str
+    folder: Path
+
+    def key(self) -> str:
+        """A folder's name for the results of what begins so, and of nothing else."""
+        weights = hashlib.blake2b((self.folder / "model.safetensors").read_bytes(), digest_size=4)
+        return f"{self.step}-{weights.hexdigest()}"
 
 
 def main() -> None:
@@ -137,9 +171,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("model"))
     parser.add_argument("--golden", type=Path, default=Path("tests/data/golden_scores"))
     parser.add_argument("--base", type=Path, help="a folder of the earlier revision to start from")
-    parser.add_argument("--mean", type=Path, help="a folder whose weights stand for the mean")
+    parser.add_argument("--step", choices=STEPS, help="the step to begin with")
+    parser.add_argument(
+        "--from", dest="folder", type=Path, default=Path("model"), help="whose model begins there"
+    )
     parser.add_argument("--words", type=Path, help="a folder whose model only gets the words")
-    parser.add_argument("--fair", type=Path, help="a folder whose model only learns the last step")
     parser.add_argument("--device", default="cpu", help="cpu (hours), cuda (minutes)")
     parser.add_argument("--fp32", action="store_true", help="without bf16: faster on some CPUs")
     parser.add_argument("--threads", type=int, default=2)
@@ -149,29 +185,18 @@ def main() -> None:
     options.state.mkdir(parents=True, exist_ok=True)
     handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(options.state / "log.txt")]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    recipe, out = Recipe(), (options.model, options.golden)
     if options.words:
-        give_words(options.words, Recipe().student, options.model, options.golden)
-        return
-    if options.fair:
-        make_fair(
-            options.fair,
-            Recipe(),
-            options.data,
-            options.state,
-            options.model,
-            options.golden,
-            options.device,
-        )
+        give_words(options.words, recipe.student, *out)
         return
     make(
-        Recipe(),
+        recipe,
         options.data,
         options.scores,
         options.state,
-        options.model,
-        options.golden,
+        *out,
         options.base,
-        options.mean,
+        Start(options.step, options.folder) if options.step else None,
         options.device,
     )
 
@@ -184,22 +209,24 @@ def make(
     out: Path,
     golden_out: Path,
     base: Path | None = None,
-    mean: Path | None = None,
+    start: Start | None = None,
     device: str = "cpu",
 ) -> None:
-    """Runs every step that `state` does not hold yet and writes the model's folder and golden
-    scores. With `mean`, the runs whose mean that folder holds are done without."""
+    """Runs every step that `state` does not hold yet, from `start` on, and writes the model's
+    folder and golden scores."""
     rows, held_out = data.load(data_folder)
     scores = Scores.read(scores_file)
     rows = [row for row in rows if row.source == data.OWN or scores.of(asked(row)) is not None]
     log.info("%d training rows, %d validation rows", len(rows), len(held_out))
     wanted = lessons(rows, scores, recipe.labels)
-    if mean:
-        network = models.shipped(mean, recipe.plan.seed)
+    if start:
+        network = models.shipped(start.folder, recipe.plan.seed)
+        state = state / start.key()
     else:
         network = averaged(rows, wanted, recipe, state, base, device)
-    learn_more(network, rows, wanted, recipe, state, device)
-    learn_counterfactuals(network, rows, recipe, state, device)
+    names = list(STEPS)
+    for name in names[names.index(start.step) if start else 0 :]:
+        STEPS[name](network, rows, wanted, recipe, state, device)
     finish(network, held_out, recipe, out)
     golden.write(out, golden_out / f"{recipe.student.name}.jsonl")
 
@@ -207,31 +234,7 @@ def make(
 def give_words(folder: Path, student: Student, out: Path, golden_out: Path) -> None:
     """Writes the model of `folder` with all words of `names.ALIKE` in its vocabulary, each with the
     vector of its group; calibration and thresholds stay."""
-    write_as(folder, models.shipped(folder, seed=0), student, out, golden_out)
-
-
-def make_fair(
-    folder: Path,
-    recipe: Recipe,
-    data_folder: Path,
-    state: Path,
-    out: Path,
-    golden_out: Path,
-    device: str,
-) -> None:
-    """Writes the model of `folder` after the counterfactuals; calibration and thresholds stay,
-    since its answers do."""
-    rows, _ = data.load(data_folder)
-    network = models.shipped(folder, recipe.fair.seed)
-    learn_counterfactuals(network, rows, recipe, state, device)
-    network.unite()
-    write_as(folder, network, recipe.student, out, golden_out)
-
-
-def write_as(
-    folder: Path, network: models.Network, student: Student, out: Path, golden_out: Path
-) -> None:
-    """Writes `network` with the settings of the model in `folder`."""
+    network = models.shipped(folder, seed=0)
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     settings["pounce"]["revision"] = student.revision
     export.write(network.model.eval(), settings, out)
@@ -270,35 +273,72 @@ def learn_more(
 ) -> None:
     """Gives `network` the last lessons. Words keep their vectors: those that the made-up posts
     don't hold must not fall behind."""
-    words = network.model.bert.embeddings.word_embeddings
     before = _weights(network)
-    words.requires_grad_(False)
     network.model.to(device)
-    train.run(network, ANSWERS, rows, wanted, recipe.last, state)
+    with models.fixed_words(network):
+        train.run(network, ANSWERS, rows, wanted, recipe.last, state)
     network.model.to("cpu")
-    words.requires_grad_(True)
     models.mean(network, [before, _weights(network)], [1 - recipe.way, recipe.way])
 
 
 def learn_counterfactuals(
-    network: models.Network, rows: list[data.Row], recipe: Recipe, state: Path, device: str
+    network: models.Network,
+    rows: list[data.Row],
+    _: torch.Tensor,
+    recipe: Recipe,
+    state: Path,
+    device: str,
 ) -> None:
     """Teaches `network` to answer posts about somebody unheard of as it answers those about
     somebody known, and all else as it does. Words keep their vectors."""
     plan = replace(recipe.fair, draws={COUNTERFACTUAL: 1.0})
     kept = np.random.default_rng(plan.seed).permutation(recipe.fair.drawn(rows, 0))
-    answered, asked = zip(*counterfactuals.lessons(rows, kept, recipe.sizes, plan.seed))
-    words = network.model.bert.embeddings.word_embeddings
-    words.requires_grad_(False)
     network.model.to(device)
+    posts, wanted = counterfactual(network, rows, kept, recipe.fair_sizes, plan.seed)
+    with models.fixed_words(network):
+        train.run(network, ANSWERS, posts, wanted, plan, state)
+    network.model.to("cpu")
+
+
+def learn_jointly(
+    network: models.Network,
+    rows: list[data.Row],
+    wanted: torch.Tensor,
+    recipe: Recipe,
+    state: Path,
+    device: str,
+) -> None:
+    """Takes `network` a part of the way to where it ends if it learns everything together
+    (interpolated weights: Wortsman et al., CVPR 2022)."""
+    before = _weights(network)
+    network.model.to(device)
+    plan, none = recipe.joint, np.array([], int)
+    posts, answers = counterfactual(network, rows, none, recipe.joint_sizes, plan.seed)
+    with models.fixed_words(network):
+        train.run(network, ANSWERS, rows + posts, torch.cat([wanted, answers]), plan, state)
+    network.model.to("cpu")
+    models.mean(network, [before, _weights(network)], [1 - recipe.joint_way, recipe.joint_way])
+
+
+def counterfactual(
+    network: models.Network,
+    rows: list[data.Row],
+    kept: np.ndarray,
+    sizes: counterfactuals.Sizes,
+    seed: int,
+) -> tuple[list[data.Row], torch.Tensor]:
+    """Posts about somebody else, and `[posts, answers]` of `network` to the posts that they were:
+    what is wanted for them. Those of `rows` with the indices `kept` are among them as they are."""
+    answered, asked = zip(*counterfactuals.lessons(rows, kept, sizes, seed))
     log.info("counterfactuals: %d posts", len(asked))
     once = {text: at for at, text in enumerate(dict.fromkeys(answered))}
     answers = ANSWERS.probabilities(predict.logits(network, list(once)))
     wanted = answers[[once[text] for text in answered]]
-    posts = [data.Row(text, data.UNLABELLED, COUNTERFACTUAL) for text in asked]
-    train.run(network, ANSWERS, posts, wanted, plan, state)
-    network.model.to("cpu")
-    words.requires_grad_(True)
+    return [data.Row(text, data.UNLABELLED, COUNTERFACTUAL) for text in asked], wanted
+
+
+# The steps after the mean, in their order.
+STEPS = {"last": learn_more, "joint": learn_jointly, "counterfactuals": learn_counterfactuals}
 
 
 def teach(

@@ -1,7 +1,8 @@
 """The networks that are shipped: cut out of a published encoder, or an earlier revision."""
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,6 +96,16 @@ def mean(network: Network, ends: list[dict[str, torch.Tensor]], weights: list[fl
             if weight.is_floating_point():
                 total = sum(w * end[name] for w, end in zip(weights, ends))
                 weight.copy_(total / sum(weights))
+
+
+@contextmanager
+def fixed_words(network: Network) -> Iterator[None]:
+    """Within it, training leaves the word vectors as they are: words that its posts don't hold
+    must not fall behind."""
+    words = network.model.bert.embeddings.word_embeddings
+    words.requires_grad_(False)
+    yield
+    words.requires_grad_(True)
 
 
 def student(teacher: Network, layers: Sequence[int]) -> Network:

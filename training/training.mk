@@ -28,15 +28,12 @@ bench-peers: $(PEERS_STAMP) ## Measure the default model in onnxruntime, OpenVIN
 	cargo build --release --locked
 	$(TRAINING_PYTHON) training/peers.py --pounce target/release/pounce --file $(POSTS) $(ARGS)
 
-.PHONY: model words fair teacher model-eval convert test-training fetch-data
-model: $(TRAINING_STAMP) $(BASE)/config.json ## Rebuild model/ and its golden scores from data, the teacher's scores and revision 4 (resumes); MEAN=DIR: from a folder's weights
-	$(TRAINING_PYTHON) training/make.py --data $(DATA) --base $(BASE) --device $(DEVICE) $(if $(MEAN),--mean $(MEAN))
+.PHONY: model words teacher model-eval convert test-training fetch-data
+model: $(TRAINING_STAMP) $(BASE)/config.json ## Rebuild model/ and its golden scores from data, the teacher's scores and revision 4 (resumes); STEP=NAME FROM=DIR: from a later step, with a folder's model
+	$(TRAINING_PYTHON) training/make.py --data $(DATA) --base $(BASE) --device $(DEVICE) $(if $(STEP),--step $(STEP) --from $(or $(FROM),model)) $(ARGS)
 
 words: $(TRAINING_STAMP) ## Give the default model the words of training/own that share a vector, without training; FROM=DIR: another model
 	$(TRAINING_PYTHON) training/make.py --words $(or $(FROM),model)
-
-fair: $(TRAINING_STAMP) ## Teach the default model that who a post is about changes nothing, as the last step of make model; FROM=DIR: another model
-	$(TRAINING_PYTHON) training/make.py --fair $(or $(FROM),model) --data $(DATA) --device $(DEVICE) $(ARGS)
 
 $(BASE)/config.json:
 	mkdir -p $(BASE)
