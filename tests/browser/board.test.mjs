@@ -391,8 +391,11 @@ test("cases are worked on with a thumb", async () => {
 test("a hostile name is shown, and nothing else", async () => {
   const server = await start({ flags: ["--board-texts"] });
   const page = await open(server);
-  const feed = posts(HOSTILE, { minutes: 40, negative: turning(20), place: `"'>${HOSTILE}` });
-  await server.feed(feed.map((post) => ({ ...post, text: `${post.text} ${HOSTILE}` })));
+  const negative = turning(20);
+  const feed = posts(HOSTILE, { minutes: 40, negative, place: `"'>${HOSTILE}` });
+  // Complaints alone: markup behind a plain report is a complaint to some models.
+  const markup = (n) => (negative(n, feed.length) ? ` ${HOSTILE}` : "");
+  await server.feed(feed.map((post, n) => ({ ...post, text: `${post.text}${markup(n)}` })));
   const alert = page.locator(".alert").first();
   await alert.waitFor();
   assert.ok((await page.locator(".group h3").first().innerText()).includes(HOSTILE));
