@@ -38,7 +38,8 @@ demo: ## Serve, replay made-up posts, show a first alert; ARGS=--once to end by 
 serve: $(ENGINE_NEEDS) ## Build and run the service; flags in ARGS, ENGINE=torch for libtorch
 	cargo run --release --locked $(ENGINE_FEATURES) -- serve $(ARGS)
 
-# Training first: what it installs is the largest, and takes half as much again while it unpacks.
+# Training before all that builds much: what it installs is the largest, and takes half as much again
+# while it unpacks.
 test: openssl-headers lint $(if $(wildcard training/training.mk),test-training) proto test-rust test-demo test-board test-alertmanager deny $(if $(wildcard torch.mk),torch-test) $(if $(wildcard clients/python/python.mk),test-python) $(if $(wildcard tests/standard_clients/standard_clients.mk),test-standard-clients) $(if $(wildcard examples/typescript/typescript.mk),test-typescript) $(if $(wildcard examples/go/go.mk),test-go) $(if $(wildcard k8s/check),check-k8s check-live) ## Run everything that CI runs; installs what it needs
 
 openssl-headers: ## Install OpenSSL's headers where they are missing
