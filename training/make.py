@@ -271,14 +271,8 @@ def learn_more(
     state: Path,
     device: str,
 ) -> None:
-    """Gives `network` the last lessons. Words keep their vectors: those that the made-up posts
-    don't hold must not fall behind."""
-    before = _weights(network)
-    network.model.to(device)
-    with models.fixed_words(network):
-        train.run(network, ANSWERS, rows, wanted, recipe.last, state)
-    network.model.to("cpu")
-    models.mean(network, [before, _weights(network)], [1 - recipe.way, recipe.way])
+    """Gives `network` the last lessons."""
+    go_towards(network, rows, wanted, recipe.last, recipe.way, state, device)
 
 
 def learn_counterfactuals(
@@ -308,16 +302,32 @@ def learn_jointly(
     state: Path,
     device: str,
 ) -> None:
-    """Takes `network` a part of the way to where it ends if it learns everything together
-    (interpolated weights: Wortsman et al., CVPR 2022)."""
+    """Gives `network` all lessons together, the counterfactuals among them."""
+    plan, none = recipe.joint, np.array([], int)
+    network.model.to(device)
+    posts, answers = counterfactual(network, rows, none, recipe.joint_sizes, plan.seed)
+    network.model.to("cpu")
+    wanted = torch.cat([wanted, answers])
+    go_towards(network, rows + posts, wanted, plan, recipe.joint_way, state, device)
+
+
+def go_towards(
+    network: models.Network,
+    rows: list[data.Row],
+    wanted: torch.Tensor,
+    plan: Plan,
+    way: float,
+    state: Path,
+    device: str,
+) -> None:
+    """Takes `network` `way`, from 0 to 1, towards where `plan` ends (interpolated weights:
+    Wortsman et al., CVPR 2022). Words keep their vectors."""
     before = _weights(network)
     network.model.to(device)
-    plan, none = recipe.joint, np.array([], int)
-    posts, answers = counterfactual(network, rows, none, recipe.joint_sizes, plan.seed)
     with models.fixed_words(network):
-        train.run(network, ANSWERS, rows + posts, torch.cat([wanted, answers]), plan, state)
+        train.run(network, ANSWERS, rows, wanted, plan, state)
     network.model.to("cpu")
-    models.mean(network, [before, _weights(network)], [1 - recipe.joint_way, recipe.joint_way])
+    models.mean(network, [before, _weights(network)], [1 - way, way])
 
 
 def counterfactual(
